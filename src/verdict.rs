@@ -1,0 +1,204 @@
+//! What a refusal says: the list of reason codes, and the only file with HTTP statuses.
+//!
+//! Each [`Reason`] appears under the same code in the client's answer (`X-Gate-Reason`), the error
+//! log, the audit log and docs/reasons.md.
+
+use std::ffi::CStr;
+
+/// Why a request was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    TokenMissing,
+    TokenMalformed,
+    TokenTooLarge,
+    TokenAmbiguous,
+    Algorithm,
+    KeyUnknown,
+    KeyUnfit,
+    Signature,
+    IssuerUnknown,
+    IssuerNotAccepted,
+    Audience,
+    Expired,
+    NotYetValid,
+    IssuedInFuture,
+    Lifetime,
+    Type,
+    Critical,
+    ClaimType,
+    DuplicateMember,
+    RequiredClaim,
+    UserMissing,
+    NotBound,
+    Rule,
+    Role,
+    Claim,
+    Issuer,
+    GroupsOverage,
+    KeysUnavailable,
+    PortUnknown,
+    PortLimit,
+    PortUnreachable,
+    JobEnded,
+    JobMismatch,
+    JobUnknown,
+    Connect,
+    AuditUnavailable,
+    Internal,
+}
+
+/// The `error` member of a challenge (RFC 6750, section 3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Challenge {
+    /// No token was shown: a challenge without `error`.
+    Plain,
+    /// `invalid_request`
+    InvalidRequest,
+    /// `invalid_token`
+    InvalidToken,
+    /// `insufficient_scope`
+    InsufficientScope,
+    /// The fault is not the caller's: no challenge at all.
+    None,
+}
+
+impl Reason {
+    /// Every reason, in the order of docs/reasons.md.
+    pub const ALL: &'static [Self] = &[
+        Self::TokenMissing,
+        Self::TokenMalformed,
+        Self::TokenTooLarge,
+        Self::TokenAmbiguous,
+        Self::Algorithm,
+        Self::KeyUnknown,
+        Self::KeyUnfit,
+        Self::Signature,
+        Self::IssuerUnknown,
+        Self::IssuerNotAccepted,
+        Self::Audience,
+        Self::Expired,
+        Self::NotYetValid,
+        Self::IssuedInFuture,
+        Self::Lifetime,
+        Self::Type,
+        Self::Critical,
+        Self::ClaimType,
+        Self::DuplicateMember,
+        Self::RequiredClaim,
+        Self::UserMissing,
+        Self::NotBound,
+        Self::Rule,
+        Self::Role,
+        Self::Claim,
+        Self::Issuer,
+        Self::GroupsOverage,
+        Self::KeysUnavailable,
+        Self::PortUnknown,
+        Self::PortLimit,
+        Self::PortUnreachable,
+        Self::JobEnded,
+        Self::JobMismatch,
+        Self::JobUnknown,
+        Self::Connect,
+        Self::AuditUnavailable,
+        Self::Internal,
+    ];
+
+    /// The code, NUL-terminated so that C can borrow it for ever, its HTTP status, its challenge
+    /// and its one sentence for the client (printable ASCII without `"` and `\`, RFC 6750
+    /// section 3): one row a reason, so that nothing can be forgotten.
+    const fn row(self) -> (&'static CStr, u16, Challenge, &'static str) {
+        use Challenge::{InsufficientScope, InvalidRequest, InvalidToken, None, Plain};
+        match self {
+            Self::TokenMissing => (c"token_missing", 401, Plain, "A token is needed here"),
+            Self::TokenMalformed => (c"token_malformed", 401, InvalidToken, "The token is malformed"),
+            Self::TokenTooLarge => (c"token_too_large", 401, InvalidToken, "The token is too large"),
+            Self::TokenAmbiguous => (c"token_ambiguous", 400, InvalidRequest, "More than one token was sent"),
+            Self::Algorithm => (c"algorithm", 401, InvalidToken, "The token's algorithm is not accepted"),
+            Self::KeyUnknown => (c"key_unknown", 401, InvalidToken, "The token's key is not known"),
+            Self::KeyUnfit => (c"key_unfit", 401, InvalidToken, "The token's key is not fit for it"),
+            Self::Signature => (c"signature", 401, InvalidToken, "The token's signature is not valid"),
+            Self::IssuerUnknown => (c"issuer_unknown", 401, InvalidToken, "The token's issuer is not known"),
+            Self::IssuerNotAccepted => (c"issuer_not_accepted", 401, InvalidToken, "The token's issuer is not accepted here"),
+            Self::Audience => (c"audience", 401, InvalidToken, "The token is for another audience"),
+            Self::Expired => (c"expired", 401, InvalidToken, "The token has expired"),
+            Self::NotYetValid => (c"not_yet_valid", 401, InvalidToken, "The token is not yet valid"),
+            Self::IssuedInFuture => (c"issued_in_future", 401, InvalidToken, "The token was issued in the future"),
+            Self::Lifetime => (c"lifetime", 401, InvalidToken, "The token lives too long"),
+            Self::Type => (c"type", 401, InvalidToken, "The token is not of an accepted type"),
+            Self::Critical => (c"critical", 401, InvalidToken, "The token has critical headers"),
+            Self::ClaimType => (c"claim_type", 401, InvalidToken, "A claim of the token is of the wrong type"),
+            Self::DuplicateMember => (c"duplicate_member", 401, InvalidToken, "The token has a member twice"),
+            Self::RequiredClaim => (c"required_claim", 401, InvalidToken, "The token lacks what its issuer must say"),
+            Self::UserMissing => (c"user_missing", 401, InvalidToken, "The token names no user"),
+            Self::NotBound => (c"not_bound", 401, InvalidToken, "The token is bound to a key that was not shown"),
+            Self::Rule => (c"rule", 403, InsufficientScope, "The rules of this place are not fulfilled"),
+            Self::Role => (c"role", 403, InsufficientScope, "A role that this place asks for is missing"),
+            Self::Claim => (c"claim", 403, InsufficientScope, "A claim that this place asks for is missing"),
+            Self::Issuer => (c"issuer", 403, InsufficientScope, "This place asks for another issuer"),
+            Self::GroupsOverage => (c"groups_overage", 403, InsufficientScope, "The token has too many groups to list them"),
+            Self::KeysUnavailable => (c"keys_unavailable", 503, None, "The issuer's keys can not be had at present"),
+            Self::PortUnknown => (c"port_unknown", 403, InsufficientScope, "There is no such port"),
+            Self::PortLimit => (c"port_limit", 429, None, "Too many ports are open"),
+            Self::PortUnreachable => (c"port_unreachable", 502, None, "The port's target can not be reached"),
+            Self::JobEnded => (c"job_ended", 403, InsufficientScope, "The job has ended"),
+            Self::JobMismatch => (c"job_mismatch", 403, InsufficientScope, "The job token is not this job's"),
+            Self::JobUnknown => (c"job_unknown", 503, None, "Whether the job still runs can not be said"),
+            Self::Connect => (c"connect", 405, None, "CONNECT is not answered here"),
+            Self::AuditUnavailable => (c"audit_unavailable", 503, None, "The audit log can not be written"),
+            Self::Internal => (c"internal", 500, None, "The gate failed"),
+        }
+    }
+
+    /// The code as C text.
+    #[must_use]
+    pub const fn code_c(self) -> &'static CStr {
+        self.row().0
+    }
+
+    /// The code.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        self.row().0.to_str().unwrap_or("internal")
+    }
+
+    /// The HTTP status of the refusal. On CONNECT, 401 is answered as 407.
+    #[must_use]
+    pub const fn status(self) -> u16 {
+        self.row().1
+    }
+
+    /// What the challenge says.
+    #[must_use]
+    pub const fn challenge(self) -> Challenge {
+        self.row().2
+    }
+
+    /// One short fixed sentence for the client; never token content.
+    #[must_use]
+    pub const fn description(self) -> &'static str {
+        self.row().3
+    }
+
+    /// The reason of that code.
+    #[must_use]
+    pub fn from_code(code: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|reason| reason.code() == code)
+    }
+}
+
+/// A refusal: the code for everybody, the detail (what was wanted, what came) for the log alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Why.
+    pub reason: Reason,
+    /// Got and wanted; never a token, a secret or a key.
+    pub detail: String,
+}
+
+impl Refusal {
+    /// A refusal with what the log should say of it.
+    pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into() }
+    }
+}
