@@ -3,10 +3,14 @@
 //! Nothing here reads httpd's configuration text: `directive` does. Settings never change once
 //! httpd runs.
 
+use crate::headers::Protected;
 use crate::policy::condition::Condition;
 use crate::policy::path::ClaimPath;
+use crate::token::source::Source;
 use jsonwebtoken::Algorithm;
+use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The make of an issuer, which sets defaults (SPEC section 2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,4 +90,146 @@ pub struct Issuer {
     pub timeout: u64,
     /// Trust this CA for the issuer, instead of the system's.
     pub ca_file: Option<PathBuf>,
+}
+
+/// What a header for the upstream holds (GateHeader).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeaderValue {
+    /// `REMOTE_USER`.
+    User,
+    /// The verified e-mail address.
+    Email,
+    /// `sub`.
+    Subject,
+    /// The issuer's name in the configuration.
+    Issuer,
+    /// The roles, a list.
+    Roles,
+    /// A claim.
+    Claim(ClaimPath),
+    /// Nothing: a default header is dropped.
+    None,
+}
+
+/// One GateHeader line.
+#[derive(Clone, Debug)]
+pub struct HeaderChoice {
+    /// Its own number in this configuration, so that what is rendered for it can be found again.
+    pub id: u64,
+    /// The header.
+    pub name: String,
+    /// What it holds.
+    pub value: HeaderValue,
+}
+
+/// GateAccept's list.
+#[derive(Clone, Debug)]
+pub struct Accept {
+    /// The issuers' names.
+    pub issuers: Vec<String>,
+    /// The same number for the same list; 0 stands for "all".
+    pub scope: u32,
+}
+
+/// Whether refusals are meant (GateMode).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Refuse.
+    #[default]
+    Enforce,
+    /// Write down what would have been refused.
+    Observe,
+}
+
+/// The value of a directive that stands in a section.
+#[derive(Debug)]
+pub enum Setting {
+    /// GateAccept
+    Accept(Accept),
+    /// GateTokenFrom
+    TokenFrom(Vec<Source>),
+    /// GateHeader
+    Header(HeaderChoice),
+    /// GateForwardToken
+    ForwardToken(bool),
+    /// GateMode
+    Mode(Mode),
+}
+
+/// Where something stands in the configuration's text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The server's place in [`Config::servers`].
+    pub server: usize,
+    /// The file.
+    pub file: String,
+    /// The line, from 1.
+    pub line: u32,
+    /// The section's argument; `None` outside of one.
+    pub section: Option<String>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// One server or virtual host.
+#[derive(Debug, Default)]
+pub struct Server {
+    /// Not the main server: it inherits the main server's issuers.
+    pub is_virtual: bool,
+    /// Its own issuers.
+    pub issuers: Vec<Arc<Issuer>>,
+}
+
+/// One reading of the configuration.
+#[derive(Debug, Default)]
+pub struct Config {
+    /// The main server first.
+    pub servers: Vec<Server>,
+    /// GateStateDir
+    pub state_dir: Option<String>,
+    /// GateCacheSize, bytes per child.
+    pub cache_size: Option<usize>,
+    /// GateKeepHeader
+    pub keep_headers: Vec<String>,
+    /// The names of every GateHeader in the configuration.
+    pub header_names: Vec<String>,
+    /// What no client may send; made by [`Config::seal`].
+    pub protected: Protected,
+}
+
+/// GateCacheSize's default: about 2,000 tokens a child.
+pub const CACHE_SIZE: usize = 16 << 20;
+
+impl Config {
+    /// The issuers of a server: its own, and those of the main server whose names it does not use.
+    #[must_use]
+    pub fn issuers(&self, server: usize) -> Vec<Arc<Issuer>> {
+        let Some(own) = self.servers.get(server) else {
+            return Vec::new();
+        };
+        let mut all = own.issuers.clone();
+        if own.is_virtual
+            && let Some(main) = self.servers.first()
+        {
+            all.extend(
+                main.issuers
+                    .iter()
+                    .filter(|it| !own.issuers.iter().any(|mine| mine.name == it.name))
+                    .cloned(),
+            );
+        }
+        all
+    }
+
+    /// Makes what is derived from the whole configuration. Called once, after the last directive.
+    pub fn seal(&mut self) {
+        self.protected = Protected::new(
+            self.header_names.iter().map(String::as_str),
+            self.keep_headers.iter().map(String::as_str),
+        );
+    }
 }

@@ -3,17 +3,18 @@
 //! Only [`abi`] knows that httpd exists; every other room is plain Rust and is tested without it.
 
 pub mod abi; //        the boundary to the C shim, and the only unsafe room
-pub mod directive; //  the table of directives: name, scope, default, one line of help
+pub mod answer; //     what a refusal says to the client
+pub mod cache; //      4 tokens verified before
+pub mod clock;
 pub mod config; //     typed settings, checked as a whole before httpd starts
+pub mod directive; //  the table of directives: name, scope, default, one line of help
 pub mod gate; //       the walk of one request through the rooms below
-pub mod request; //    what the gate sees of a request
-pub mod token; //      1 where a token may come from, and its compact form
+pub mod headers; //    7 what is stripped from every request, and what is set on a grant
+pub mod identity; //   5 issuer kinds; claims become a person, a project, a job, roles
 pub mod json; //       strict JSON: no duplicate members, bounded depth
 pub mod jwks; //       2 keys: parsed, fetched, kept, refreshed
-pub mod verify; //     3 signature and claims; the only maker of VerifiedClaims
-pub mod cache; //      4 tokens verified before
-pub mod identity; //   5 issuer kinds; claims become a person, a project, a job, roles
 pub mod policy; //     6 conditions, claim paths, Require providers
-pub mod headers; //    7 what is stripped from every request, and what is set on a grant
-pub mod verdict; //    reasons, statuses, challenges: what a refusal says
-pub mod clock; //      now(), so that tests can move time
+pub mod request; //    what the gate sees of a request
+pub mod token; //      1 where a token may come from, and its compact form
+pub mod verdict; //    reasons and statuses
+pub mod verify; //     3 signature and claims; the only maker of VerifiedClaims //      now(), so that tests can move time

@@ -111,41 +111,191 @@ impl Reason {
         use Challenge::{InsufficientScope, InvalidRequest, InvalidToken, None, Plain};
         match self {
             Self::TokenMissing => (c"token_missing", 401, Plain, "A token is needed here"),
-            Self::TokenMalformed => (c"token_malformed", 401, InvalidToken, "The token is malformed"),
-            Self::TokenTooLarge => (c"token_too_large", 401, InvalidToken, "The token is too large"),
-            Self::TokenAmbiguous => (c"token_ambiguous", 400, InvalidRequest, "More than one token was sent"),
-            Self::Algorithm => (c"algorithm", 401, InvalidToken, "The token's algorithm is not accepted"),
-            Self::KeyUnknown => (c"key_unknown", 401, InvalidToken, "The token's key is not known"),
-            Self::KeyUnfit => (c"key_unfit", 401, InvalidToken, "The token's key is not fit for it"),
-            Self::Signature => (c"signature", 401, InvalidToken, "The token's signature is not valid"),
-            Self::IssuerUnknown => (c"issuer_unknown", 401, InvalidToken, "The token's issuer is not known"),
-            Self::IssuerNotAccepted => (c"issuer_not_accepted", 401, InvalidToken, "The token's issuer is not accepted here"),
-            Self::Audience => (c"audience", 401, InvalidToken, "The token is for another audience"),
+            Self::TokenMalformed => (
+                c"token_malformed",
+                401,
+                InvalidToken,
+                "The token is malformed",
+            ),
+            Self::TokenTooLarge => (
+                c"token_too_large",
+                401,
+                InvalidToken,
+                "The token is too large",
+            ),
+            Self::TokenAmbiguous => (
+                c"token_ambiguous",
+                400,
+                InvalidRequest,
+                "More than one token was sent",
+            ),
+            Self::Algorithm => (
+                c"algorithm",
+                401,
+                InvalidToken,
+                "The token's algorithm is not accepted",
+            ),
+            Self::KeyUnknown => (
+                c"key_unknown",
+                401,
+                InvalidToken,
+                "The token's key is not known",
+            ),
+            Self::KeyUnfit => (
+                c"key_unfit",
+                401,
+                InvalidToken,
+                "The token's key is not fit for it",
+            ),
+            Self::Signature => (
+                c"signature",
+                401,
+                InvalidToken,
+                "The token's signature is not valid",
+            ),
+            Self::IssuerUnknown => (
+                c"issuer_unknown",
+                401,
+                InvalidToken,
+                "The token's issuer is not known",
+            ),
+            Self::IssuerNotAccepted => (
+                c"issuer_not_accepted",
+                401,
+                InvalidToken,
+                "The token's issuer is not accepted here",
+            ),
+            Self::Audience => (
+                c"audience",
+                401,
+                InvalidToken,
+                "The token is for another audience",
+            ),
             Self::Expired => (c"expired", 401, InvalidToken, "The token has expired"),
-            Self::NotYetValid => (c"not_yet_valid", 401, InvalidToken, "The token is not yet valid"),
-            Self::IssuedInFuture => (c"issued_in_future", 401, InvalidToken, "The token was issued in the future"),
+            Self::NotYetValid => (
+                c"not_yet_valid",
+                401,
+                InvalidToken,
+                "The token is not yet valid",
+            ),
+            Self::IssuedInFuture => (
+                c"issued_in_future",
+                401,
+                InvalidToken,
+                "The token was issued in the future",
+            ),
             Self::Lifetime => (c"lifetime", 401, InvalidToken, "The token lives too long"),
-            Self::Type => (c"type", 401, InvalidToken, "The token is not of an accepted type"),
-            Self::Critical => (c"critical", 401, InvalidToken, "The token has critical headers"),
-            Self::ClaimType => (c"claim_type", 401, InvalidToken, "A claim of the token is of the wrong type"),
-            Self::DuplicateMember => (c"duplicate_member", 401, InvalidToken, "The token has a member twice"),
-            Self::RequiredClaim => (c"required_claim", 401, InvalidToken, "The token lacks what its issuer must say"),
-            Self::UserMissing => (c"user_missing", 401, InvalidToken, "The token names no user"),
-            Self::NotBound => (c"not_bound", 401, InvalidToken, "The token is bound to a key that was not shown"),
-            Self::Rule => (c"rule", 403, InsufficientScope, "The rules of this place are not fulfilled"),
-            Self::Role => (c"role", 403, InsufficientScope, "A role that this place asks for is missing"),
-            Self::Claim => (c"claim", 403, InsufficientScope, "A claim that this place asks for is missing"),
-            Self::Issuer => (c"issuer", 403, InsufficientScope, "This place asks for another issuer"),
-            Self::GroupsOverage => (c"groups_overage", 403, InsufficientScope, "The token has too many groups to list them"),
-            Self::KeysUnavailable => (c"keys_unavailable", 503, None, "The issuer's keys can not be had at present"),
-            Self::PortUnknown => (c"port_unknown", 403, InsufficientScope, "There is no such port"),
+            Self::Type => (
+                c"type",
+                401,
+                InvalidToken,
+                "The token is not of an accepted type",
+            ),
+            Self::Critical => (
+                c"critical",
+                401,
+                InvalidToken,
+                "The token has critical headers",
+            ),
+            Self::ClaimType => (
+                c"claim_type",
+                401,
+                InvalidToken,
+                "A claim of the token is of the wrong type",
+            ),
+            Self::DuplicateMember => (
+                c"duplicate_member",
+                401,
+                InvalidToken,
+                "The token has a member twice",
+            ),
+            Self::RequiredClaim => (
+                c"required_claim",
+                401,
+                InvalidToken,
+                "The token lacks what its issuer must say",
+            ),
+            Self::UserMissing => (
+                c"user_missing",
+                401,
+                InvalidToken,
+                "The token names no user",
+            ),
+            Self::NotBound => (
+                c"not_bound",
+                401,
+                InvalidToken,
+                "The token is bound to a key that was not shown",
+            ),
+            Self::Rule => (
+                c"rule",
+                403,
+                InsufficientScope,
+                "The rules of this place are not fulfilled",
+            ),
+            Self::Role => (
+                c"role",
+                403,
+                InsufficientScope,
+                "A role that this place asks for is missing",
+            ),
+            Self::Claim => (
+                c"claim",
+                403,
+                InsufficientScope,
+                "A claim that this place asks for is missing",
+            ),
+            Self::Issuer => (
+                c"issuer",
+                403,
+                InsufficientScope,
+                "This place asks for another issuer",
+            ),
+            Self::GroupsOverage => (
+                c"groups_overage",
+                403,
+                InsufficientScope,
+                "The token has too many groups to list them",
+            ),
+            Self::KeysUnavailable => (
+                c"keys_unavailable",
+                503,
+                None,
+                "The issuer's keys can not be had at present",
+            ),
+            Self::PortUnknown => (
+                c"port_unknown",
+                403,
+                InsufficientScope,
+                "There is no such port",
+            ),
             Self::PortLimit => (c"port_limit", 429, None, "Too many ports are open"),
-            Self::PortUnreachable => (c"port_unreachable", 502, None, "The port's target can not be reached"),
+            Self::PortUnreachable => (
+                c"port_unreachable",
+                502,
+                None,
+                "The port's target can not be reached",
+            ),
             Self::JobEnded => (c"job_ended", 403, InsufficientScope, "The job has ended"),
-            Self::JobMismatch => (c"job_mismatch", 403, InsufficientScope, "The job token is not this job's"),
-            Self::JobUnknown => (c"job_unknown", 503, None, "Whether the job still runs can not be said"),
+            Self::JobMismatch => (
+                c"job_mismatch",
+                403,
+                InsufficientScope,
+                "The job token is not this job's",
+            ),
+            Self::JobUnknown => (
+                c"job_unknown",
+                503,
+                None,
+                "Whether the job still runs can not be said",
+            ),
             Self::Connect => (c"connect", 405, None, "CONNECT is not answered here"),
-            Self::AuditUnavailable => (c"audit_unavailable", 503, None, "The audit log can not be written"),
+            Self::AuditUnavailable => (
+                c"audit_unavailable",
+                503,
+                None,
+                "The audit log can not be written",
+            ),
             Self::Internal => (c"internal", 500, None, "The gate failed"),
         }
     }
@@ -183,7 +333,10 @@ impl Reason {
     /// The reason of that code.
     #[must_use]
     pub fn from_code(code: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|reason| reason.code() == code)
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|reason| reason.code() == code)
     }
 }
 
@@ -199,6 +352,9 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal with what the log should say of it.
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into() }
+        Self {
+            reason,
+            detail: detail.into(),
+        }
     }
 }

@@ -1,0 +1,93 @@
+/* answer.c: what the library sees of a request, and what the client sees of a refusal. */
+#include "shim.h"
+#include "mod_core.h"
+#include "util_filter.h"
+
+static ap_filter_rec_t *body_filter;
+
+static const char *id_of(request_rec *r, shim_state *state)
+{
+    if (!state->id) {
+        const char *unique = apr_table_get(r->subprocess_env, "UNIQUE_ID");
+        state->id = unique ? unique : gate_request_id(SHIM_SERVER(r->server)->config, r->pool);
+    }
+    return state->id;
+}
+
+void shim_view(request_rec *r, shim_state *state, gate_request *view)
+{
+    const apr_array_header_t *fields = apr_table_elts(r->headers_in);
+    const shim_dir *dir = SHIM_DIR(r);
+
+    memset(view, 0, sizeof(*view));
+    view->pool = r->pool;
+    view->server = SHIM_SERVER(r->server)->index;
+    view->secure = !ap_cstr_casecmp(ap_http_scheme(r), "https");
+    view->connect = r->method_number == M_CONNECT || r->proxyreq == PROXYREQ_PROXY;
+    view->fields = (const gate_field *) fields->elts;
+    view->field_count = (size_t) fields->nelts;
+    if (state->withheld) {
+        fields = apr_table_elts(state->withheld);
+        view->withheld = (const gate_field *) fields->elts;
+        view->withheld_count = (size_t) fields->nelts;
+    }
+    view->method = r->method;
+    view->uri = r->uri;
+    view->args = r->args;
+    view->unparsed_uri = r->unparsed_uri;
+    view->the_request = r->the_request;
+    view->filename = r->filename;
+    view->peer = r->useragent_ip;
+    view->slots = dir->slot;
+    view->headers = dir->headers;
+}
+
+int shim_refuse(request_rec *r, shim_state *state, const char *reason, const char *detail, int level)
+{
+    gate_request view;
+    gate_answer answer;
+    size_t i;
+
+    shim_view(r, state, &view);
+    view.id = id_of(r, state);
+    view.realm = ap_auth_name(r);
+    gate_refuse(SHIM_SERVER(r->server)->config, &view, reason, state->outcome.identity, &answer);
+
+    ap_log_rerror(APLOG_MARK, level, 0, r, "GATE401: refused: %s: %s (request %s)",
+                  reason ? reason : "internal", detail ? detail : "", view.id);
+
+    for (i = 0; i < answer.field_count; i++) {
+        apr_table_addn(r->err_headers_out, answer.fields[i].name, answer.fields[i].value);
+    }
+    state->decided = 1;
+    state->refused = 1;
+    state->outcome.status = answer.status;
+    /* An ErrorDocument of the administrator's goes before our own words. */
+    if (answer.body && !ap_response_code_string(r, ap_index_of_response(answer.status))) {
+        state->content_type = answer.content_type;
+        ap_custom_response(r, answer.status, apr_pstrcat(r->pool, "\"", answer.body, NULL));
+    }
+    return answer.status;
+}
+
+/* ap_send_error_response says text/html whatever the text is. */
+static apr_status_t body_type(ap_filter_t *f, apr_bucket_brigade *bb)
+{
+    const shim_state *state = SHIM_STATE(f->r);
+    ap_set_content_type(f->r, state->content_type);
+    ap_remove_output_filter(f);
+    return ap_pass_brigade(f->next, bb);
+}
+
+void shim_insert_error_filter(request_rec *r)
+{
+    const shim_state *state = SHIM_STATE(r);
+    if (state && state->refused && state->content_type) {
+        ap_add_output_filter_handle(body_filter, NULL, r, r->connection);
+    }
+}
+
+void shim_register_filters(void)
+{
+    body_filter = ap_register_output_filter("GATE_BODY_TYPE", body_type, NULL, AP_FTYPE_CONTENT_SET);
+}

@@ -1,0 +1,86 @@
+/* child.c: what happens once per start and once per child: the state directory, the threads. */
+#include "shim.h"
+#include "unixd.h"
+#include "apr_file_info.h"
+#include "apr_signal.h"
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+gate_process *shim_process;
+
+static server_rec *main_server;
+
+void *shim_alloc(void *pool, size_t size)
+{
+    return apr_palloc(pool, size);
+}
+
+void shim_log(int level, const char *text)
+{
+    ap_log_error(APLOG_MARK, level, 0, main_server ? main_server : ap_server_conf, "%s", text);
+}
+
+static const char *state_dir(apr_pool_t *pool, server_rec *server)
+{
+    const char *named = gate_config_state_dir(SHIM_SERVER(server)->config);
+    return named ? ap_server_root_relative(pool, named) : ap_runtime_dir_relative(pool, "gitlab-gate");
+}
+
+/* Children run without privileges: root makes the directory and gives it to them. */
+int shim_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *server)
+{
+    const char *dir = state_dir(ptemp, server);
+    struct stat info;
+
+    (void) pconf;
+    (void) plog;
+    main_server = server;
+    if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
+        return OK; /* the first of two readings */
+    }
+    if (apr_dir_make_recursive(dir, APR_FPROT_UREAD | APR_FPROT_UWRITE | APR_FPROT_UEXECUTE, ptemp)
+            != APR_SUCCESS || lstat(dir, &info) != 0 || !S_ISDIR(info.st_mode)) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, errno, server,
+                     "GATE301: GateStateDir %s can not be made: keys are not kept over a restart", dir);
+        return OK;
+    }
+    if (info.st_mode & S_IWOTH) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, server,
+                     "GATE302: GateStateDir %s is writable by everybody: whoever writes keys there "
+                     "can make tokens. Say chmod 700", dir);
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    if (geteuid() == 0 && info.st_uid != ap_unixd_config.user_id
+        && chown(dir, ap_unixd_config.user_id, ap_unixd_config.group_id) != 0) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, errno, server,
+                     "GATE303: GateStateDir %s can not be given to the children", dir);
+    }
+    return OK;
+}
+
+static apr_status_t stop_process(void *data)
+{
+    shim_process = NULL;
+    gate_child_stop(data);
+    return APR_SUCCESS;
+}
+
+void shim_child_init(apr_pool_t *pchild, server_rec *server)
+{
+    sigset_t all, before;
+
+    main_server = server;
+    /* httpd's signals are httpd's: the threads made here see none. */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    shim_process = gate_child_start(SHIM_SERVER(server)->config, state_dir(pchild, server));
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (shim_process) {
+        apr_pool_cleanup_register(pchild, shim_process, stop_process, apr_pool_cleanup_null);
+    }
+    else {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, server,
+                     "GATE501: the gate could not start in this child: it refuses every request");
+    }
+}

@@ -1,0 +1,253 @@
+/*
+ * conf.c: the command table, and what httpd keeps of a server and of a section. Directives are
+ * split into words here and understood in Rust (src/directive.rs).
+ */
+#include "shim.h"
+
+/* The configuration being read, or in force: made with the main server, freed with its pool. */
+static gate_config *config;
+
+static apr_status_t free_config(void *data)
+{
+    if (config == data) {
+        config = NULL;
+    }
+    gate_config_free(data);
+    return APR_SUCCESS;
+}
+
+void *shim_create_server(apr_pool_t *pool, server_rec *server)
+{
+    shim_server *mine = apr_pcalloc(pool, sizeof(*mine));
+    if (!server->is_virtual) {
+        const gate_host host = {shim_alloc, shim_log};
+        config = gate_config_new(&host);
+        if (config) {
+            apr_pool_cleanup_register(pool, config, free_config, apr_pool_cleanup_null);
+        }
+    }
+    mine->config = config;
+    mine->index = config ? gate_config_server(config, server->is_virtual) : -1;
+    return mine;
+}
+
+void *shim_merge_server(apr_pool_t *pool, void *base, void *add)
+{
+    (void) pool;
+    (void) base; /* inheritance of issuers is the library's: gate_config_check */
+    return add;
+}
+
+void *shim_create_dir(apr_pool_t *pool, char *section)
+{
+    shim_dir *mine = apr_pcalloc(pool, sizeof(*mine));
+    mine->section = section;
+    return mine;
+}
+
+/* Runs for each request: a loop over pointers, nothing allocated in Rust. */
+void *shim_merge_dir(apr_pool_t *pool, void *base, void *add)
+{
+    const shim_dir *outer = base, *inner = add;
+    shim_dir *mine = apr_palloc(pool, sizeof(*mine));
+    int i;
+
+    mine->section = inner->section ? inner->section : outer->section;
+    mine->has_require = outer->has_require || inner->has_require;
+    for (i = 0; i < GATE_SLOTS; i++) {
+        mine->slot[i] = inner->slot[i] ? inner->slot[i] : outer->slot[i];
+    }
+    mine->headers = outer->headers;
+    if (inner->headers) {
+        const gate_chain *link;
+        gate_chain **end = (gate_chain **) &mine->headers;
+        for (link = inner->headers; link; link = link->outer) {
+            gate_chain *copy = apr_palloc(pool, sizeof(*copy));
+            copy->own = link->own;
+            *end = copy;
+            end = (gate_chain **) &copy->outer;
+        }
+        *end = (gate_chain *) outer->headers;
+    }
+    return mine;
+}
+
+static void place_of(cmd_parms *cmd, const shim_dir *dir, gate_place *place)
+{
+    const shim_server *mine = SHIM_SERVER(cmd->server);
+    place->server = mine ? mine->index : -1;
+    place->file = cmd->directive ? cmd->directive->filename : NULL;
+    place->line = cmd->directive ? (unsigned int) cmd->directive->line_num : 0;
+    place->section = cmd->path ? cmd->path : (dir ? dir->section : NULL);
+    place->previous = NULL;
+}
+
+/* Splits as httpd does everywhere: quotes and backslashes count. */
+static int words(apr_pool_t *pool, const char *line, const char *const **argv)
+{
+    apr_array_header_t *list = apr_array_make(pool, 8, sizeof(const char *));
+    while (*line) {
+        const char *word = ap_getword_conf(pool, &line);
+        if (*word || *line) {
+            APR_ARRAY_PUSH(list, const char *) = word;
+        }
+    }
+    *argv = (const char *const *) list->elts;
+    return list->nelts;
+}
+
+/* Every directive of a server or a section. */
+static const char *directive(cmd_parms *cmd, void *dir_config, const char *line)
+{
+    shim_dir *dir = dir_config;
+    const gate_setting *value = NULL;
+    const char *const *argv;
+    const char *wrong;
+    gate_place place;
+    int slot = gate_directive_slot(cmd->cmd->name);
+    int argc = words(cmd->temp_pool, line, &argv);
+
+    if (!config) {
+        return "mod_gitlab_gate could not start: out of memory";
+    }
+    place_of(cmd, dir, &place);
+    if (slot >= 0) {
+        place.previous = dir->slot[slot];
+    }
+    wrong = gate_directive(config, &place, cmd->cmd->name, argc, argv, &value);
+    if (wrong) {
+        return wrong;
+    }
+    if (slot >= 0) {
+        dir->slot[slot] = value;
+    }
+    else if (value) { /* GateHeader: the last one written comes first */
+        gate_chain *link = apr_palloc(cmd->pool, sizeof(*link));
+        link->own = value;
+        link->outer = dir->headers;
+        dir->headers = link;
+    }
+    return NULL;
+}
+
+static const char *issuer_section(cmd_parms *cmd, void *dir_config, const char *line)
+{
+    const ap_directive_t *child;
+    const char *end = ap_strrchr_c(line, '>');
+    const char *const *argv;
+    const char *wrong;
+    gate_place place;
+
+    (void) dir_config;
+    if ((wrong = ap_check_cmd_context(cmd, NOT_IN_DIR_LOC_FILE | NOT_IN_LIMIT))) {
+        return wrong;
+    }
+    if (!end) {
+        return "<GateIssuer> directive missing closing '>'";
+    }
+    if (!config) {
+        return "mod_gitlab_gate could not start: out of memory";
+    }
+    line = apr_pstrmemdup(cmd->temp_pool, line, end - line);
+    if (words(cmd->temp_pool, line, &argv) != 1) {
+        return "<GateIssuer> takes one name, as in <GateIssuer okta>";
+    }
+    place_of(cmd, NULL, &place);
+    wrong = gate_issuer_open(config, &place, argv[0]);
+    for (child = cmd->directive->first_child; child && !wrong; child = child->next) {
+        gate_place inner = place;
+        int argc = words(cmd->temp_pool, child->args, &argv);
+        inner.file = child->filename;
+        inner.line = (unsigned int) child->line_num;
+        wrong = gate_issuer_directive(config, &inner, child->directive, argc, argv);
+        if (wrong) {
+            cmd->err_directive = child;
+        }
+    }
+    return wrong ? wrong : gate_issuer_close(config, &place);
+}
+
+static const char *only_in_issuer(cmd_parms *cmd, void *dir_config, const char *line)
+{
+    (void) dir_config;
+    (void) line;
+    return apr_pstrcat(cmd->pool, cmd->cmd->name,
+                       " may only stand inside <GateIssuer NAME> … </GateIssuer>", NULL);
+}
+
+/* mod_authz_core's own: seen here too, since only the lines themselves tell whether a section
+ * holds one. httpd calls every module that names the directive. */
+static const char *note_require(cmd_parms *cmd, void *dir_config, const char *line)
+{
+    shim_dir *dir = dir_config;
+    gate_place place;
+
+    dir->has_require = 1;
+    place_of(cmd, dir, &place);
+    if (config) {
+        gate_note_require(config, &place, line);
+    }
+    return DECLINE_CMD;
+}
+
+static const char *note_auth_type(cmd_parms *cmd, void *dir_config, const char *line)
+{
+    gate_place place;
+
+    place_of(cmd, dir_config, &place);
+    if (config) {
+        gate_note_auth_type(config, &place, ap_getword_conf(cmd->temp_pool, &line));
+    }
+    return DECLINE_CMD;
+}
+
+int shim_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *server)
+{
+    (void) pconf;
+    (void) plog;
+    (void) ptemp;
+    (void) server;
+    return config && gate_config_check(config) == 0 ? OK : HTTP_INTERNAL_SERVER_ERROR;
+}
+
+#define SERVER(name, help) AP_INIT_RAW_ARGS(name, directive, NULL, RSRC_CONF, help)
+#define PLACE(name, help) AP_INIT_RAW_ARGS(name, directive, NULL, RSRC_CONF | ACCESS_CONF, help)
+#define ISSUER(name, help) AP_INIT_RAW_ARGS(name, only_in_issuer, NULL, RSRC_CONF | ACCESS_CONF, help)
+
+const command_rec shim_commands[] = {
+    /* issuers: one section, its lines go to Rust one by one */
+    AP_INIT_RAW_ARGS("<GateIssuer", issuer_section, NULL, RSRC_CONF, "An issuer of tokens, by a name of your own"),
+    ISSUER("GateIssuerURL", "The exact iss of the issuer's tokens"),
+    ISSUER("GateKind", "The issuer's make: generic okta entra keycloak gitlab aws google"),
+    ISSUER("GateAudience", "One of these must be in aud; any turns the check off"),
+    ISSUER("GateJWKS", "Where the keys are, instead of discovery: an https URL or file:PATH"),
+    ISSUER("GateAlgorithms", "The signature algorithms accepted"),
+    ISSUER("GateUserClaim", "The first of these claims becomes REMOTE_USER"),
+    ISSUER("GateRoleClaim", "Every value of this claim is a role"),
+    ISSUER("GateRole", "A role, and the conditions that grant it"),
+    ISSUER("GateRequire", "Conditions without which a token of this issuer is refused"),
+    ISSUER("GateMaxLifetime", "The longest exp - iat"),
+    ISSUER("GateClockSkew", "Leeway for exp, nbf and iat"),
+    ISSUER("GateRefresh", "How often keys are fetched anew"),
+    ISSUER("GateMaxStale", "How long the last good keys serve while the issuer is away"),
+    ISSUER("GateTimeout", "How long one fetch may take"),
+    ISSUER("GateCAFile", "Trust this CA for the issuer, instead of the system's"),
+    ISSUER("GateIntrospection", "RFC 7662 introspection of opaque tokens (not yet supported)"),
+
+    /* the server */
+    SERVER("GateStateDir", "Where the last good keys are kept"),
+    SERVER("GateKeepHeader", "Internal headers of GitLab's that clients may send"),
+    SERVER("GateCacheSize", "Memory for verified tokens, per child"),
+
+    /* a section */
+    PLACE("GateAccept", "The issuers accepted here"),
+    PLACE("GateTokenFrom", "Where a token may come from: bearer basic proxy header:NAME cookie:NAME query:NAME"),
+    PLACE("GateHeader", "A header for the upstream: NAME and user email subject issuer roles claim:PATH none"),
+    PLACE("GateForwardToken", "on: leave the verified token in what goes upstream"),
+    PLACE("GateMode", "enforce, or observe: decide and write down, refuse nothing"),
+
+    /* httpd's own, seen in passing */
+    AP_INIT_RAW_ARGS("Require", note_require, NULL, OR_AUTHCFG, "mod_authz_core's"),
+    AP_INIT_RAW_ARGS("AuthType", note_auth_type, NULL, OR_AUTHCFG, "mod_authn_core's"),
+    {NULL, {NULL}, NULL, 0, RAW_ARGS, NULL}
+};

@@ -1,0 +1,220 @@
+/*
+ * gate.h: the whole contract between the C shim and the Rust library.
+ *
+ * The shim knows httpd and decides nothing; the library decides and names no symbol of httpd's.
+ * bindgen reads this file; src/abi.rs exports the functions declared here and is checked against it.
+ *
+ * Conventions
+ * - Text is NUL-terminated and need not be UTF-8. NULL means "not there".
+ * - "borrowed": valid until the call returns, unless a longer life is written beside it.
+ * - "pool": memory that the library took by gate_host.alloc from the pool it was handed.
+ * - "counted": the receiver owns one reference and gives it back with the function named.
+ * - Functions may be called from any thread after the fork; those under "configuration" only from
+ *   the one thread that reads the configuration.
+ * - No call unwinds into C. A panic is answered with the fallback written at the function: it
+ *   always refuses.
+ */
+#ifndef GATE_H
+#define GATE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* What a directive of a section is worth at run time: one slot each. A merge takes the inner
+ * section's pointer where it has one. The order is Rust's directive::Slot. */
+enum gate_slot {
+    GATE_SLOT_ACCEPT,
+    GATE_SLOT_TOKEN_FROM,
+    GATE_SLOT_FORWARD_TOKEN,
+    GATE_SLOT_MODE,
+    GATE_SLOT_AUDIT_ON,
+    GATE_SLOT_UPSTREAM_TOKEN,
+    GATE_SLOT_SUDO,
+    GATE_SLOT_ASSERTION,
+    GATE_SLOT_TARGET,
+    GATE_SLOT_LIFETIME,
+    GATE_SLOT_IDLE,
+    GATE_SLOT_JOB,
+    GATE_SLOT_MAX_OPEN,
+    GATE_SLOTS
+};
+
+typedef struct gate_config gate_config;     /* one reading of the configuration */
+typedef struct gate_setting gate_setting;   /* one value of a slot; owned by its gate_config */
+typedef struct gate_rule gate_rule;         /* one compiled Require line */
+typedef struct gate_identity gate_identity; /* who a verified token speaks for; counted */
+typedef struct gate_process gate_process;   /* what one child has, made after the fork */
+
+/* What the library needs of its host. Functions never fail: httpd aborts when memory is out. */
+typedef struct gate_host {
+    void *(*alloc)(void *pool, size_t size); /* apr_palloc */
+    void (*log)(int level, const char *text); /* ap_log_error on the main server; APLOG_ levels */
+} gate_host;
+
+/* Where in the configuration a directive stands. Borrowed. */
+typedef struct gate_place {
+    int server;          /* what gate_config_server gave */
+    const char *file;    /* configuration file */
+    unsigned int line;
+    const char *section; /* the section's argument, as "/" of <Location "/">; NULL outside of one */
+    const gate_setting *previous; /* the slot's value so far in this very section; NULL if none */
+} gate_place;
+
+/* GateHeader adds up over sections: the inner section's list comes before the outer's. */
+typedef struct gate_chain {
+    const gate_setting *own;
+    const struct gate_chain *outer;
+} gate_chain;
+
+/* A header field. Laid out as apr_table_entry_t, so that a table is read in place. */
+typedef struct gate_field {
+    const char *name;
+    const char *value;
+    uint32_t checksum; /* APR's: the first four bytes of the name, without case */
+} gate_field;
+
+/* What a gate_edit changes. */
+enum gate_edit_kind {
+    GATE_EDIT_HEADER,       /* request header `name`: `value`, or gone where value is NULL */
+    GATE_EDIT_ARGS,         /* r->args and parsed_uri.query; NULL: no query */
+    GATE_EDIT_UNPARSED_URI, /* r->unparsed_uri */
+    GATE_EDIT_THE_REQUEST,  /* r->the_request */
+    GATE_EDIT_FILENAME      /* r->filename */
+};
+
+typedef struct gate_edit {
+    int kind; /* enum gate_edit_kind */
+    const char *name;
+    const char *value;
+} gate_edit;
+
+/* A name and a value, for the environment, the upstream's headers and an answer's headers. */
+typedef struct gate_pair {
+    const char *name;
+    const char *value;
+} gate_pair;
+
+/* What the library sees of a request. All borrowed. */
+typedef struct gate_request {
+    void *pool; /* given back to gate_host.alloc */
+    int server;
+    int secure; /* the client's connection is TLS */
+    int connect; /* the method is CONNECT, or the request goes through a forward proxy */
+    const gate_field *fields; /* r->headers_in */
+    size_t field_count;
+    const gate_field *withheld; /* what earlier requests of the chain gave up; "?" is the query */
+    size_t withheld_count;
+    const char *method;
+    const char *uri;
+    const char *args;
+    const char *unparsed_uri;
+    const char *the_request;
+    const char *filename;
+    const char *peer;  /* the client's address */
+    const char *realm; /* AuthName */
+    const char *id;    /* the request's id, mod_unique_id's or made by gate_request_id */
+    const gate_setting *const *slots; /* GATE_SLOTS of them */
+    const gate_chain *headers;        /* GateHeader, inner section first */
+} gate_request;
+
+/* What was decided about the token. */
+typedef struct gate_outcome {
+    int status; /* 0: go on, with the identity if there is one; else refuse with this status */
+    const char *reason; /* the code of the refusal; lives for ever */
+    const char *detail; /* for the error log; pool */
+    int log_level;      /* APLOG_ level of that line */
+    gate_identity *identity; /* counted (gate_identity_release), NULL: none */
+    const char *user;        /* these live as long as the identity, or are of the pool */
+    const gate_pair *environment;
+    size_t environment_count;
+    const gate_pair *upstream; /* headers to set on the way to the upstream */
+    size_t upstream_count;
+    const gate_edit *edits; /* tokens to take out of the request; pool */
+    size_t edit_count;
+} gate_outcome;
+
+/* A refusal as the client sees it. */
+typedef struct gate_answer {
+    int status;
+    const gate_pair *fields; /* response headers; pool */
+    size_t field_count;
+    const char *content_type; /* lives for ever */
+    const char *body;         /* pool */
+} gate_answer;
+
+/* --- configuration --------------------------------------------------------------------------- */
+
+/* A new, empty configuration. `host` is copied. NULL: memory. */
+gate_config *gate_config_new(const gate_host *host);
+void gate_config_free(gate_config *config);
+
+/* A server or virtual host; the number is its place. Fallback: -1, which every directive refuses. */
+int gate_config_server(gate_config *config, int is_virtual);
+
+/* A directive outside of <GateIssuer>. `*slot` gets the new value where the directive has a slot or
+ * is GateHeader. Returns NULL, or what is wrong (lives as long as the configuration). */
+const char *gate_directive(gate_config *config, const gate_place *place, const char *name,
+                           int argc, const char *const *argv, const gate_setting **slot);
+/* The slot of a directive; -1: it has none. */
+int gate_directive_slot(const char *name);
+
+/* <GateIssuer name> … </GateIssuer>. Errors as above. */
+const char *gate_issuer_open(gate_config *config, const gate_place *place, const char *name);
+const char *gate_issuer_directive(gate_config *config, const gate_place *place, const char *name,
+                                  int argc, const char *const *argv);
+const char *gate_issuer_close(gate_config *config, const gate_place *place);
+
+/* The arguments of `Require gate-role …`, `gate-claim …`, `gate-issuer …`. NULL and `*error`
+ * (lives as long as the configuration), or a rule to be freed. */
+gate_rule *gate_rule_new(gate_config *config, const gate_place *place, const char *provider,
+                         int argc, const char *const *argv, const char **error);
+void gate_rule_free(gate_rule *rule);
+
+/* What a section holds of httpd's own: kept for the warnings of gate_config_check. */
+void gate_note_auth_type(gate_config *config, const gate_place *place, const char *type);
+void gate_note_require(gate_config *config, const gate_place *place, const char *arguments);
+
+/* Checks the whole; says what is wrong by the log. The number of errors. Fallback: 1. */
+int gate_config_check(gate_config *config);
+
+/* The state directory that GateStateDir names; NULL: the default. Lives as long as the config. */
+const char *gate_config_state_dir(const gate_config *config);
+
+/* --- a child --------------------------------------------------------------------------------- */
+
+/* Starts the threads. Borrows the configuration for the process's life. NULL: refuse everything. */
+gate_process *gate_child_start(const gate_config *config, const char *state_dir);
+void gate_child_stop(gate_process *process);
+
+/* --- a request ------------------------------------------------------------------------------- */
+
+/* The first field at or after `from` that a client must not send; `count` if there is none. */
+size_t gate_next_spoofed(const gate_config *config, const gate_field *fields, size_t count,
+                         size_t from);
+/* `Connection` without the names that the gate sets; NULL: it names none of them. Pool. */
+const char *gate_connection_without(const gate_config *config, const char *value, void *pool);
+
+/* A new id for a request that mod_unique_id gave none. Pool. */
+const char *gate_request_id(const gate_config *config, void *pool);
+
+/* Looks for a token, verifies it, says who it is. Fallback: status 500, reason internal. */
+void gate_decide(gate_process *process, const gate_request *request, gate_outcome *outcome);
+
+/* Composes a refusal. `identity` may be NULL. Fallback: an answer of 500. */
+void gate_refuse(const gate_config *config, const gate_request *request, const char *reason,
+                 const gate_identity *identity, gate_answer *answer);
+
+/* 1: the rule holds; 0: it does not, and `*reason` is the code (lives for ever), `*detail` what was
+ * wanted and what came (pool). Fallback: 0. */
+int gate_rule_holds(const gate_config *config, const gate_rule *rule, const gate_identity *identity,
+                    void *pool, const char **reason, const char **detail);
+
+/* A claim as text for gate_claim(); arrays joined by commas; "" where it is missing. Pool. */
+const char *gate_identity_claim(const gate_config *config, const gate_identity *identity,
+                                const char *path, void *pool);
+/* The items of a claim (path given) or the roles (path NULL): how many; `*items` is of the pool. */
+size_t gate_identity_list(const gate_config *config, const gate_identity *identity,
+                          const char *path, void *pool, const char *const **items);
+void gate_identity_release(gate_identity *identity);
+
+#endif

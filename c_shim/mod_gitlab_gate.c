@@ -1,0 +1,53 @@
+/*
+ * mod_gitlab_gate.c: the module record and the hooks, in the order in which httpd runs them.
+ * Read it as a contents page; what happens in each stands in the file named beside it.
+ */
+#include "shim.h"
+
+static void register_hooks(apr_pool_t *pool)
+{
+    /* Another module's filter or setting may not see a header that the gate would have removed:
+     * before everything else, mod_headers' and mod_setenvif's early work included. */
+    static const char *const before_all[] = {
+        "mod_setenvif.c", "mod_headers.c", "mod_remoteip.c", "mod_unique_id.c", NULL
+    };
+    /* The status and headers of a denial are the gate's, so it wraps mod_authz_core. */
+    static const char *const before_authz[] = {"mod_authz_core.c", "mod_authn_core.c", NULL};
+
+    /* start */
+    ap_hook_check_config(shim_check_config, NULL, NULL, APR_HOOK_MIDDLE);       /* conf.c */
+    ap_hook_post_config(shim_post_config, NULL, NULL, APR_HOOK_MIDDLE);         /* child.c */
+    ap_hook_child_init(shim_child_init, NULL, NULL, APR_HOOK_MIDDLE);           /* child.c */
+
+    /* request */
+    ap_hook_post_read_request(shim_strip, NULL, before_all, APR_HOOK_REALLY_FIRST); /* request.c */
+    ap_hook_check_access(shim_access, NULL, NULL, APR_HOOK_FIRST,
+                         AP_AUTH_INTERNAL_PER_CONF);                            /* request.c */
+    ap_hook_check_access_ex(shim_userless_rules, NULL, before_authz, APR_HOOK_FIRST,
+                            AP_AUTH_INTERNAL_PER_CONF);                         /* request.c */
+    ap_hook_check_authn(shim_check_user, NULL, NULL, APR_HOOK_FIRST,
+                        AP_AUTH_INTERNAL_PER_CONF);                             /* request.c */
+    ap_hook_check_authz(shim_user_rules, NULL, before_authz, APR_HOOK_FIRST,
+                        AP_AUTH_INTERNAL_PER_CONF);                             /* request.c */
+    /* First, so that mod_headers' RequestHeader sees and may edit what the gate has set. */
+    ap_hook_fixups(shim_fixups, NULL, NULL, APR_HOOK_REALLY_FIRST);             /* request.c */
+
+    /* answer */
+    ap_hook_insert_error_filter(shim_insert_error_filter, NULL, NULL, APR_HOOK_LAST); /* answer.c */
+    shim_register_filters();
+
+    /* Require gate-…, gate_claim() */
+    shim_register_authz(pool);                                                  /* authz.c */
+    ap_hook_expr_lookup(shim_expr_lookup, NULL, NULL, APR_HOOK_MIDDLE);         /* authz.c */
+}
+
+module AP_MODULE_DECLARE_DATA gitlab_gate_module = {
+    STANDARD20_MODULE_STUFF,
+    shim_create_dir,
+    shim_merge_dir,
+    shim_create_server,
+    shim_merge_server,
+    shim_commands,
+    register_hooks,
+    AP_MODULE_FLAG_NONE
+};

@@ -1,0 +1,292 @@
+/*
+ * request.c: the way of a request through httpd's hooks. Each hook asks the library and does what
+ * it says; what the client sees of a refusal is composed in answer.c.
+ */
+#include "shim.h"
+
+/* APR's entry is read in place by Rust. */
+_Static_assert(sizeof(gate_field) == sizeof(apr_table_entry_t), "gate_field is apr_table_entry_t");
+_Static_assert(offsetof(gate_field, value) == offsetof(apr_table_entry_t, val), "value");
+_Static_assert(offsetof(gate_field, checksum) == offsetof(apr_table_entry_t, key_checksum), "checksum");
+
+static int is_gated(request_rec *r)
+{
+    const char *type = ap_auth_type(r);
+    return type && !ap_cstr_casecmp(type, GATE_AUTH_TYPE);
+}
+
+/* --- stripping: every request, before another module reads it ---------------------------------- */
+
+static void strip_spoofed(request_rec *r)
+{
+    const gate_config *config = SHIM_SERVER(r->server)->config;
+    const apr_array_header_t *fields = apr_table_elts(r->headers_in);
+    size_t at = 0;
+
+    while ((at = gate_next_spoofed(config, (const gate_field *) fields->elts,
+                                   (size_t) fields->nelts, at)) < (size_t) fields->nelts) {
+        const char *name = APR_ARRAY_IDX(fields, at, apr_table_entry_t).key;
+        ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r, "removed the client's header %s", name);
+        apr_table_unset(r->headers_in, name);
+    }
+}
+
+int shim_strip(request_rec *r)
+{
+    const char *connection;
+
+    strip_spoofed(r);
+    connection = apr_table_get(r->headers_in, "Connection");
+    if (connection) {
+        const char *kept = gate_connection_without(SHIM_SERVER(r->server)->config, connection, r->pool);
+        if (kept && *kept) {
+            apr_table_setn(r->headers_in, "Connection", kept);
+        }
+        else if (kept) {
+            apr_table_unset(r->headers_in, "Connection");
+        }
+    }
+    return DECLINED;
+}
+
+/* --- state --------------------------------------------------------------------------------------- */
+
+static apr_status_t release_identity(void *data)
+{
+    gate_identity_release(data);
+    return APR_SUCCESS;
+}
+
+shim_state *shim_state_of(request_rec *r)
+{
+    shim_state *state = SHIM_STATE(r);
+    if (!state) {
+        state = apr_pcalloc(r->pool, sizeof(*state));
+        ap_set_module_config(r->request_config, &gitlab_gate_module, state);
+    }
+    return state;
+}
+
+/* The nearest request that this one follows from and that the gate has seen. */
+static shim_state *origin_of(request_rec *r)
+{
+    for (r = r->prev ? r->prev : r->main; r; r = r->prev ? r->prev : r->main) {
+        shim_state *state = SHIM_STATE(r);
+        if (state && state->decided) {
+            return state;
+        }
+    }
+    return NULL;
+}
+
+/* What holds for this request: decided for it, or inherited where httpd skipped the hooks because
+ * the configuration is the same (ap_process_request_internal). */
+const shim_state *shim_effective_state(request_rec *r)
+{
+    while (r) {
+        request_rec *from = r->prev ? r->prev : r->main;
+        const shim_state *state = SHIM_STATE(r);
+        if (state && state->decided) {
+            return state;
+        }
+        r = from && from->per_dir_config == r->per_dir_config ? from : NULL;
+    }
+    return NULL;
+}
+
+/* --- the token ----------------------------------------------------------------------------------- */
+
+static void withhold(request_rec *r, shim_state *state, const char *name, const char *value)
+{
+    if (!state->withheld) {
+        state->withheld = apr_table_make(r->pool, 2);
+    }
+    if (value && !apr_table_get(state->withheld, name)) {
+        apr_table_setn(state->withheld, name, value);
+    }
+}
+
+static void apply_edits(request_rec *r, shim_state *state)
+{
+    size_t i;
+    for (i = 0; i < state->outcome.edit_count; i++) {
+        const gate_edit *edit = &state->outcome.edits[i];
+        switch (edit->kind) {
+        case GATE_EDIT_HEADER:
+            withhold(r, state, edit->name, apr_table_get(r->headers_in, edit->name));
+            if (edit->value) {
+                apr_table_setn(r->headers_in, edit->name, edit->value);
+            }
+            else {
+                apr_table_unset(r->headers_in, edit->name);
+            }
+            break;
+        case GATE_EDIT_ARGS:
+            withhold(r, state, "?", r->args);
+            r->args = (char *) edit->value;
+            r->parsed_uri.query = (char *) edit->value;
+            break;
+        case GATE_EDIT_UNPARSED_URI:
+            r->unparsed_uri = (char *) edit->value;
+            break;
+        case GATE_EDIT_THE_REQUEST:
+            r->the_request = (char *) edit->value;
+            break;
+        case GATE_EDIT_FILENAME:
+            r->filename = (char *) edit->value;
+            break;
+        }
+    }
+}
+
+static void set_pairs(apr_table_t *table, const gate_pair *pairs, size_t count)
+{
+    size_t i;
+    for (i = 0; i < count; i++) {
+        apr_table_setn(table, pairs[i].name, pairs[i].value);
+    }
+}
+
+/* Before httpd's authorization: so that every kind of Require knows the person. */
+int shim_access(request_rec *r)
+{
+    const shim_state *origin;
+    shim_state *state;
+    gate_request view;
+
+    if (!is_gated(r)) {
+        return DECLINED;
+    }
+    state = shim_state_of(r);
+    if (state->decided) {
+        return state->refused ? state->outcome.status : DECLINED;
+    }
+    origin = origin_of(r);
+    if (origin && origin->refused && r->prev) {
+        /* the ErrorDocument of our own refusal: the token was judged, nobody is known */
+        state->decided = 1;
+        return DECLINED;
+    }
+    if (origin) {
+        state->withheld = origin->withheld;
+    }
+    if (!shim_process) {
+        return shim_refuse(r, state, "internal", "the gate did not start in this child", APLOG_CRIT);
+    }
+    shim_view(r, state, &view);
+    gate_decide(shim_process, &view, &state->outcome);
+    if (state->outcome.identity) {
+        apr_pool_cleanup_register(r->pool, state->outcome.identity, release_identity,
+                                  apr_pool_cleanup_null);
+    }
+    apply_edits(r, state);
+    state->decided = 1;
+    if (state->outcome.status) {
+        return shim_refuse(r, state, state->outcome.reason, state->outcome.detail,
+                           state->outcome.log_level);
+    }
+    if (state->outcome.detail) {
+        ap_log_rerror(APLOG_MARK, state->outcome.log_level, 0, r, "GATE402: %s", state->outcome.detail);
+    }
+    if (state->outcome.identity) {
+        r->user = (char *) state->outcome.user;
+        r->ap_auth_type = (char *) GATE_AUTH_TYPE;
+        set_pairs(r->subprocess_env, state->outcome.environment, state->outcome.environment_count);
+    }
+    /* mod_cache looks for Authorization, which is gone by now: what is behind a gate is not kept. */
+    apr_table_setn(r->subprocess_env, "no-cache", "gate");
+    return DECLINED;
+}
+
+/* --- the rules ------------------------------------------------------------------------------------ */
+
+/* Runs the rest of a hook's chain and gives a denial the gate's own answer. The hook is entered
+ * again by that run: `nested` makes it step aside. */
+static int rules(request_rec *r, int (*run)(request_rec *), int *nested)
+{
+    shim_state *state = SHIM_STATE(r);
+    int status;
+
+    if (!state || !state->decided || *nested) {
+        return DECLINED;
+    }
+    *nested = 1;
+    status = run(r);
+    *nested = 0;
+    if (status == HTTP_FORBIDDEN || (status == HTTP_UNAUTHORIZED && state->outcome.identity)) {
+        return shim_refuse(r, state, state->denied_by ? state->denied_by : "rule",
+                           state->denied_detail ? state->denied_detail : "a Require of this place is not fulfilled",
+                           APLOG_ERR);
+    }
+    return status;
+}
+
+int shim_userless_rules(request_rec *r)
+{
+    shim_state *state;
+
+    if (!is_gated(r)) {
+        return DECLINED;
+    }
+    state = shim_state_of(r);
+    if (state->refused) {
+        return state->outcome.status;
+    }
+    if (!SHIM_DIR(r)->has_require) {
+        return state->outcome.identity
+            ? OK : shim_refuse(r, state, "token_missing", "no token was sent", APLOG_INFO);
+    }
+    return rules(r, ap_run_access_checker_ex, &state->nested);
+}
+
+int shim_check_user(request_rec *r)
+{
+    shim_state *state;
+
+    if (!is_gated(r)) {
+        return DECLINED;
+    }
+    state = shim_state_of(r);
+    if (state->refused) {
+        return state->outcome.status;
+    }
+    return state->outcome.identity
+        ? OK : shim_refuse(r, state, "token_missing", "no token was sent", APLOG_INFO);
+}
+
+int shim_user_rules(request_rec *r)
+{
+    if (!is_gated(r)) {
+        return DECLINED;
+    }
+    return rules(r, ap_run_auth_checker, &shim_state_of(r)->nested);
+}
+
+/* --- the upstream --------------------------------------------------------------------------------- */
+
+int shim_fixups(request_rec *r)
+{
+    const shim_state *state;
+    const shim_state *origin;
+
+    if (r->main) {
+        strip_spoofed(r); /* the copy may hold what was set for the main request */
+    }
+    if (!is_gated(r)) {
+        return DECLINED;
+    }
+    state = shim_effective_state(r);
+    if (!state) {
+        return shim_refuse(r, shim_state_of(r), "internal", "the token was never looked at", APLOG_CRIT);
+    }
+    if (state->refused) {
+        /* its own ErrorDocument may be served, without an identity; nothing else */
+        return r->prev && state != SHIM_STATE(r) ? DECLINED : state->outcome.status;
+    }
+    origin = origin_of(r);
+    if (!SHIM_DIR(r)->has_require && !state->outcome.identity && !(origin && origin->refused)) {
+        return shim_refuse(r, shim_state_of(r), "token_missing", "no token was sent", APLOG_INFO);
+    }
+    set_pairs(r->headers_in, state->outcome.upstream, state->outcome.upstream_count);
+    return DECLINED;
+}

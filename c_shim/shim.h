@@ -1,0 +1,89 @@
+/* shim.h: what the C files of the shim share. The contract with Rust is gate.h. */
+#ifndef GATE_SHIM_H
+#define GATE_SHIM_H
+
+#include "httpd.h"
+#include "http_config.h"
+#include "http_core.h"
+#include "http_log.h"
+#include "http_main.h"
+#include "http_protocol.h"
+#include "http_request.h"
+#include "ap_expr.h"
+#include "mod_auth.h"
+#include "apr_strings.h"
+
+#include "gate.h"
+
+#define GATE_AUTH_TYPE "Gate"
+
+extern module AP_MODULE_DECLARE_DATA gitlab_gate_module;
+APLOG_USE_MODULE(gitlab_gate);
+
+/* A server's configuration: its place in the library's. */
+typedef struct shim_server {
+    gate_config *config;
+    int index;
+} shim_server;
+
+/* A section's. */
+typedef struct shim_dir {
+    const char *section;
+    int has_require; /* a Require stands here or in a section that this one was merged with */
+    const gate_setting *slot[GATE_SLOTS];
+    const gate_chain *headers;
+} shim_dir;
+
+/* What is known of one request. Lives in its pool. */
+typedef struct shim_state {
+    int decided;            /* the library was asked; without it a gated request is refused */
+    int refused;            /* the gate answered it */
+    int nested;             /* the rest of a hook is being run from within it */
+    gate_outcome outcome;
+    apr_table_t *withheld;  /* what was taken out of the request, for those that follow from it */
+    const char *denied_by;  /* the code of the Require that failed first */
+    const char *denied_detail;
+    const char *id;
+    const char *content_type; /* of the refusal's body */
+} shim_state;
+
+#define SHIM_SERVER(s) ((shim_server *) ap_get_module_config((s)->module_config, &gitlab_gate_module))
+#define SHIM_DIR(r) ((shim_dir *) ap_get_module_config((r)->per_dir_config, &gitlab_gate_module))
+#define SHIM_STATE(r) ((shim_state *) ap_get_module_config((r)->request_config, &gitlab_gate_module))
+
+/* conf.c */
+extern const command_rec shim_commands[];
+void *shim_create_server(apr_pool_t *pool, server_rec *server);
+void *shim_merge_server(apr_pool_t *pool, void *base, void *add);
+void *shim_create_dir(apr_pool_t *pool, char *section);
+void *shim_merge_dir(apr_pool_t *pool, void *base, void *add);
+int shim_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *server);
+
+/* child.c */
+extern gate_process *shim_process; /* this child's; NULL in the parent */
+int shim_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *server);
+void shim_child_init(apr_pool_t *pchild, server_rec *server);
+void shim_log(int level, const char *text);
+void *shim_alloc(void *pool, size_t size);
+
+/* request.c */
+int shim_strip(request_rec *r);
+int shim_access(request_rec *r);
+int shim_userless_rules(request_rec *r);
+int shim_check_user(request_rec *r);
+int shim_user_rules(request_rec *r);
+int shim_fixups(request_rec *r);
+shim_state *shim_state_of(request_rec *r);
+const shim_state *shim_effective_state(request_rec *r);
+
+/* answer.c */
+int shim_refuse(request_rec *r, shim_state *state, const char *reason, const char *detail, int level);
+void shim_register_filters(void);
+void shim_insert_error_filter(request_rec *r);
+void shim_view(request_rec *r, shim_state *state, gate_request *view);
+
+/* authz.c */
+void shim_register_authz(apr_pool_t *pool);
+int shim_expr_lookup(ap_expr_lookup_parms *parms);
+
+#endif

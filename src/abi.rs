@@ -1,0 +1,28 @@
+//! The boundary to the C shim, and the only unsafe room. The contract is c_shim/gate.h, which
+//! bindgen reads; each exported function is checked against what bindgen made of it.
+//!
+//! Rust names no symbol of httpd's: what it needs of its host comes in `gate_host`.
+#![allow(unsafe_code)]
+
+mod configuration; // gate_config_…, gate_directive, gate_issuer_…, gate_rule_…
+pub mod pairs; //   names and values that C may borrow
+mod panic; //       every entry's panic boundary
+mod process; //     gate_child_…, log lines
+mod requests; //    gate_decide, gate_refuse and their kin
+pub mod slot; //    the numbers of enum gate_slot
+mod text; //        C text in and out
+
+/// What bindgen made of c_shim/gate.h.
+#[allow(
+    missing_docs,
+    non_camel_case_types,
+    non_upper_case_globals,
+    non_snake_case,
+    dead_code,
+    clippy::all,
+    clippy::pedantic,
+    unreachable_pub
+)]
+pub(crate) mod ffi {
+    include!(concat!(env!("OUT_DIR"), "/gate.rs"));
+}

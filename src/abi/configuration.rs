@@ -1,0 +1,433 @@
+//! gate_config_…, gate_directive, gate_issuer_…, gate_rule_…: the configuration while httpd reads
+//! it. One thread; the handle is freed with httpd's configuration pool.
+
+use super::ffi::{self, gate_host, gate_place};
+use super::panic::boundary;
+use super::process::{ERROR, WARNING, remember, say};
+use super::text::{lossy, words};
+use crate::config::{Place, Server, Setting};
+use crate::directive::{Builder, find};
+use crate::policy::require::Rule;
+use std::ffi::{CString, c_char};
+
+/// One reading of the configuration, as C holds it.
+pub(super) struct Handle {
+    pub(super) host: gate_host,
+    pub(super) builder: Builder,
+    /// What C points to: the values of slots, and what was wrong.
+    settings: Vec<Box<Setting>>,
+    texts: Vec<CString>,
+    state_dir: Option<CString>,
+}
+
+impl Handle {
+    /// Keeps text for as long as the configuration lives.
+    fn keep(&mut self, text: &str) -> *const c_char {
+        self.texts
+            .push(CString::new(text.replace('\0', " ")).unwrap_or_default());
+        self.texts.last().map_or(std::ptr::null(), |it| it.as_ptr())
+    }
+
+    fn answer<T>(&mut self, result: Result<T, String>) -> *const c_char {
+        match result {
+            Ok(_) => std::ptr::null(),
+            Err(wrong) => self.keep(&wrong),
+        }
+    }
+}
+
+const PANICKED: *const c_char =
+    c"mod_gitlab_gate failed while it read this line: please report it".as_ptr();
+
+/// # Safety
+/// `config` came from gate_config_new and nobody else uses it now.
+unsafe fn handle<'a>(config: *mut ffi::gate_config) -> Option<&'a mut Handle> {
+    // SAFETY: the caller's promise.
+    unsafe { config.cast::<Handle>().as_mut() }
+}
+
+/// # Safety
+/// `place` and its text are live.
+unsafe fn place_of(place: *const gate_place) -> Option<Place> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let place = place.as_ref()?;
+        Some(Place {
+            server: usize::try_from(place.server).ok()?,
+            file: lossy(place.file).unwrap_or_default(),
+            line: place.line,
+            section: lossy(place.section),
+        })
+    }
+}
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_config_new(host: *const gate_host) -> *mut ffi::gate_config {
+    boundary(std::ptr::null_mut, || {
+        // SAFETY: gate.h: a live host.
+        let Some(host) = (unsafe { host.as_ref() }) else {
+            return std::ptr::null_mut();
+        };
+        remember(*host);
+        super::panic::install_hook();
+        let handle = Handle {
+            host: *host,
+            builder: Builder::default(),
+            settings: Vec::new(),
+            texts: Vec::new(),
+            state_dir: None,
+        };
+        Box::into_raw(Box::new(handle)).cast()
+    })
+}
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_config_free(config: *mut ffi::gate_config) {
+    boundary(
+        || (),
+        || {
+            if !config.is_null() {
+                // SAFETY: made by gate_config_new, and freed once, by the pool's cleanup.
+                drop(unsafe { Box::from_raw(config.cast::<Handle>()) });
+            }
+        },
+    );
+}
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_config_server(config: *mut ffi::gate_config, is_virtual: i32) -> i32 {
+    boundary(
+        || -1,
+        || {
+            // SAFETY: gate.h.
+            let Some(handle) = (unsafe { handle(config) }) else {
+                return -1;
+            };
+            let servers = &mut handle.builder.config.servers;
+            servers.push(Server {
+                is_virtual: is_virtual != 0,
+                ..Server::default()
+            });
+            i32::try_from(servers.len() - 1).unwrap_or(-1)
+        },
+    )
+}
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_directive(
+    config: *mut ffi::gate_config,
+    place: *const gate_place,
+    name: *const c_char,
+    argc: i32,
+    argv: *const *const c_char,
+    slot: *mut *const ffi::gate_setting,
+) -> *const c_char {
+    boundary(
+        || PANICKED,
+        || {
+            // SAFETY: gate.h.
+            let (handle, place, name, words) = unsafe {
+                (
+                    handle(config),
+                    place_of(place),
+                    lossy(name),
+                    words(argc, argv),
+                )
+            };
+            let (Some(handle), Some(place), Some(row)) =
+                (handle, place, name.as_deref().and_then(find))
+            else {
+                return PANICKED;
+            };
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            let result = handle
+                .builder
+                .directive(&place, row.name, &words)
+                .map(|setting| {
+                    if let Some(setting) = setting {
+                        let setting = Box::new(setting);
+                        // SAFETY: gate.h: `slot` is writable. The box's address stays while the handle lives.
+                        unsafe { *slot = (&raw const *setting).cast() };
+                        handle.settings.push(setting);
+                    }
+                });
+            handle.answer(result)
+        },
+    )
+}
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_directive_slot(name: *const c_char) -> i32 {
+    boundary(
+        || -1,
+        || {
+            // SAFETY: gate.h.
+            let name = unsafe { lossy(name) };
+            name.as_deref()
+                .and_then(find)
+                .and_then(|row| row.slot)
+                .map_or(-1, |slot| slot as i32)
+        },
+    )
+}
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_issuer_open(
+    config: *mut ffi::gate_config,
+    place: *const gate_place,
+    name: *const c_char,
+) -> *const c_char {
+    boundary(
+        || PANICKED,
+        || {
+            // SAFETY: gate.h.
+            let (handle, place, name) = unsafe { (handle(config), place_of(place), lossy(name)) };
+            let (Some(handle), Some(place), Some(name)) = (handle, place, name) else {
+                return PANICKED;
+            };
+            let result = handle.builder.open_issuer(&place, &name);
+            handle.answer(result)
+        },
+    )
+}
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_issuer_directive(
+    config: *mut ffi::gate_config,
+    _place: *const gate_place,
+    name: *const c_char,
+    argc: i32,
+    argv: *const *const c_char,
+) -> *const c_char {
+    boundary(
+        || PANICKED,
+        || {
+            // SAFETY: gate.h.
+            let (handle, name, words) = unsafe { (handle(config), lossy(name), words(argc, argv)) };
+            let (Some(handle), Some(name)) = (handle, name) else {
+                return PANICKED;
+            };
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            let result = handle.builder.issuer_directive(&name, &words);
+            handle.answer(result)
+        },
+    )
+}
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_issuer_close(
+    config: *mut ffi::gate_config,
+    place: *const gate_place,
+) -> *const c_char {
+    boundary(
+        || PANICKED,
+        || {
+            // SAFETY: gate.h.
+            let (handle, place) = unsafe { (handle(config), place_of(place)) };
+            let (Some(handle), Some(place)) = (handle, place) else {
+                return PANICKED;
+            };
+            let result = handle.builder.close_issuer(&place);
+            handle.answer(result)
+        },
+    )
+}
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_rule_new(
+    config: *mut ffi::gate_config,
+    place: *const gate_place,
+    provider: *const c_char,
+    argc: i32,
+    argv: *const *const c_char,
+    error: *mut *const c_char,
+) -> *mut ffi::gate_rule {
+    boundary(std::ptr::null_mut, || {
+        // SAFETY: gate.h.
+        let (handle, place, provider, words) = unsafe {
+            (
+                handle(config),
+                place_of(place),
+                lossy(provider),
+                words(argc, argv),
+            )
+        };
+        let (Some(handle), Some(place), Some(provider)) = (handle, place, provider) else {
+            return std::ptr::null_mut();
+        };
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        match Rule::parse(&provider, &words) {
+            Ok(rule) => {
+                handle.builder.note_rule(&place, &rule);
+                Box::into_raw(Box::new(rule)).cast()
+            }
+            Err(wrong) => {
+                // SAFETY: gate.h: `error` is writable.
+                unsafe { *error = handle.keep(&wrong) };
+                std::ptr::null_mut()
+            }
+        }
+    })
+}
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_rule_free(rule: *mut ffi::gate_rule) {
+    boundary(
+        || (),
+        || {
+            if !rule.is_null() {
+                // SAFETY: made by gate_rule_new, and freed once, by the pool's cleanup.
+                drop(unsafe { Box::from_raw(rule.cast::<Rule>()) });
+            }
+        },
+    );
+}
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_note_auth_type(
+    config: *mut ffi::gate_config,
+    place: *const gate_place,
+    auth_type: *const c_char,
+) {
+    boundary(
+        || (),
+        || {
+            // SAFETY: gate.h.
+            let (handle, place, auth_type) =
+                unsafe { (handle(config), place_of(place), lossy(auth_type)) };
+            if let (Some(handle), Some(place), Some(auth_type)) = (handle, place, auth_type) {
+                handle.builder.note_auth_type(&place, &auth_type);
+            }
+        },
+    );
+}
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_note_require(
+    config: *mut ffi::gate_config,
+    place: *const gate_place,
+    arguments: *const c_char,
+) {
+    boundary(
+        || (),
+        || {
+            // SAFETY: gate.h.
+            let (handle, place, arguments) =
+                unsafe { (handle(config), place_of(place), lossy(arguments)) };
+            if let (Some(handle), Some(place), Some(arguments)) = (handle, place, arguments) {
+                handle.builder.note_require(&place, &arguments);
+            }
+        },
+    );
+}
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_config_check(config: *mut ffi::gate_config) -> i32 {
+    boundary(
+        || 1,
+        || {
+            // SAFETY: gate.h.
+            let Some(handle) = (unsafe { handle(config) }) else {
+                return 1;
+            };
+            let found = handle.builder.check();
+            handle.state_dir = handle
+                .builder
+                .config
+                .state_dir
+                .clone()
+                .and_then(|dir| CString::new(dir).ok());
+            found
+                .warnings
+                .iter()
+                .for_each(|warning| say(WARNING, warning));
+            found
+                .errors
+                .iter()
+                .for_each(|error| say(ERROR, &format!("GATE200: {error}")));
+            i32::try_from(found.errors.len()).unwrap_or(i32::MAX)
+        },
+    )
+}
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_config_state_dir(config: *const ffi::gate_config) -> *const c_char {
+    boundary(std::ptr::null, || {
+        // SAFETY: gate.h.
+        let handle = unsafe { config.cast::<Handle>().as_ref() };
+        handle
+            .and_then(|it| it.state_dir.as_ref())
+            .map_or(std::ptr::null(), |dir| dir.as_ptr())
+    })
+}
+
+const _: usize = [ffi::gate_config_new, gate_config_new].len();
+const _: usize = [ffi::gate_config_free, gate_config_free].len();
+const _: usize = [ffi::gate_config_server, gate_config_server].len();
+const _: usize = [ffi::gate_directive, gate_directive].len();
+const _: usize = [ffi::gate_directive_slot, gate_directive_slot].len();
+const _: usize = [ffi::gate_issuer_open, gate_issuer_open].len();
+const _: usize = [ffi::gate_issuer_directive, gate_issuer_directive].len();
+const _: usize = [ffi::gate_issuer_close, gate_issuer_close].len();
+const _: usize = [ffi::gate_rule_new, gate_rule_new].len();
+const _: usize = [ffi::gate_rule_free, gate_rule_free].len();
+const _: usize = [ffi::gate_note_auth_type, gate_note_auth_type].len();
+const _: usize = [ffi::gate_note_require, gate_note_require].len();
+const _: usize = [ffi::gate_config_check, gate_config_check].len();
+const _: usize = [ffi::gate_config_state_dir, gate_config_state_dir].len();

@@ -1,0 +1,135 @@
+//! gate_child_…: what a child has after the fork, and the log lines of its threads.
+
+use super::configuration::Handle;
+use super::ffi::{self, gate_host};
+use super::panic::{boundary, install_hook};
+use super::text::{Pool, lossy};
+use crate::gate::Process;
+use crate::jwks::Report;
+use once_cell::sync::OnceCell;
+use std::ffi::{CString, c_char, c_void};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// APLOG_CRIT
+pub(super) const CRITICAL: i32 = 2;
+/// APLOG_ERR
+pub(super) const ERROR: i32 = 3;
+/// APLOG_WARNING
+pub(super) const WARNING: i32 = 4;
+/// APLOG_NOTICE
+pub(super) const NOTICE: i32 = 5;
+
+/// httpd's logging function, the same for every configuration.
+static HOST: OnceCell<gate_host> = OnceCell::new();
+
+pub(super) fn remember(host: gate_host) {
+    let _ = HOST.set(host);
+}
+
+/// A line in the main server's error log.
+pub(super) fn say(level: i32, text: &str) {
+    let Some(log) = HOST.get().and_then(|host| host.log) else {
+        return;
+    };
+    if let Ok(text) = CString::new(text.replace('\0', " ")) {
+        // SAFETY: `log` is the shim's, which copies the text before it returns.
+        unsafe { log(level, text.as_ptr()) };
+    }
+}
+
+/// A request's pool.
+pub(super) fn pool(pool: *mut c_void) -> Option<Pool> {
+    // SAFETY: gate.h: the pool of a live request, of the one host there is.
+    HOST.get().and_then(|host| unsafe { Pool::new(host, pool) })
+}
+
+/// The keys' news, in the error log.
+struct KeyLog;
+
+impl Report for KeyLog {
+    fn keys_changed(&self, issuer: &str, added: &[String], removed: &[String]) {
+        say(
+            NOTICE,
+            &format!(
+                "GATE310: issuer {issuer}: keys added: [{}], removed: [{}]",
+                added.join(" "),
+                removed.join(" ")
+            ),
+        );
+    }
+
+    fn fetch_failed(&self, issuer: &str, detail: &str, next_try_seconds: u64) {
+        say(
+            WARNING,
+            &format!(
+                "GATE311: issuer {issuer}: its keys could not be fetched: {detail}; next try in {next_try_seconds} s"
+            ),
+        );
+    }
+
+    fn fetch_recovered(&self, issuer: &str) {
+        say(
+            NOTICE,
+            &format!("GATE312: issuer {issuer}: its keys can be fetched again"),
+        );
+    }
+
+    fn key_passed_over(&self, issuer: &str, kid: &str, why: &str) {
+        say(
+            WARNING,
+            &format!("GATE313: issuer {issuer}: key {kid} is passed over: {why}"),
+        );
+    }
+
+    fn store_failed(&self, detail: &str) {
+        say(WARNING, &format!("GATE314: the state directory: {detail}"));
+    }
+}
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_child_start(
+    config: *const ffi::gate_config,
+    state_dir: *const c_char,
+) -> *mut ffi::gate_process {
+    boundary(std::ptr::null_mut, || {
+        install_hook();
+        // SAFETY: gate.h: a live configuration, and text or NULL.
+        let (config, state_dir) = unsafe { (config.cast::<Handle>().as_ref(), lossy(state_dir)) };
+        config
+            .and_then(|it| {
+                Process::start(
+                    &it.builder.config,
+                    &PathBuf::from(state_dir?),
+                    Arc::new(KeyLog),
+                )
+            })
+            .map_or(std::ptr::null_mut(), |process| {
+                Box::into_raw(Box::new(process)).cast()
+            })
+    })
+}
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_child_stop(process: *mut ffi::gate_process) {
+    boundary(
+        || (),
+        || {
+            if !process.is_null() {
+                // SAFETY: made by gate_child_start, and stopped once.
+                unsafe { Box::from_raw(process.cast::<Process>()) }.stop();
+            }
+        },
+    );
+}
+
+const _: usize = [ffi::gate_child_start, gate_child_start].len();
+const _: usize = [ffi::gate_child_stop, gate_child_stop].len();

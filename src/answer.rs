@@ -1,0 +1,244 @@
+//! What the client sees of a refusal: status, challenges, the reason and the request's id, a short
+//! body (SPEC section 4). Composed from the reason alone: no token content can get in.
+
+use crate::token::source::Source;
+use crate::verdict::{Challenge, Reason};
+
+/// What an answer depends on beside the reason.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting<'a> {
+    /// AuthName.
+    pub realm: &'a str,
+    /// GateTokenFrom.
+    pub sources: &'a [Source],
+    /// CONNECT: 401 becomes 407 (RFC 9110, section 15.5.8).
+    pub connect: bool,
+    /// The request's id.
+    pub id: &'a str,
+    /// The client asked for JSON.
+    pub json: bool,
+    /// Somebody is known: a refusal by rule without one has no challenge.
+    pub identified: bool,
+}
+
+/// A refusal as it is sent.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The response's headers.
+    pub fields: Vec<(&'static str, String)>,
+    /// The media type of the body.
+    pub content_type: &'static std::ffi::CStr,
+    /// The body.
+    pub body: String,
+}
+
+/// How long a client should wait before it asks again, seconds (`Retry-After`).
+const RETRY_AFTER: u32 = 5;
+
+/// Composes the answer.
+#[must_use]
+pub fn compose(reason: Reason, setting: &Setting<'_>) -> Answer {
+    let status = match reason.status() {
+        401 if setting.connect => 407,
+        status => status,
+    };
+    let name = if setting.connect {
+        "Proxy-Authenticate"
+    } else {
+        "WWW-Authenticate"
+    };
+    let mut fields: Vec<_> = challenges(reason, setting)
+        .into_iter()
+        .map(|it| (name, it))
+        .collect();
+    if status == 503 {
+        fields.push(("Retry-After", RETRY_AFTER.to_string()));
+    }
+    fields.push(("X-Gate-Reason", reason.code().to_owned()));
+    fields.push(("X-Gate-Request", setting.id.to_owned()));
+    fields.push(("Cache-Control", "no-store".to_owned()));
+    let (content_type, body) = body(status, reason, setting);
+    Answer {
+        status,
+        fields,
+        content_type,
+        body,
+    }
+}
+
+fn challenges(reason: Reason, setting: &Setting<'_>) -> Vec<String> {
+    let realm = quoted(setting.realm);
+    let error = match reason.challenge() {
+        Challenge::None => return Vec::new(),
+        Challenge::InsufficientScope if !setting.identified => return Vec::new(),
+        Challenge::InsufficientScope => {
+            return vec![format!(
+                "Bearer realm={realm}, error=\"insufficient_scope\""
+            )];
+        }
+        Challenge::InvalidRequest => Some("invalid_request"),
+        Challenge::InvalidToken => Some("invalid_token"),
+        Challenge::Plain => None,
+    };
+    let mut all = vec![match error {
+        None => format!("Bearer realm={realm}"),
+        Some(error) => format!(
+            "Bearer realm={realm}, error=\"{error}\", error_description=\"{}\"",
+            reason.description()
+        ),
+    }];
+    // git asks again for Basic alone; curl, ncat and Java know nothing else towards a proxy.
+    if setting.connect || (error.is_none() && setting.sources.contains(&Source::Basic)) {
+        all.push(format!("Basic realm={realm}"));
+    }
+    all
+}
+
+/// A quoted-string (RFC 9110, section 5.6.4).
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars().filter(|c| !c.is_control()) {
+        if matches!(c, '"' | '\\') {
+            quoted.push('\\');
+        }
+        quoted.push(c);
+    }
+    quoted.push('"');
+    quoted
+}
+
+fn body(status: u16, reason: Reason, setting: &Setting<'_>) -> (&'static std::ffi::CStr, String) {
+    let (code, sentence) = (reason.code(), reason.description());
+    if setting.json {
+        let body = serde_json::json!({
+            "status": status,
+            "error": code,
+            "error_description": sentence,
+            "request_id": setting.id,
+        });
+        return (c"application/json", format!("{body}\n"));
+    }
+    let id: String = setting
+        .id
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || "-_@.".contains(*c))
+        .collect();
+    let body = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{status} {sentence}</title></head>\n\
+         <body><h1>{sentence}</h1>\n<p>The gate in front of this server refused the request.</p>\n\
+         <p>Reason: <code>{code}</code><br>Request: <code>{id}</code></p></body></html>\n"
+    );
+    (c"text/html; charset=utf-8", body)
+}
+
+/// Whether an `Accept` header prefers JSON: it names it, and not HTML before it.
+#[must_use]
+pub fn wants_json(accept: &[u8]) -> bool {
+    let accept = accept.to_ascii_lowercase();
+    let at = |needle: &[u8]| {
+        accept
+            .windows(needle.len())
+            .position(|window| window == needle)
+    };
+    match (at(b"json"), at(b"text/html")) {
+        (Some(json), Some(html)) => json < html,
+        (Some(_), None) => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SETTING: Setting<'_> = Setting {
+        realm: "Git\"Lab",
+        sources: &[Source::Bearer],
+        connect: false,
+        id: "abc",
+        json: false,
+        identified: true,
+    };
+
+    fn field<'a>(answer: &'a Answer, name: &str) -> Vec<&'a str> {
+        answer
+            .fields
+            .iter()
+            .filter(|(it, _)| *it == name)
+            .map(|(_, value)| value.as_str())
+            .collect()
+    }
+
+    #[test]
+    fn no_token_is_challenged_without_an_error() {
+        let answer = compose(Reason::TokenMissing, &SETTING);
+        assert_eq!(answer.status, 401);
+        assert_eq!(
+            field(&answer, "WWW-Authenticate"),
+            ["Bearer realm=\"Git\\\"Lab\""]
+        );
+    }
+
+    #[test]
+    fn basic_is_offered_where_it_is_a_source() {
+        let answer = compose(
+            Reason::TokenMissing,
+            &Setting {
+                sources: &[Source::Basic],
+                ..SETTING
+            },
+        );
+        assert_eq!(field(&answer, "WWW-Authenticate").len(), 2);
+    }
+
+    #[test]
+    fn connect_is_answered_as_by_a_proxy() {
+        let answer = compose(
+            Reason::Expired,
+            &Setting {
+                connect: true,
+                ..SETTING
+            },
+        );
+        assert_eq!(answer.status, 407);
+        assert!(field(&answer, "WWW-Authenticate").is_empty());
+        assert_eq!(field(&answer, "Proxy-Authenticate").len(), 2);
+    }
+
+    #[test]
+    fn a_fault_of_ours_has_no_challenge_and_says_when_to_come_back() {
+        let answer = compose(Reason::KeysUnavailable, &SETTING);
+        assert_eq!(
+            (answer.status, field(&answer, "WWW-Authenticate").len()),
+            (503, 0)
+        );
+        assert_eq!(field(&answer, "Retry-After"), ["5"]);
+    }
+
+    #[test]
+    fn every_sentence_may_stand_in_a_quoted_string() {
+        for reason in Reason::ALL {
+            assert!(
+                reason
+                    .description()
+                    .bytes()
+                    .all(|b| (b' '..=b'~').contains(&b) && b != b'"' && b != b'\\')
+            );
+        }
+    }
+
+    #[test]
+    fn json_is_sent_where_it_is_asked_for() {
+        for (accept, json) in [
+            ("application/json", true),
+            ("text/html,*/*", false),
+            ("application/vnd.oci.image.manifest.v1+json", true),
+            ("text/html, application/json", false),
+            ("*/*", false),
+        ] {
+            assert_eq!(wants_json(accept.as_bytes()), json, "{accept}");
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! The table of directives: name, where it may stand, default, one line of help; and what reads
+//! their words into typed settings. docs/directives.md and c_shim/conf.c are held against it by a
+//! test. What a whole configuration may not be is said in `directive::check`.
+
+pub mod check; //  the whole: unknown issuers, roles that nobody grants, places left open
+pub mod issuer; // the lines of <GateIssuer>
+pub mod place; //  the lines of a section
+pub mod words; //  durations, sizes, switches
+
+use crate::config::{Config, Place, Setting};
+
+/// What a section's directive is worth at run time: the same numbers as `enum gate_slot`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Slot {
+    /// GateAccept
+    Accept = crate::abi::slot::ACCEPT,
+    /// GateTokenFrom
+    TokenFrom = crate::abi::slot::TOKEN_FROM,
+    /// GateForwardToken
+    ForwardToken = crate::abi::slot::FORWARD_TOKEN,
+    /// GateMode
+    Mode = crate::abi::slot::MODE,
+}
+
+/// Where a directive may stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Inside `<GateIssuer>`.
+    Issuer,
+    /// In the server's configuration, outside of sections.
+    Server,
+    /// Anywhere but .htaccess.
+    Section,
+}
+
+/// One directive.
+#[derive(Debug)]
+pub struct Directive {
+    /// As it is written.
+    pub name: &'static str,
+    /// Where it may stand.
+    pub scope: Scope,
+    /// The slot of a section's directive.
+    pub slot: Option<Slot>,
+    /// What holds without it, as docs/directives.md says it.
+    pub default: &'static str,
+}
+
+const fn row(
+    name: &'static str,
+    scope: Scope,
+    slot: Option<Slot>,
+    default: &'static str,
+) -> Directive {
+    Directive {
+        name,
+        scope,
+        slot,
+        default,
+    }
+}
+
+/// Every directive, in the order of docs/directives.md.
+pub const TABLE: &[Directive] = &[
+    row("GateIssuerURL", Scope::Issuer, None, "required"),
+    row("GateKind", Scope::Issuer, None, "generic"),
+    row("GateAudience", Scope::Issuer, None, "required"),
+    row("GateJWKS", Scope::Issuer, None, "discovery"),
+    row("GateAlgorithms", Scope::Issuer, None, "all of them"),
+    row("GateUserClaim", Scope::Issuer, None, "by kind"),
+    row("GateRoleClaim", Scope::Issuer, None, "by kind, else none"),
+    row("GateRole", Scope::Issuer, None, "none"),
+    row("GateRequire", Scope::Issuer, None, "none"),
+    row("GateMaxLifetime", Scope::Issuer, None, "off"),
+    row("GateClockSkew", Scope::Issuer, None, "30s"),
+    row("GateRefresh", Scope::Issuer, None, "10m"),
+    row("GateMaxStale", Scope::Issuer, None, "24h"),
+    row("GateTimeout", Scope::Issuer, None, "5s"),
+    row("GateCAFile", Scope::Issuer, None, "system"),
+    row("GateIntrospection", Scope::Issuer, None, "off"),
+    row(
+        "GateStateDir",
+        Scope::Server,
+        None,
+        "gitlab-gate in httpd's runtime directory",
+    ),
+    row("GateKeepHeader", Scope::Server, None, "none"),
+    row("GateCacheSize", Scope::Server, None, "16M"),
+    row("GateAccept", Scope::Section, Some(Slot::Accept), "all"),
+    row(
+        "GateTokenFrom",
+        Scope::Section,
+        Some(Slot::TokenFrom),
+        "bearer",
+    ),
+    row(
+        "GateHeader",
+        Scope::Section,
+        None,
+        "X-Forwarded-User user and the others of docs/headers.md",
+    ),
+    row(
+        "GateForwardToken",
+        Scope::Section,
+        Some(Slot::ForwardToken),
+        "off",
+    ),
+    row("GateMode", Scope::Section, Some(Slot::Mode), "enforce"),
+];
+
+/// The directive of that name; httpd compares names without case.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Directive> {
+    TABLE.iter().find(|it| it.name.eq_ignore_ascii_case(name))
+}
+
+/// The configuration while it is being read.
+#[derive(Debug, Default)]
+pub struct Builder {
+    /// What the directives gave so far.
+    pub config: Config,
+    /// The `<GateIssuer>` that is open.
+    open: Option<issuer::Draft>,
+    next_id: u64,
+    accepts: Vec<Vec<String>>,
+    notes: check::Notes,
+}
+
+impl Builder {
+    /// A server's or section's directive; gives the setting where it has one.
+    ///
+    /// # Errors
+    /// What is wrong, naming the directive and what would be right.
+    pub fn directive(
+        &mut self,
+        place: &Place,
+        name: &str,
+        words: &[&str],
+    ) -> Result<Option<Setting>, String> {
+        match name {
+            "GateStateDir" => {
+                self.main_server_only(place, name)?;
+                let [dir] = words else {
+                    return Err("GateStateDir takes one directory".into());
+                };
+                self.config.state_dir = Some((*dir).to_owned());
+                Ok(None)
+            }
+            "GateCacheSize" => {
+                self.main_server_only(place, name)?;
+                self.config.cache_size = Some(words::size(name, words)?);
+                Ok(None)
+            }
+            "GateKeepHeader" => {
+                self.main_server_only(place, name)?;
+                if words.is_empty() {
+                    return Err("GateKeepHeader takes one or more header names".into());
+                }
+                if let Some(other) = words
+                    .iter()
+                    .find(|it| !crate::headers::is_internal(it.as_bytes()))
+                {
+                    return Err(format!(
+                        "GateKeepHeader {other}: only GitLab's internal headers can be let through \
+                         (Gitlab-Workhorse-*, Gitlab-Kas-*, Gitlab-Shell-*, Gitlab-Agent-Api-Request, Geo-GL-Id); \
+                         identity headers never"
+                    ));
+                }
+                self.config
+                    .keep_headers
+                    .extend(words.iter().map(|it| (*it).to_owned()));
+                Ok(None)
+            }
+            _ => self.section_directive(place, name, words).map(Some),
+        }
+    }
+
+    fn main_server_only(&self, place: &Place, name: &str) -> Result<(), String> {
+        if place.section.is_some()
+            || self
+                .config
+                .servers
+                .get(place.server)
+                .is_some_and(|it| it.is_virtual)
+        {
+            return Err(format!(
+                "{name} holds for the whole server: write it outside of <VirtualHost> and of sections"
+            ));
+        }
+        Ok(())
+    }
+
+    fn new_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+}

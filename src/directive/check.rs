@@ -1,0 +1,178 @@
+//! The whole configuration, when its last line has been read: names that lead nowhere, places left
+//! open. Errors refuse to start; warnings are said and httpd starts.
+
+use super::Builder;
+use crate::config::Place;
+use crate::policy::require::Rule;
+use std::collections::BTreeMap;
+
+/// What one section says of authentication.
+#[derive(Debug, Default)]
+struct Section {
+    gate: Option<Place>,
+    requires: Vec<String>,
+}
+
+/// What was seen while reading and can be judged only at the end.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    accepts: Vec<(Place, Vec<String>)>,
+    roles: Vec<(Place, Vec<String>)>,
+    issuers: Vec<(Place, Vec<String>)>,
+    warnings: Vec<String>,
+    sections: BTreeMap<(usize, String), Section>,
+}
+
+impl Notes {
+    pub(super) fn accept(&mut self, place: &Place, issuers: &[String]) {
+        self.accepts.push((place.clone(), issuers.to_vec()));
+    }
+
+    pub(super) fn any_audience(&mut self, place: &Place, issuer: &str) {
+        self.warnings.push(format!(
+            "GATE201: GateAudience any in <GateIssuer {issuer}> ({place}): a token that this issuer made for anybody passes"
+        ));
+    }
+
+    pub(super) fn observe(&mut self, place: &Place) {
+        self.warnings.push(format!(
+            "GATE202: GateMode observe ({place}): nothing is refused there"
+        ));
+    }
+
+    fn section(&mut self, place: &Place) -> &mut Section {
+        self.sections
+            .entry((place.server, place.section.clone().unwrap_or_default()))
+            .or_default()
+    }
+}
+
+/// What the check found.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// httpd may not start.
+    pub errors: Vec<String>,
+    /// It starts, and the administrator is told.
+    pub warnings: Vec<String>,
+}
+
+impl Builder {
+    /// `AuthType` stood in this section.
+    pub fn note_auth_type(&mut self, place: &Place, auth_type: &str) {
+        let gate = auth_type
+            .eq_ignore_ascii_case("Gate")
+            .then(|| place.clone());
+        self.notes.section(place).gate = gate;
+    }
+
+    /// `Require` stood in this section.
+    pub fn note_require(&mut self, place: &Place, arguments: &str) {
+        let words = arguments.split_whitespace().collect::<Vec<_>>().join(" ");
+        self.notes.section(place).requires.push(words);
+    }
+
+    /// A Require of ours was compiled.
+    pub fn note_rule(&mut self, place: &Place, rule: &Rule) {
+        match rule {
+            Rule::Role(roles) => self.notes.roles.push((place.clone(), roles.clone())),
+            Rule::Issuer(issuers) => self.notes.issuers.push((place.clone(), issuers.clone())),
+            Rule::Claim(_) => {}
+        }
+    }
+
+    /// Judges the whole, and makes what is derived from it.
+    pub fn check(&mut self) -> Findings {
+        let mut found = Findings {
+            warnings: std::mem::take(&mut self.notes.warnings),
+            ..Findings::default()
+        };
+        for (place, names) in &self.notes.accepts {
+            self.names_exist("GateAccept", place, names, &mut found);
+        }
+        for (place, names) in &self.notes.issuers {
+            self.names_exist("Require gate-issuer", place, names, &mut found);
+        }
+        for (place, roles) in &self.notes.roles {
+            let issuers: Vec<_> = self
+                .servers_of(place)
+                .flat_map(|at| self.config.issuers(at))
+                .collect();
+            if issuers.iter().any(|it| it.role_claim.is_some()) {
+                continue;
+            }
+            for role in roles.iter().filter(|role| {
+                !issuers
+                    .iter()
+                    .flat_map(|it| &it.roles)
+                    .any(|rule| rule.role == **role)
+            }) {
+                found.warnings.push(format!(
+                    "GATE203: Require gate-role {role} ({place}): no issuer grants that role; write GateRole {role} CONDITION in a <GateIssuer>"
+                ));
+            }
+        }
+        for ((server, section), it) in &self.notes.sections {
+            let Some(place) = &it.gate else { continue };
+            if self.config.issuers(*server).is_empty()
+                && !self
+                    .servers_of(place)
+                    .any(|at| !self.config.issuers(at).is_empty())
+            {
+                found.errors.push(format!("AuthType Gate ({place}): there is no <GateIssuer> whose tokens could be accepted"));
+            }
+            if !it.requires.is_empty()
+                && it
+                    .requires
+                    .iter()
+                    .all(|line| line.eq_ignore_ascii_case("all granted"))
+            {
+                let shown = if section.is_empty() {
+                    "the server"
+                } else {
+                    section
+                };
+                found.warnings.push(format!(
+                    "GATE204: AuthType Gate in {shown} ({place}) meets only Require all granted: nobody needs a token there"
+                ));
+            }
+        }
+        self.config.seal();
+        found
+    }
+
+    /// The main server's sections hold in virtual hosts too.
+    fn servers_of(&self, place: &Place) -> impl Iterator<Item = usize> {
+        let is_virtual = self
+            .config
+            .servers
+            .get(place.server)
+            .is_some_and(|it| it.is_virtual);
+        let all = if is_virtual {
+            place.server..place.server + 1
+        } else {
+            0..self.config.servers.len()
+        };
+        all
+    }
+
+    fn names_exist(&self, directive: &str, place: &Place, names: &[String], found: &mut Findings) {
+        let known: Vec<String> = self
+            .servers_of(place)
+            .flat_map(|at| self.config.issuers(at))
+            .map(|it| it.name.clone())
+            .collect();
+        for name in names.iter().filter(|name| !known.contains(name)) {
+            let mut known = known.clone();
+            known.sort();
+            known.dedup();
+            let have = if known.is_empty() {
+                "there is none at all".to_owned()
+            } else {
+                format!("there are {}", known.join(", "))
+            };
+            found.errors.push(format!(
+                "{directive} {name} ({place}): there is no <GateIssuer {name}>; {have}"
+            ));
+        }
+    }
+}

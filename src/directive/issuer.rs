@@ -1,0 +1,418 @@
+//! The lines of `<GateIssuer>`: a draft that becomes an [`Issuer`] when the section closes, with
+//! the defaults of its kind.
+
+use super::{Builder, Scope, find, words};
+use crate::config::{Audience, Issuer, KeyLocation, Kind, Place, RoleRule};
+use crate::jwks::check_url;
+use crate::policy::condition::Condition;
+use crate::policy::path::ClaimPath;
+use jsonwebtoken::Algorithm;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Every signature algorithm that the gate knows.
+pub const ALGORITHMS: &[(&str, Algorithm)] = &[
+    ("RS256", Algorithm::RS256),
+    ("RS384", Algorithm::RS384),
+    ("RS512", Algorithm::RS512),
+    ("PS256", Algorithm::PS256),
+    ("PS384", Algorithm::PS384),
+    ("PS512", Algorithm::PS512),
+    ("ES256", Algorithm::ES256),
+    ("ES384", Algorithm::ES384),
+    ("EdDSA", Algorithm::EdDSA),
+];
+
+/// A section that is being read. What may stand once only is an `Option`.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    name: String,
+    seen: Vec<&'static str>,
+    kind: Option<Kind>,
+    url: Option<String>,
+    audience: Option<Audience>,
+    keys: Option<KeyLocation>,
+    algorithms: Option<Vec<Algorithm>>,
+    user_claims: Option<Vec<ClaimPath>>,
+    role_claim: Option<ClaimPath>,
+    roles: Vec<RoleRule>,
+    require: Vec<Condition>,
+    max_lifetime: Option<u64>,
+    clock_skew: Option<u64>,
+    refresh: Option<u64>,
+    max_stale: Option<u64>,
+    timeout: Option<u64>,
+    ca_file: Option<PathBuf>,
+}
+
+impl Builder {
+    /// `<GateIssuer name>`
+    ///
+    /// # Errors
+    /// The name can't be used, or is used already in this server.
+    pub fn open_issuer(&mut self, place: &Place, name: &str) -> Result<(), String> {
+        let word = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+        if name.is_empty() || !name.bytes().all(word) {
+            return Err(format!(
+                "<GateIssuer {name}>: a name is made of letters, digits, '-', '_' and '.'"
+            ));
+        }
+        let own = self
+            .config
+            .servers
+            .get(place.server)
+            .map(|server| &server.issuers);
+        if own.is_some_and(|issuers| issuers.iter().any(|it| it.name == name)) {
+            return Err(format!(
+                "<GateIssuer {name}> stands twice in this server: give each issuer a name of its own"
+            ));
+        }
+        self.open = Some(Draft {
+            name: name.to_owned(),
+            ..Draft::default()
+        });
+        Ok(())
+    }
+
+    /// One line of the open section.
+    ///
+    /// # Errors
+    /// What is wrong, naming the directive and what would be right.
+    pub fn issuer_directive(&mut self, name: &str, words: &[&str]) -> Result<(), String> {
+        let row = find(name)
+            .filter(|row| row.scope == Scope::Issuer)
+            .ok_or_else(|| {
+                let all: Vec<_> = super::TABLE
+                    .iter()
+                    .filter(|row| row.scope == Scope::Issuer)
+                    .map(|row| row.name)
+                    .collect();
+                format!(
+                    "{name} has no place in <GateIssuer>, which takes {}",
+                    all.join(" ")
+                )
+            })?;
+        let draft = self.open.as_mut().ok_or("no <GateIssuer> is open")?;
+        if !matches!(row.name, "GateRole" | "GateRequire") {
+            if draft.seen.contains(&row.name) {
+                return Err(format!(
+                    "{} stands twice in <GateIssuer {}>",
+                    row.name, draft.name
+                ));
+            }
+            draft.seen.push(row.name);
+        }
+        draft.line(row.name, words)
+    }
+
+    /// `</GateIssuer>`
+    ///
+    /// # Errors
+    /// Something required is missing, or two lines contradict each other.
+    pub fn close_issuer(&mut self, place: &Place) -> Result<(), String> {
+        let draft = self.open.take().ok_or("no <GateIssuer> is open")?;
+        let issuer = draft.finish()?;
+        if issuer.audience == Audience::Any {
+            self.notes.any_audience(place, &issuer.name);
+        }
+        let server = self
+            .config
+            .servers
+            .get_mut(place.server)
+            .ok_or("the server is not known")?;
+        server.issuers.push(Arc::new(issuer));
+        Ok(())
+    }
+}
+
+impl Draft {
+    fn line(&mut self, name: &'static str, words: &[&str]) -> Result<(), String> {
+        match name {
+            "GateIssuerURL" => self.url = Some(words::one(name, words)?.to_owned()),
+            "GateKind" => self.kind = Some(kind(words::one(name, words)?)?),
+            "GateAudience" => self.audience = Some(audience(words)?),
+            "GateJWKS" => self.keys = Some(keys(words::one(name, words)?)?),
+            "GateAlgorithms" => self.algorithms = Some(algorithms(words)?),
+            "GateUserClaim" => self.user_claims = Some(paths(name, words)?),
+            "GateRoleClaim" => self.role_claim = Some(path(name, words::one(name, words)?)?),
+            "GateRole" => {
+                let [role, conditions @ ..] = words else {
+                    return Err("GateRole takes a role and one or more conditions, as in GateRole developer groups=gitlab-devs".into());
+                };
+                if role.is_empty() || !crate::headers::is_plain(role) {
+                    return Err(format!("GateRole {role}: that is no name for a role"));
+                }
+                if conditions.is_empty() {
+                    return Err(format!(
+                        "GateRole {role}: at least one condition is needed, as in GateRole {role} groups={role}s"
+                    ));
+                }
+                self.roles.push(RoleRule {
+                    role: (*role).to_owned(),
+                    conditions: conditions_of(name, conditions)?,
+                });
+            }
+            "GateRequire" => {
+                if words.is_empty() {
+                    return Err(
+                        "GateRequire takes one or more conditions, as in GateRequire tid=TENANT"
+                            .into(),
+                    );
+                }
+                self.require.extend(conditions_of(name, words)?);
+            }
+            "GateMaxLifetime" => self.max_lifetime = Some(words::some_time(name, words)?),
+            "GateClockSkew" => {
+                let skew = words::duration(name, words)?;
+                if skew > 600 {
+                    return Err(format!(
+                        "GateClockSkew {skew}s: at most 10m; set the clocks right instead"
+                    ));
+                }
+                self.clock_skew = Some(skew);
+            }
+            "GateRefresh" => self.refresh = Some(words::some_time(name, words)?),
+            "GateMaxStale" => self.max_stale = Some(words::some_time(name, words)?),
+            "GateTimeout" => {
+                let timeout = words::some_time(name, words)?;
+                if timeout > 60 {
+                    return Err(format!(
+                        "GateTimeout {timeout}s: at most 60s, since requests may wait for the first fetch"
+                    ));
+                }
+                self.timeout = Some(timeout);
+            }
+            "GateCAFile" => {
+                let file = readable(name, words::one(name, words)?)?;
+                let text = std::fs::read(&file)
+                    .map_err(|error| format!("GateCAFile {}: {error}", file.display()))?;
+                if !String::from_utf8_lossy(&text).contains("-----BEGIN CERTIFICATE-----") {
+                    return Err(format!(
+                        "GateCAFile {}: no PEM certificate in it",
+                        file.display()
+                    ));
+                }
+                self.ca_file = Some(file);
+            }
+            _ => return Err(format!("{name} is not supported yet")),
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Issuer, String> {
+        let name = self.name;
+        let missing = |directive: &str, example: &str| {
+            format!("<GateIssuer {name}> lacks {directive}: write {example}")
+        };
+        let url = self.url.ok_or_else(|| {
+            missing(
+                "GateIssuerURL",
+                "the exact iss of its tokens, as GateIssuerURL https://idp.example.com",
+            )
+        })?;
+        let audience = self.audience.ok_or_else(|| {
+            missing("GateAudience", "whom its tokens must be for, as GateAudience https://gitlab.example.com (or any, to turn the check off)")
+        })?;
+        let kind = self.kind.unwrap_or(Kind::Generic);
+        check_issuer_url(&url, kind, self.keys.is_some())?;
+        if url.contains("{tenantid}")
+            && !self
+                .require
+                .iter()
+                .any(|it| it.path().is("tid") && it.names_a_value())
+        {
+            return Err(format!(
+                "GateIssuerURL {url} takes tokens of every tenant: name yours, as GateRequire tid=TENANT"
+            ));
+        }
+        let max_stale = self.max_stale.unwrap_or(86_400);
+        // Keys may not go stale between two fetches.
+        let refresh = match (self.refresh, self.max_stale) {
+            (Some(refresh), None) => refresh.min(max_stale),
+            (refresh, _) => refresh.unwrap_or(600).min((max_stale / 2).max(1)),
+        };
+        let (user, email, role) = defaults(kind);
+        let fixed = |paths: &[&str]| {
+            paths
+                .iter()
+                .map(|it| ClaimPath::parse(it))
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(|wrong| wrong.to_string())
+        };
+        Ok(Issuer {
+            kind,
+            url,
+            audience,
+            keys: self.keys.unwrap_or(KeyLocation::Discovery),
+            algorithms: self
+                .algorithms
+                .unwrap_or_else(|| ALGORITHMS.iter().map(|(_, it)| *it).collect()),
+            user_claims: match self.user_claims {
+                Some(paths) => paths,
+                None => fixed(user)?,
+            },
+            email_claim: fixed(email)?.pop(),
+            role_claim: match self.role_claim {
+                Some(path) => Some(path),
+                None => fixed(role)?.pop(),
+            },
+            roles: self.roles,
+            require: self.require,
+            max_lifetime: self.max_lifetime,
+            clock_skew: self.clock_skew.unwrap_or(30),
+            refresh,
+            max_stale,
+            timeout: self.timeout.unwrap_or(5),
+            ca_file: self.ca_file,
+            name,
+        })
+    }
+}
+
+/// The user, e-mail and role claims of a kind (SPEC section 2, last table).
+const fn defaults(
+    kind: Kind,
+) -> (
+    &'static [&'static str],
+    &'static [&'static str],
+    &'static [&'static str],
+) {
+    match kind {
+        Kind::Generic => (&["sub"], &["email"], &[]),
+        Kind::Okta => (&["sub"], &["email"], &["groups"]),
+        Kind::Entra => (
+            &["preferred_username", "upn", "oid", "appid", "azp"],
+            &["email"],
+            &["roles"],
+        ),
+        Kind::Keycloak => (&["preferred_username"], &["email"], &["realm_access.roles"]),
+        Kind::Gitlab => (&["user_login"], &["user_email"], &[]),
+        Kind::Aws => (&["sub"], &[], &[]),
+        Kind::Google => (&["email"], &["email"], &[]),
+    }
+}
+
+fn kind(word: &str) -> Result<Kind, String> {
+    Ok(match word {
+        "generic" => Kind::Generic,
+        "okta" => Kind::Okta,
+        "entra" => Kind::Entra,
+        "keycloak" => Kind::Keycloak,
+        "gitlab" => Kind::Gitlab,
+        "aws" => Kind::Aws,
+        "google" => Kind::Google,
+        _ => {
+            return Err(format!(
+                "GateKind {word}: write generic, okta, entra, keycloak, gitlab, aws or google"
+            ));
+        }
+    })
+}
+
+fn audience(words: &[&str]) -> Result<Audience, String> {
+    match words {
+        [] => Err("GateAudience takes one or more audiences, or any".into()),
+        ["any"] => Ok(Audience::Any),
+        all if all.contains(&"any") => Err(
+            "GateAudience any turns the check off: it can't stand beside other audiences".into(),
+        ),
+        all if all.contains(&"") => Err("GateAudience: an audience can't be empty".into()),
+        all => Ok(Audience::OneOf(
+            all.iter().map(|it| (*it).to_owned()).collect(),
+        )),
+    }
+}
+
+fn keys(word: &str) -> Result<KeyLocation, String> {
+    if let Some(file) = word.strip_prefix("file:") {
+        let file = readable("GateJWKS", file)?;
+        let text = std::fs::read(&file)
+            .map_err(|error| format!("GateJWKS file:{}: {error}", file.display()))?;
+        crate::jwks::set::KeySet::parse(&text)
+            .map_err(|wrong| format!("GateJWKS file:{}: {wrong}", file.display()))?;
+        return Ok(KeyLocation::File(file));
+    }
+    check_url(word).map_err(|wrong| format!("GateJWKS {word}: {wrong}"))?;
+    Ok(KeyLocation::Url(word.to_owned()))
+}
+
+fn readable(name: &str, file: &str) -> Result<PathBuf, String> {
+    let path = Path::new(file);
+    if !path.is_absolute() {
+        return Err(format!("{name} {file}: write the whole path, from /"));
+    }
+    std::fs::File::open(path).map_err(|error| format!("{name} {file}: {error}"))?;
+    Ok(path.to_owned())
+}
+
+fn algorithms(words: &[&str]) -> Result<Vec<Algorithm>, String> {
+    let names = || {
+        ALGORITHMS
+            .iter()
+            .map(|(name, _)| *name)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    if words.is_empty() {
+        return Err(format!("GateAlgorithms takes some of {}", names()));
+    }
+    words
+        .iter()
+        .map(|word| {
+            ALGORITHMS
+                .iter()
+                .find(|(name, _)| name == word)
+                .map(|(_, it)| *it)
+                .ok_or_else(|| {
+                    format!(
+                        "GateAlgorithms {word}: the gate knows {} (never none, never HS*)",
+                        names()
+                    )
+                })
+        })
+        .collect()
+}
+
+fn path(name: &str, word: &str) -> Result<ClaimPath, String> {
+    ClaimPath::parse(word).map_err(|wrong| format!("{name} {word}: {wrong}"))
+}
+
+fn paths(name: &str, words: &[&str]) -> Result<Vec<ClaimPath>, String> {
+    if words.is_empty() {
+        return Err(format!("{name} takes one or more claims"));
+    }
+    words.iter().map(|word| path(name, word)).collect()
+}
+
+fn conditions_of(name: &str, words: &[&str]) -> Result<Vec<Condition>, String> {
+    words
+        .iter()
+        .map(|word| Condition::parse(word).map_err(|wrong| format!("{name} {word}: {wrong}")))
+        .collect()
+}
+
+fn check_issuer_url(url: &str, kind: Kind, has_keys: bool) -> Result<(), String> {
+    if url.contains("{tenantid}") && (kind != Kind::Entra || url.matches("{tenantid}").count() != 1)
+    {
+        return Err(format!(
+            "GateIssuerURL {url}: {{tenantid}} may stand once, where GateKind is entra"
+        ));
+    }
+    if url.is_empty() || url.chars().any(char::is_control) {
+        return Err("GateIssuerURL: that is no issuer".into());
+    }
+    // Where the keys are named, iss is compared and never fetched (Google's is no URL, for example).
+    if has_keys {
+        return Ok(());
+    }
+    if url.contains('?') {
+        return Err(format!(
+            "GateIssuerURL {url}: an issuer has no query (OpenID Connect Discovery, section 3); name its keys by GateJWKS"
+        ));
+    }
+    check_url(&url.replace("{tenantid}", "organizations")).map_err(|wrong| {
+        format!(
+            "GateIssuerURL {url}: {wrong}; discovery needs such a URL, or name the keys by GateJWKS"
+        )
+    })
+}

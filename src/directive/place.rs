@@ -1,0 +1,163 @@
+//! The directives of a section (`<Location>` and its like): their words become a [`Setting`].
+
+use super::{Builder, words};
+use crate::config::{Accept, HeaderChoice, HeaderValue, Mode, Place, Setting};
+use crate::policy::path::ClaimPath;
+use crate::request::FieldName;
+use crate::token::source::Source;
+
+/// Headers that carry a request: a GateHeader of that name would break it or the upstream.
+const RESERVED: &[&str] = &[
+    "host",
+    "connection",
+    "content-length",
+    "transfer-encoding",
+    "upgrade",
+    "te",
+    "trailer",
+    "keep-alive",
+    "expect",
+    "authorization",
+    "proxy-authorization",
+    "proxy-connection",
+    "cookie",
+];
+
+impl Builder {
+    pub(super) fn section_directive(
+        &mut self,
+        place: &Place,
+        name: &str,
+        words: &[&str],
+    ) -> Result<Setting, String> {
+        match name {
+            "GateAccept" => self.accept(place, words),
+            "GateTokenFrom" => sources(words),
+            "GateHeader" => self.header(words),
+            "GateForwardToken" => words::switch(name, words).map(Setting::ForwardToken),
+            "GateMode" => match words::one(name, words)? {
+                "enforce" => Ok(Setting::Mode(Mode::Enforce)),
+                "observe" => {
+                    self.notes.observe(place);
+                    Ok(Setting::Mode(Mode::Observe))
+                }
+                word => Err(format!("GateMode {word}: write enforce or observe")),
+            },
+            _ => Err(format!("{name} is not known here")),
+        }
+    }
+
+    fn accept(&mut self, place: &Place, words: &[&str]) -> Result<Setting, String> {
+        if words.is_empty() {
+            return Err("GateAccept takes one or more names of <GateIssuer> sections".into());
+        }
+        let mut issuers: Vec<String> = words.iter().map(|it| (*it).to_owned()).collect();
+        issuers.sort();
+        issuers.dedup();
+        self.notes.accept(place, &issuers);
+        let at = self
+            .accepts
+            .iter()
+            .position(|it| *it == issuers)
+            .unwrap_or_else(|| {
+                self.accepts.push(issuers.clone());
+                self.accepts.len() - 1
+            });
+        let scope = u32::try_from(at + 1).map_err(|_| "GateAccept: too many different lists")?;
+        Ok(Setting::Accept(Accept { issuers, scope }))
+    }
+
+    fn header(&mut self, words: &[&str]) -> Result<Setting, String> {
+        let [name, value] = words else {
+            return Err(
+                "GateHeader takes a header and a value, as in GateHeader X-Login user".into(),
+            );
+        };
+        if FieldName::new(name).is_none() {
+            return Err(format!("GateHeader {name}: that is no header name"));
+        }
+        if RESERVED.iter().any(|it| it.eq_ignore_ascii_case(name)) {
+            return Err(format!(
+                "GateHeader {name}: that header carries the request itself; choose another name, as X-Login"
+            ));
+        }
+        let value = match *value {
+            "user" => HeaderValue::User,
+            "email" => HeaderValue::Email,
+            "subject" => HeaderValue::Subject,
+            "issuer" => HeaderValue::Issuer,
+            "roles" => HeaderValue::Roles,
+            "none" => HeaderValue::None,
+            other => match other.strip_prefix("claim:") {
+                Some(path) => HeaderValue::Claim(
+                    ClaimPath::parse(path)
+                        .map_err(|wrong| format!("GateHeader {name} {other}: {wrong}"))?,
+                ),
+                None => {
+                    return Err(format!(
+                        "GateHeader {name} {other}: the value is one of user, email, subject, issuer, roles, claim:PATH, none"
+                    ));
+                }
+            },
+        };
+        self.config.header_names.push((*name).to_owned());
+        Ok(Setting::Header(HeaderChoice {
+            id: self.new_id(),
+            name: (*name).to_owned(),
+            value,
+        }))
+    }
+}
+
+fn sources(words: &[&str]) -> Result<Setting, String> {
+    if words.is_empty() {
+        return Err("GateTokenFrom takes one or more of bearer, basic, proxy, header:NAME, cookie:NAME, query:NAME".into());
+    }
+    let mut sources = Vec::new();
+    for word in words {
+        let source = source(word)?;
+        if !sources.contains(&source) {
+            sources.push(source);
+        }
+    }
+    Ok(Setting::TokenFrom(sources))
+}
+
+fn source(word: &str) -> Result<Source, String> {
+    let wrong = || {
+        format!(
+            "GateTokenFrom {word}: write bearer, basic, proxy, header:NAME, cookie:NAME or query:NAME"
+        )
+    };
+    match word {
+        "bearer" => return Ok(Source::Bearer),
+        "basic" => return Ok(Source::Basic),
+        "proxy" => return Ok(Source::Proxy),
+        _ => {}
+    }
+    let (from, name) = word.split_once(':').ok_or_else(wrong)?;
+    match from {
+        "header" => match FieldName::new(name) {
+            Some(field)
+                if ["authorization", "proxy-authorization", "cookie"].contains(&field.as_str()) =>
+            {
+                Err(format!(
+                    "GateTokenFrom {word}: for that header write bearer, basic, proxy or cookie:NAME"
+                ))
+            }
+            Some(field) if RESERVED.contains(&field.as_str()) => Err(format!(
+                "GateTokenFrom {word}: that header carries the request itself"
+            )),
+            Some(field) => Ok(Source::Header(field)),
+            None => Err(format!("GateTokenFrom {word}: that is no header name")),
+        },
+        // A cookie's name and a header's are both tokens (RFC 6265, section 4.1.1).
+        "cookie" if FieldName::new(name).is_some() => Ok(Source::Cookie(name.to_owned())),
+        "cookie" => Err(format!("GateTokenFrom {word}: that is no cookie name")),
+        "query" if !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic()) => {
+            Ok(Source::Query(name.to_owned()))
+        }
+        "query" => Err(format!("GateTokenFrom {word}: that is no parameter name")),
+        _ => Err(wrong()),
+    }
+}

@@ -1,0 +1,138 @@
+//! The small words that many directives share: durations, sizes, switches, one value.
+
+/// The one value of a directive.
+///
+/// # Errors
+/// There is none, or more than one.
+pub fn one<'a>(name: &str, words: &[&'a str]) -> Result<&'a str, String> {
+    match words {
+        [word] if !word.is_empty() => Ok(word),
+        [] | [_] => Err(format!("{name} takes a value")),
+        _ => Err(format!(
+            "{name} takes one value, got {}: quote it if it holds spaces",
+            words.len()
+        )),
+    }
+}
+
+/// `on` or `off`.
+///
+/// # Errors
+/// It is another word.
+pub fn switch(name: &str, words: &[&str]) -> Result<bool, String> {
+    match one(name, words)? {
+        word if word.eq_ignore_ascii_case("on") => Ok(true),
+        word if word.eq_ignore_ascii_case("off") => Ok(false),
+        word => Err(format!("{name} {word}: write on or off")),
+    }
+}
+
+/// A duration in seconds: `300`, `300s`, `5m`, `24h`, `7d`; at most ten years.
+///
+/// # Errors
+/// It is none.
+pub fn duration(name: &str, words: &[&str]) -> Result<u64, String> {
+    let word = one(name, words)?;
+    let wrong = || format!("{name} {word}: write a duration as 300, 300s, 5m, 24h or 7d");
+    let (number, unit) = match word.strip_suffix(|c: char| c.is_ascii_alphabetic()) {
+        None => (word, 1),
+        Some(number) => (
+            number,
+            match word.as_bytes().last() {
+                Some(b's') => 1,
+                Some(b'm') => 60,
+                Some(b'h') => 3600,
+                Some(b'd') => 86_400,
+                _ => return Err(wrong()),
+            },
+        ),
+    };
+    if number.is_empty() || !number.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(wrong());
+    }
+    number
+        .parse::<u64>()
+        .ok()
+        .and_then(|it| it.checked_mul(unit))
+        .filter(|seconds| *seconds <= 3650 * 86_400)
+        .ok_or_else(|| format!("{name} {word}: at most 3650d"))
+}
+
+/// A duration that may not be zero.
+///
+/// # Errors
+/// It is none, or zero.
+pub fn some_time(name: &str, words: &[&str]) -> Result<u64, String> {
+    match duration(name, words)? {
+        0 => Err(format!("{name} 0: it must be longer than nothing")),
+        seconds => Ok(seconds),
+    }
+}
+
+/// A number of bytes: `65536`, `512K`, `16M`, `1G`.
+///
+/// # Errors
+/// It is none.
+pub fn size(name: &str, words: &[&str]) -> Result<usize, String> {
+    let word = one(name, words)?;
+    let wrong = || format!("{name} {word}: write a size as 65536, 512K, 16M or 1G");
+    let (number, shift) = match word.as_bytes().last() {
+        Some(b'K' | b'k') => (word.get(..word.len() - 1), 10),
+        Some(b'M' | b'm') => (word.get(..word.len() - 1), 20),
+        Some(b'G' | b'g') => (word.get(..word.len() - 1), 30),
+        _ => (Some(word), 0),
+    };
+    number
+        .filter(|it| !it.is_empty() && it.bytes().all(|b| b.is_ascii_digit()))
+        .and_then(|it| it.parse::<usize>().ok())
+        .and_then(|it| it.checked_mul(1 << shift))
+        .ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_in_every_unit() {
+        for (word, seconds) in [
+            ("300", 300),
+            ("300s", 300),
+            ("5m", 300),
+            ("24h", 86_400),
+            ("7d", 604_800),
+            ("0", 0),
+        ] {
+            assert_eq!(duration("GateRefresh", &[word]), Ok(seconds));
+        }
+        for word in [
+            "",
+            "s",
+            "5 m",
+            "-1",
+            "1.5h",
+            "5w",
+            "m5",
+            "99999999999999999999",
+            "4000d",
+            "5µ",
+        ] {
+            assert!(duration("GateRefresh", &[word]).is_err(), "{word}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_read_in_every_unit() {
+        for (word, bytes) in [
+            ("65536", 65536),
+            ("512K", 512 << 10),
+            ("16m", 16 << 20),
+            ("1G", 1 << 30),
+        ] {
+            assert_eq!(size("GateCacheSize", &[word]), Ok(bytes));
+        }
+        for word in ["", "M", "1T", "-1", "1.5M", "99999999999G"] {
+            assert!(size("GateCacheSize", &[word]).is_err(), "{word}");
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! The walk of one request: token source, cache, issuer, keys, verification, identity. Each room
+//! is called in turn; what one refuses, the next never sees.
+
+use crate::cache::{Cache, Scope};
+use crate::clock;
+use crate::config::{Accept, CACHE_SIZE, Config, Issuer};
+use crate::identity::Identity;
+use crate::jwks::{KeySettings, Keys, Refresher, Report, StateDir};
+use crate::request::{Fields, Target};
+use crate::token::compact::Unverified;
+use crate::token::source::{self, Names, Source, Take};
+use crate::verdict::{Reason, Refusal};
+use crate::verify::{self, Rejected, VerifiedClaims, shown, verify};
+use serde_json::Value;
+use std::path::Path;
+use std::sync::Arc;
+
+/// How many requests of one child may wait for a key at once.
+const WAITERS: usize = 64;
+
+/// One issuer in one process: its settings and its keys.
+struct LiveIssuer {
+    settings: Arc<Issuer>,
+    keys: Arc<Keys>,
+}
+
+/// What one child has, made after the fork.
+pub struct Process {
+    /// The issuers of each server, in the order of the configuration.
+    servers: Vec<Vec<Arc<LiveIssuer>>>,
+    cache: Cache,
+    names: Names,
+    refresher: Refresher,
+}
+
+/// The settings of the section that a request fell into.
+#[derive(Debug)]
+pub struct Section<'c> {
+    /// The server's place in the configuration.
+    pub server: usize,
+    /// GateAccept
+    pub accept: Option<&'c Accept>,
+    /// GateTokenFrom
+    pub sources: &'c [Source],
+    /// GateForwardToken
+    pub forward_token: bool,
+}
+
+/// What the walk found.
+#[derive(Debug)]
+pub struct Decision<'r> {
+    /// Who it is; `None`: no token was shown.
+    pub verdict: Result<Option<Arc<Identity>>, Refusal>,
+    /// What must be taken out of the request.
+    pub take: Vec<Take<'r>>,
+}
+
+impl Process {
+    /// Makes the cache and starts the refresher. Called after the fork.
+    #[must_use]
+    pub fn start(config: &Config, state_dir: &Path, report: Arc<dyn Report>) -> Option<Self> {
+        let dir = StateDir::new(state_dir);
+        let mut live: Vec<Arc<LiveIssuer>> = Vec::new();
+        let mut servers = Vec::new();
+        for server in 0..config.servers.len() {
+            let mut own = Vec::new();
+            for settings in config.issuers(server) {
+                let known = live
+                    .iter()
+                    .find(|it| Arc::ptr_eq(&it.settings, &settings))
+                    .cloned();
+                let issuer = known.unwrap_or_else(|| {
+                    let keys = Arc::new(Keys::new(key_settings(&settings), &dir));
+                    let issuer = Arc::new(LiveIssuer { settings, keys });
+                    live.push(Arc::clone(&issuer));
+                    issuer
+                });
+                own.push(issuer);
+            }
+            servers.push(own);
+        }
+        live.iter().for_each(|it| it.keys.load());
+        let keys = live.iter().map(|it| Arc::clone(&it.keys)).collect();
+        Some(Self {
+            servers,
+            cache: Cache::new(config.cache_size.unwrap_or(CACHE_SIZE)),
+            names: Names::new()?,
+            refresher: Refresher::start(keys, report),
+        })
+    }
+
+    /// Stops the threads, in time for httpd's exit.
+    pub fn stop(self) {
+        self.refresher.stop();
+        // The rest goes with the process: freeing a full cache would only make the exit slow.
+        std::mem::forget(self.cache);
+    }
+
+    /// Looks for a token, verifies it, says who it is.
+    pub fn decide<'r>(
+        &self,
+        section: &Section<'_>,
+        fields: &impl Fields<'r>,
+        target: &Target<'r>,
+    ) -> Decision<'r> {
+        let shown = source::collect(section.sources, &self.names, fields, target);
+        let verdict = match shown.token {
+            None => Ok(None),
+            Some(Err(wrong)) => Err(Refusal::new(wrong.reason(), wrong.to_string())),
+            Some(Ok(token)) => self.identify(section, &token).map(Some),
+        };
+        let mut take = shown.take;
+        if section.forward_token && matches!(verdict, Ok(Some(_))) {
+            take.retain_mut(Take::keep_for_upstream);
+        }
+        Decision { verdict, take }
+    }
+
+    /// Who the token speaks for.
+    ///
+    /// # Errors
+    /// The refusal of the room that refused first.
+    pub fn identify(&self, section: &Section<'_>, token: &[u8]) -> Result<Arc<Identity>, Refusal> {
+        let now = clock::now();
+        let scope = Scope {
+            server: u32::try_from(section.server).unwrap_or(u32::MAX),
+            accept: section.accept.map_or(0, |it| it.scope),
+        };
+        if let Some(identity) = self.cache.get(token, scope, now) {
+            return Ok(identity);
+        }
+        let mut unverified = Unverified::parse(token)
+            .map_err(|wrong| Refusal::new(wrong.reason(), wrong.to_string()))?;
+        let mut first: Option<Refusal> = None;
+        for issuer in self.issuers_of(section, &unverified)? {
+            match issuer.identify(unverified, now) {
+                Ok(identity) => {
+                    let identity = Arc::new(identity);
+                    self.cache.put(token, scope, &identity, now);
+                    return Ok(identity);
+                }
+                Err(Unfit {
+                    refusal,
+                    token: None,
+                }) => return Err(refusal),
+                Err(Unfit {
+                    refusal,
+                    token: Some(token),
+                }) => {
+                    // Where two issuers share an iss, the one whose audience fits has the word.
+                    if first
+                        .as_ref()
+                        .is_none_or(|it| it.reason == Reason::Audience)
+                    {
+                        first = Some(refusal);
+                    }
+                    unverified = token;
+                }
+            }
+        }
+        Err(first.unwrap_or_else(|| Refusal::new(Reason::Internal, "no issuer was asked")))
+    }
+
+    /// The issuers that the token's `iss` names and the section accepts; never none.
+    fn issuers_of(
+        &self,
+        section: &Section<'_>,
+        token: &Unverified<'_>,
+    ) -> Result<Vec<Arc<LiveIssuer>>, Refusal> {
+        let iss = token
+            .issuer()
+            .map_err(|wrong| Refusal::new(wrong.reason(), wrong.to_string()))?;
+        let tenant = token.peek("tid").and_then(Value::as_str);
+        let all = self
+            .servers
+            .get(section.server)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let named: Vec<_> = all
+            .iter()
+            .filter(|it| verify::is_issuer(&it.settings.url, iss, tenant))
+            .collect();
+        if named.is_empty() {
+            let known: Vec<_> = all.iter().map(|it| it.settings.url.as_str()).collect();
+            return Err(Refusal::new(
+                Reason::IssuerUnknown,
+                format!("wanted iss {}, got {}", known.join(" or "), shown(iss)),
+            ));
+        }
+        let accepted = |name: &str| {
+            section
+                .accept
+                .is_none_or(|it| it.issuers.iter().any(|known| known == name))
+        };
+        let fit: Vec<_> = named
+            .iter()
+            .filter(|it| accepted(&it.settings.name))
+            .map(|it| Arc::clone(it))
+            .collect();
+        if fit.is_empty() {
+            let names: Vec<_> = named.iter().map(|it| it.settings.name.as_str()).collect();
+            let wanted = section
+                .accept
+                .map(|it| it.issuers.join(" or "))
+                .unwrap_or_default();
+            return Err(Refusal::new(
+                Reason::IssuerNotAccepted,
+                format!("wanted issuer {wanted}, got {}", names.join(" or ")),
+            ));
+        }
+        Ok(fit)
+    }
+}
+
+fn key_settings(issuer: &Issuer) -> KeySettings {
+    KeySettings {
+        name: issuer.name.clone(),
+        url: issuer.url.clone(),
+        location: issuer.keys.clone(),
+        refresh: issuer.refresh,
+        max_stale: issuer.max_stale,
+        timeout: issuer.timeout,
+        ca_file: issuer.ca_file.clone(),
+        waiters: WAITERS,
+    }
+}
+
+/// A refusal, and the token where another issuer may still vouch for it.
+struct Unfit<'t> {
+    refusal: Refusal,
+    token: Option<Unverified<'t>>,
+}
+
+impl LiveIssuer {
+    fn identify<'t>(&self, token: Unverified<'t>, now: u64) -> Result<Identity, Unfit<'t>> {
+        if !self.keys.usable(now) && !self.keys.wait_for_first() {
+            return Err(Unfit {
+                refusal: self.unavailable(),
+                token: Some(token),
+            });
+        }
+        let verified = self.verify(token, now).or_else(|unfit| match unfit {
+            Unfit {
+                refusal:
+                    Refusal {
+                        reason: Reason::KeyUnknown,
+                        ..
+                    },
+                token: Some(token),
+            } if self.wait_for_key(&token) => self.verify(token, clock::now()),
+            other => Err(other),
+        })?;
+        Identity::new(verified, Arc::clone(&self.settings), Arc::clone(&self.keys)).map_err(
+            |wrong| Unfit {
+                refusal: Refusal::new(wrong.reason(), wrong.to_string()),
+                token: None,
+            },
+        )
+    }
+
+    fn verify<'t>(&self, token: Unverified<'t>, now: u64) -> Result<VerifiedClaims, Unfit<'t>> {
+        let Some(keys) = self.keys.current() else {
+            return Err(Unfit {
+                refusal: self.unavailable(),
+                token: Some(token),
+            });
+        };
+        verify(token, &self.settings, &keys, now).map_err(|rejected| {
+            let Rejected { error, token } = *rejected;
+            Unfit {
+                refusal: Refusal::new(error.reason(), error.to_string()),
+                token: Some(token),
+            }
+        })
+    }
+
+    /// Whether the key that the token names has come by a fetch.
+    fn wait_for_key(&self, token: &Unverified<'_>) -> bool {
+        token
+            .header()
+            .kid
+            .as_deref()
+            .is_some_and(|kid| self.keys.wait_for_kid(kid))
+    }
+
+    fn unavailable(&self) -> Refusal {
+        let why = self
+            .keys
+            .status()
+            .last_error
+            .unwrap_or_else(|| "they have never been fetched".into());
+        Refusal::new(
+            Reason::KeysUnavailable,
+            format!("keys of issuer {}: {why}", self.settings.name),
+        )
+    }
+}

@@ -1,0 +1,309 @@
+//! What is stripped from every request, and what a grant sets on the way to the upstream. Names are
+//! compared as an upstream might fold them: without case, every other character a hyphen.
+
+use crate::abi::pairs::{Pairs, PairsBuilder};
+use crate::config::{HeaderChoice, HeaderValue, Kind};
+use crate::identity::{Identity, scalar};
+use serde_json::Value;
+use std::borrow::Cow;
+
+/// The names that the gate sends by default (SPEC section 3).
+pub const IDENTITY: &[&str] = &[
+    "X-Forwarded-User",
+    "X-Forwarded-Email",
+    "X-Forwarded-Groups",
+    "X-Gate-Issuer",
+    "X-Gate-Subject",
+    "X-Gate-Project",
+    "X-Gate-Ref",
+    "X-Gate-Pipeline",
+    "X-Gate-Job",
+];
+
+/// GitLab's components trust these of each other (ASKS: HackerOne 1040786).
+const INTERNAL_PREFIXES: &[&[u8]] = &[b"gitlab-workhorse-", b"gitlab-kas-", b"gitlab-shell-"];
+const INTERNAL: &[&str] = &["Gitlab-Agent-Api-Request", "Geo-GL-Id"];
+
+/// The names that no client may send.
+#[derive(Debug, Default)]
+pub struct Protected {
+    names: Vec<Box<[u8]>>,
+    kept: Vec<Box<[u8]>>,
+    /// By first letter: which lengths occur. Most fields are passed over by this alone.
+    lengths: [u64; 32],
+}
+
+impl Protected {
+    /// The default names and `more` of the configuration's; `kept` are GateKeepHeader's.
+    pub fn new<'a>(
+        more: impl Iterator<Item = &'a str>,
+        kept: impl Iterator<Item = &'a str>,
+    ) -> Self {
+        let mut protected = Self {
+            kept: kept.map(|it| folded(it.as_bytes())).collect(),
+            ..Self::default()
+        };
+        for name in IDENTITY
+            .iter()
+            .copied()
+            .chain(INTERNAL.iter().copied())
+            .chain(more)
+        {
+            let name = folded(name.as_bytes());
+            if !protected.kept.contains(&name) && !protected.names.contains(&name) {
+                if let Some(lengths) = protected.lengths.get_mut(letter(&name)) {
+                    *lengths |= 1 << (name.len() & 63);
+                }
+                protected.names.push(name);
+            }
+        }
+        protected
+    }
+
+    /// Whether a client may not send a field of this name.
+    #[must_use]
+    pub fn is_protected(&self, name: &[u8]) -> bool {
+        let at = letter(name);
+        if at == letter(b"g") && is_internal(name) {
+            return !self.kept.iter().any(|kept| same(kept, name));
+        }
+        self.lengths
+            .get(at)
+            .is_some_and(|lengths| lengths >> (name.len() & 63) & 1 == 1)
+            && self.names.iter().any(|it| same(it, name))
+    }
+
+    /// `Connection` without the names that the gate sets, which mod_proxy would else drop
+    /// (RFC 9110, section 7.6.1); `None`: it names none of them.
+    #[must_use]
+    pub fn connection_without(&self, value: &[u8]) -> Option<Vec<u8>> {
+        let options = || {
+            value
+                .split(|b| *b == b',')
+                .map(<[u8]>::trim_ascii)
+                .filter(|it| !it.is_empty())
+        };
+        if !options().any(|option| self.is_protected(option)) {
+            return None;
+        }
+        let kept: Vec<_> = options()
+            .filter(|option| !self.is_protected(option))
+            .collect();
+        Some(kept.join(&b", "[..]))
+    }
+}
+
+/// Whether the name is one of GitLab's internal ones.
+#[must_use]
+pub fn is_internal(name: &[u8]) -> bool {
+    INTERNAL_PREFIXES.iter().any(|prefix| {
+        name.get(..prefix.len())
+            .is_some_and(|start| same(prefix, start))
+    }) || INTERNAL.iter().any(|it| same(&folded(it.as_bytes()), name))
+}
+
+fn letter(name: &[u8]) -> usize {
+    usize::from(name.first().copied().unwrap_or(0) & 31)
+}
+
+fn fold(byte: u8) -> u8 {
+    if byte.is_ascii_alphanumeric() {
+        byte.to_ascii_lowercase()
+    } else {
+        b'-'
+    }
+}
+
+fn folded(name: &[u8]) -> Box<[u8]> {
+    name.iter().map(|b| fold(*b)).collect()
+}
+
+fn same(folded: &[u8], name: &[u8]) -> bool {
+    folded.len() == name.len() && folded.iter().zip(name).all(|(a, b)| *a == fold(*b))
+}
+
+/// Text that may stand in a header as it is.
+#[must_use]
+pub fn is_plain(text: &str) -> bool {
+    !text.chars().any(char::is_control)
+}
+
+/// Items joined by commas; `%`, `,` and control characters are percent-encoded, so that no item can
+/// forge a second one.
+#[must_use]
+pub fn list<'a>(items: impl Iterator<Item = Cow<'a, str>>) -> String {
+    let mut text = String::new();
+    for (at, item) in items.enumerate() {
+        if at > 0 {
+            text.push(',');
+        }
+        for c in item.chars() {
+            if c == '%' || c == ',' || c.is_control() {
+                let mut bytes = [0; 4];
+                for byte in c.encode_utf8(&mut bytes).bytes() {
+                    text.push_str(&format!("%{byte:02X}"));
+                }
+            } else {
+                text.push(c);
+            }
+        }
+    }
+    text
+}
+
+/// The headers of an identity: the defaults, changed by the GateHeader lines (inner section first).
+#[must_use]
+pub fn render(identity: &Identity, chosen: &[&HeaderChoice]) -> Pairs {
+    let mut pairs = PairsBuilder::default();
+    let is_chosen = |name: &str, among: &[&HeaderChoice]| {
+        among
+            .iter()
+            .any(|it| same(&folded(it.name.as_bytes()), name.as_bytes()))
+    };
+    for (name, value) in defaults(identity) {
+        if !is_chosen(name, chosen)
+            && let Some(value) = value.filter(|it| is_plain(it))
+        {
+            pairs.push(name, &value);
+        }
+    }
+    for (at, choice) in chosen.iter().enumerate() {
+        let inner = chosen.get(..at).unwrap_or_default();
+        if !is_chosen(&choice.name, inner)
+            && let Some(value) = chosen_value(identity, &choice.value).filter(|it| is_plain(it))
+        {
+            pairs.push(&choice.name, &value);
+        }
+    }
+    pairs.build()
+}
+
+fn defaults(identity: &Identity) -> Vec<(&'static str, Option<Cow<'_, str>>)> {
+    let mut all = vec![
+        (
+            "X-Forwarded-User",
+            chosen_value(identity, &HeaderValue::User),
+        ),
+        (
+            "X-Forwarded-Email",
+            chosen_value(identity, &HeaderValue::Email),
+        ),
+        (
+            "X-Forwarded-Groups",
+            chosen_value(identity, &HeaderValue::Roles),
+        ),
+        (
+            "X-Gate-Issuer",
+            chosen_value(identity, &HeaderValue::Issuer),
+        ),
+        (
+            "X-Gate-Subject",
+            chosen_value(identity, &HeaderValue::Subject),
+        ),
+    ];
+    if identity.kind() == Kind::Gitlab {
+        all.extend([
+            ("X-Gate-Project", identity.claim("project_path")),
+            ("X-Gate-Ref", identity.claim("ref")),
+            ("X-Gate-Pipeline", identity.claim("pipeline_id")),
+            ("X-Gate-Job", identity.claim("job_id")),
+        ]);
+    }
+    all
+}
+
+fn chosen_value<'a>(identity: &'a Identity, value: &HeaderValue) -> Option<Cow<'a, str>> {
+    let text = match value {
+        HeaderValue::User => Cow::Borrowed(identity.user()),
+        HeaderValue::Email => Cow::Borrowed(identity.email()?),
+        HeaderValue::Subject => Cow::Borrowed(identity.subject()?),
+        HeaderValue::Issuer => Cow::Borrowed(identity.issuer_name()),
+        HeaderValue::Roles => Cow::Owned(list(
+            identity.roles().iter().map(|it| Cow::Borrowed(it.as_str())),
+        )),
+        HeaderValue::Claim(path) => claim_text(path.get(identity.claims())?),
+        HeaderValue::None => return None,
+    };
+    (!text.is_empty()).then_some(text)
+}
+
+/// A claim in one header: text as it is, an array as a list, an object as JSON.
+fn claim_text(value: &Value) -> Cow<'_, str> {
+    match value {
+        Value::Array(items) => {
+            Cow::Owned(list(items.iter().filter(|it| !it.is_null()).map(item_text)))
+        }
+        other => item_text(other),
+    }
+}
+
+fn item_text(value: &Value) -> Cow<'_, str> {
+    scalar(value).unwrap_or_else(|| Cow::Owned(value.to_string()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_an_upstream_folds_to_the_same_are_protected() {
+        let protected = Protected::new(["X-Who"].into_iter(), std::iter::empty());
+        for name in [
+            "X-Forwarded-User",
+            "x_forwarded_user",
+            "X.Forwarded-USER",
+            "X-Who",
+            "x_who",
+            "GITLAB_WORKHORSE_API_REQUEST",
+            "Geo-Gl-Id",
+            "Gitlab-Kas-Api-Request",
+        ] {
+            assert!(protected.is_protected(name.as_bytes()), "{name}");
+        }
+        for name in [
+            "X-Forwarded-For",
+            "X-Forwarded-Users",
+            "Host",
+            "Gitlab-Feature",
+            "X-Gate-Other",
+            "",
+        ] {
+            assert!(!protected.is_protected(name.as_bytes()), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_kept_internal_header_passes_alone() {
+        let protected = Protected::new(
+            std::iter::empty(),
+            ["gitlab-kas-api-request", "Geo-GL-Id"].into_iter(),
+        );
+        assert!(!protected.is_protected(b"Gitlab-Kas-Api-Request"));
+        assert!(!protected.is_protected(b"geo_gl_id"));
+        assert!(protected.is_protected(b"Gitlab-Kas-Other"));
+    }
+
+    #[test]
+    fn connection_may_not_name_what_the_gate_sets() {
+        let protected = Protected::new(std::iter::empty(), std::iter::empty());
+        assert_eq!(
+            protected.connection_without(b"keep-alive, x-forwarded-USER ,Upgrade"),
+            Some(b"keep-alive, Upgrade".to_vec())
+        );
+        assert_eq!(
+            protected.connection_without(b"X-Gate-Job"),
+            Some(Vec::new())
+        );
+        assert_eq!(protected.connection_without(b"keep-alive"), None);
+    }
+
+    #[test]
+    fn no_item_can_forge_a_second_one() {
+        let items = ["a,b", "50%", "c\r\nd", "é"];
+        assert_eq!(
+            list(items.into_iter().map(Cow::Borrowed)),
+            "a%2Cb,50%25,c%0D%0Ad,é"
+        );
+    }
+}

@@ -1,0 +1,341 @@
+//! Who a verified token speaks for: the issuer's kind says which claims are the person, the project
+//! and the job; the role rules say the roles. Everything that can be made once per token is made
+//! here. Whether the identity may do something is asked in `policy`.
+
+use crate::abi::pairs::{Pairs, PairsBuilder};
+use crate::config::{HeaderChoice, Issuer, Kind};
+use crate::headers;
+use crate::jwks::{Key, Keys};
+use crate::policy::path::ClaimPath;
+use crate::verdict::Reason;
+use crate::verify::VerifiedClaims;
+use serde_json::{Map, Value};
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+/// How many GateHeader lists are rendered once per token; more are rendered per request.
+const RENDERED: usize = 4;
+
+/// Why a verified token gives no identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoUser(String);
+
+impl NoUser {
+    /// The code of the refusal.
+    #[must_use]
+    pub const fn reason(&self) -> Reason {
+        Reason::UserMissing
+    }
+}
+
+impl fmt::Display for NoUser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A person, a script or a job, as its issuer vouches for it.
+pub struct Identity {
+    issuer: Arc<Issuer>,
+    keys: Arc<Keys>,
+    key: Arc<Key>,
+    claims: Map<String, Value>,
+    expires: u64,
+    user: String,
+    roles: Vec<String>,
+    environment: Pairs,
+    upstream: Pairs,
+    chosen: [OnceLock<(Vec<u64>, Pairs)>; RENDERED],
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity")
+            .field("issuer", &self.issuer.name)
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Identity {
+    /// Makes the identity of verified claims.
+    ///
+    /// # Errors
+    /// None of the user claims is there, or the first that is there can't be a user's name.
+    pub fn new(
+        verified: VerifiedClaims,
+        issuer: Arc<Issuer>,
+        keys: Arc<Keys>,
+    ) -> Result<Self, NoUser> {
+        let (claims, expires, key) = verified.into_parts();
+        let user = user(&claims, &issuer.user_claims)?;
+        let mut identity = Self {
+            roles: roles(&claims, &issuer),
+            issuer,
+            keys,
+            key,
+            claims,
+            expires,
+            user,
+            environment: Pairs::default(),
+            upstream: Pairs::default(),
+            chosen: [const { OnceLock::new() }; RENDERED],
+        };
+        identity.environment = identity.render_environment();
+        identity.upstream = headers::render(&identity, &[]);
+        Ok(identity)
+    }
+
+    /// `REMOTE_USER`.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// `sub`.
+    #[must_use]
+    pub fn subject(&self) -> Option<&str> {
+        self.claims.get("sub").and_then(Value::as_str)
+    }
+
+    /// The e-mail address, unless the issuer says that it is not verified.
+    #[must_use]
+    pub fn email(&self) -> Option<&str> {
+        match self.claims.get("email_verified") {
+            Some(Value::Bool(false)) => return None,
+            Some(Value::String(text)) if text == "false" => return None,
+            _ => {}
+        }
+        self.issuer
+            .email_claim
+            .as_ref()?
+            .get(&self.claims)?
+            .as_str()
+    }
+
+    /// The issuer's name in the configuration.
+    #[must_use]
+    pub fn issuer_name(&self) -> &str {
+        &self.issuer.name
+    }
+
+    /// The issuer's make.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.issuer.kind
+    }
+
+    /// The verified claims.
+    #[must_use]
+    pub const fn claims(&self) -> &Map<String, Value> {
+        &self.claims
+    }
+
+    /// A claim as text, where it is a string or a number (GitLab sends most ids as strings).
+    #[must_use]
+    pub fn claim(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.claims.get(name).and_then(scalar)
+    }
+
+    /// The roles that the rules grant.
+    #[must_use]
+    pub fn roles(&self) -> &[String] {
+        &self.roles
+    }
+
+    /// The roles for a log.
+    #[must_use]
+    pub fn roles_text(&self) -> String {
+        if self.roles.is_empty() {
+            "no role".into()
+        } else {
+            crate::verify::shown(&self.roles.join(" "))
+        }
+    }
+
+    /// Whether the role is granted.
+    #[must_use]
+    pub fn has_role(&self, role: &str) -> bool {
+        self.roles.iter().any(|it| it == role)
+    }
+
+    /// Entra leaves the groups out where a person is in more than 200.
+    #[must_use]
+    pub fn groups_left_out(&self) -> bool {
+        if self.issuer.kind != Kind::Entra
+            || self.claims.get("groups").is_some_and(|it| !it.is_null())
+        {
+            return false;
+        }
+        let flagged = self
+            .claims
+            .get("hasgroups")
+            .and_then(scalar)
+            .is_some_and(|it| it == "true");
+        flagged
+            || self
+                .claims
+                .get("_claim_names")
+                .and_then(|names| names.get("groups"))
+                .is_some()
+    }
+
+    /// Whether a role could have come from groups that were left out.
+    #[must_use]
+    pub fn roles_unknown(&self) -> bool {
+        let on_groups = |path: &ClaimPath| path.is("groups");
+        self.groups_left_out()
+            && (self.issuer.role_claim.as_ref().is_some_and(on_groups)
+                || self
+                    .issuer
+                    .roles
+                    .iter()
+                    .flat_map(|rule| &rule.conditions)
+                    .any(|it| on_groups(it.path())))
+    }
+
+    /// `exp`, without leeway.
+    #[must_use]
+    pub const fn expires(&self) -> u64 {
+        self.expires
+    }
+
+    /// Whether it still holds: the token's time, the key that signed, and keys that are not stale.
+    #[must_use]
+    pub fn holds(&self, now: u64) -> bool {
+        now < self.expires.saturating_add(self.issuer.clock_skew)
+            && self.key.is_live()
+            && self.keys.usable(now)
+    }
+
+    /// The key that signed.
+    #[must_use]
+    pub const fn key(&self) -> &Arc<Key> {
+        &self.key
+    }
+
+    /// `GATE_…` for logs and CGI; the user comes first.
+    #[must_use]
+    pub const fn environment(&self) -> &Pairs {
+        &self.environment
+    }
+
+    /// The headers for the upstream. `chosen` are the GateHeader lines in force, inner section first.
+    /// `None`: more lists than are kept, render it for the request.
+    #[must_use]
+    pub fn upstream(&self, chosen: &[&HeaderChoice]) -> Option<&Pairs> {
+        if chosen.is_empty() {
+            return Some(&self.upstream);
+        }
+        for cell in &self.chosen {
+            let (ids, pairs) = cell.get_or_init(|| {
+                (
+                    chosen.iter().map(|it| it.id).collect(),
+                    headers::render(self, chosen),
+                )
+            });
+            if ids.iter().eq(chosen.iter().map(|it| &it.id)) {
+                return Some(pairs);
+            }
+        }
+        None
+    }
+
+    /// About how many bytes it holds, for the cache's bound.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        size_of::<Self>()
+            + self
+                .claims
+                .iter()
+                .map(|(name, value)| 64 + name.len() + weight(value))
+                .sum::<usize>()
+            + self.environment.size()
+            + self.upstream.size() * 2
+            + self.roles.iter().map(|role| 24 + role.len()).sum::<usize>()
+    }
+
+    fn render_environment(&self) -> Pairs {
+        let mut pairs = PairsBuilder::default();
+        pairs.push("GATE_USER", &self.user);
+        pairs.push("GATE_ISSUER", &self.issuer.name);
+        if let Some(subject) = self.subject().filter(|it| headers::is_plain(it)) {
+            pairs.push("GATE_SUBJECT", subject);
+        }
+        pairs.push(
+            "GATE_ROLES",
+            &headers::list(self.roles.iter().map(|it| Cow::Borrowed(it.as_str()))),
+        );
+        pairs.push("GATE_EXPIRES", &self.expires.to_string());
+        pairs.build()
+    }
+}
+
+/// A string, number or boolean as text.
+#[must_use]
+pub fn scalar(value: &Value) -> Option<Cow<'_, str>> {
+    match value {
+        Value::String(text) => Some(Cow::Borrowed(text)),
+        Value::Number(number) => Some(Cow::Owned(number.to_string())),
+        Value::Bool(flag) => Some(Cow::Borrowed(if *flag { "true" } else { "false" })),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+fn weight(value: &Value) -> usize {
+    size_of::<Value>()
+        + match value {
+            Value::String(text) => text.len(),
+            Value::Array(items) => items.iter().map(weight).sum(),
+            Value::Object(members) => members
+                .iter()
+                .map(|(name, value)| 64 + name.len() + weight(value))
+                .sum(),
+            Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        }
+}
+
+fn user(claims: &Map<String, Value>, paths: &[ClaimPath]) -> Result<String, NoUser> {
+    let Some((path, value)) = paths
+        .iter()
+        .find_map(|path| Some((path, path.get(claims)?)))
+    else {
+        let wanted: Vec<_> = paths.iter().map(ToString::to_string).collect();
+        return Err(NoUser(format!(
+            "wanted claim {}, got none",
+            wanted.join(" or ")
+        )));
+    };
+    match value {
+        Value::String(text) if !text.is_empty() && headers::is_plain(text) => Ok(text.clone()),
+        other => Err(NoUser(format!(
+            "claim {path}: wanted text without control characters, got {}",
+            crate::verify::shown(&other.to_string())
+        ))),
+    }
+}
+
+fn roles(claims: &Map<String, Value>, issuer: &Issuer) -> Vec<String> {
+    let mut roles: Vec<String> = Vec::new();
+    let mut add = |role: Cow<'_, str>| {
+        if !role.is_empty() && !roles.iter().any(|it| **it == *role) {
+            roles.push(role.into_owned());
+        }
+    };
+    for rule in &issuer.roles {
+        if rule
+            .conditions
+            .iter()
+            .all(|it| it.holds(claims, issuer.kind))
+        {
+            add(Cow::Borrowed(&rule.role));
+        }
+    }
+    match issuer.role_claim.as_ref().and_then(|path| path.get(claims)) {
+        Some(Value::Array(items)) => items.iter().filter_map(scalar).for_each(add),
+        Some(value) => scalar(value).into_iter().for_each(add),
+        None => {}
+    }
+    roles
+}

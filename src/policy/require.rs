@@ -1,0 +1,104 @@
+//! `Require gate-role`, `gate-claim` and `gate-issuer`: a compiled line, held against an identity.
+
+use super::condition::Condition;
+use crate::identity::Identity;
+use crate::verdict::{Reason, Refusal};
+
+/// One Require line; any one of its words is enough.
+#[derive(Debug)]
+pub enum Rule {
+    /// `gate-role ROLE…`
+    Role(Vec<String>),
+    /// `gate-claim COND…`
+    Claim(Vec<Condition>),
+    /// `gate-issuer ISSUER…`
+    Issuer(Vec<String>),
+}
+
+impl Rule {
+    /// Compiles the words after `Require PROVIDER`.
+    ///
+    /// # Errors
+    /// What is wrong, naming the provider.
+    pub fn parse(provider: &str, words: &[&str]) -> Result<Self, String> {
+        let all = || words.iter().map(|it| (*it).to_owned()).collect();
+        match provider {
+            _ if words.is_empty() => Err(format!("Require {provider} takes one or more words")),
+            "gate-role" => Ok(Self::Role(all())),
+            "gate-issuer" => Ok(Self::Issuer(all())),
+            "gate-claim" => words
+                .iter()
+                .map(|word| {
+                    Condition::parse(word)
+                        .map_err(|wrong| format!("Require gate-claim {word}: {wrong}"))
+                })
+                .collect::<Result<_, _>>()
+                .map(Self::Claim),
+            _ => Err(format!("Require {provider} is not known")),
+        }
+    }
+
+    /// Whether the identity fulfils the rule.
+    ///
+    /// # Errors
+    /// The refusal, with what was wanted and what came.
+    pub fn check(&self, identity: &Identity) -> Result<(), Refusal> {
+        match self {
+            Self::Role(roles) => {
+                if roles.iter().any(|role| identity.has_role(role)) {
+                    return Ok(());
+                }
+                if identity.roles_unknown() {
+                    return Err(Refusal::new(
+                        Reason::GroupsOverage,
+                        format!(
+                            "wanted role {}; the issuer left the groups out since there are too many",
+                            roles.join(" or ")
+                        ),
+                    ));
+                }
+                Err(Refusal::new(
+                    Reason::Role,
+                    format!(
+                        "wanted role {}, got {}",
+                        roles.join(" or "),
+                        identity.roles_text()
+                    ),
+                ))
+            }
+            Self::Claim(conditions) => {
+                if conditions
+                    .iter()
+                    .any(|it| it.holds(identity.claims(), identity.kind()))
+                {
+                    return Ok(());
+                }
+                let reason = if identity.groups_left_out()
+                    && conditions.iter().any(|it| it.path().is("groups"))
+                {
+                    Reason::GroupsOverage
+                } else {
+                    Reason::Claim
+                };
+                let wanted: Vec<_> = conditions
+                    .iter()
+                    .map(|it| it.explain(identity.claims()))
+                    .collect();
+                Err(Refusal::new(reason, wanted.join("; ")))
+            }
+            Self::Issuer(names) => {
+                if names.iter().any(|name| name == identity.issuer_name()) {
+                    return Ok(());
+                }
+                Err(Refusal::new(
+                    Reason::Issuer,
+                    format!(
+                        "wanted issuer {}, got {}",
+                        names.join(" or "),
+                        identity.issuer_name()
+                    ),
+                ))
+            }
+        }
+    }
+}

@@ -1,0 +1,398 @@
+//! Signature and claims: the only maker of [`VerifiedClaims`]. Which issuer a token is held against
+//! is chosen in `gate`; what the claims mean is said in `identity`.
+
+use crate::config::{Audience, Issuer, Kind};
+use crate::jwks::{Key, KeySet, NoKey};
+use crate::token::compact::Unverified;
+use crate::verdict::Reason;
+use serde_json::{Map, Value};
+use std::fmt;
+use std::sync::Arc;
+
+/// The largest number that JSON keeps whole everywhere (2^53).
+const MAX_DATE: f64 = 9_007_199_254_740_992.0;
+
+/// Why a token is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// The algorithm is not one of GateAlgorithms.
+    Algorithm(String),
+    /// `iss` is another.
+    Issuer(String),
+    /// No key of that name.
+    KeyUnknown(String),
+    /// There is a key of that name, but not for this.
+    KeyUnfit(String),
+    /// No key fits the signature.
+    Signature(String),
+    /// A claim is not of the type that its RFC says.
+    ClaimType(&'static str, String),
+    /// A claim that must be there is not.
+    Missing(&'static str),
+    /// `exp` is past.
+    Expired { exp: u64, now: u64 },
+    /// `nbf` is to come.
+    NotYetValid { nbf: u64, now: u64 },
+    /// `iat` is to come.
+    IssuedInFuture { iat: u64, now: u64 },
+    /// `exp - iat` is over GateMaxLifetime, or there is no `iat`.
+    Lifetime(String),
+    /// None of GateAudience in `aud`.
+    Audience(String),
+    /// The token is bound to a key (`cnf`).
+    Bound,
+    /// Not the kind of token that is wanted (Keycloak's `typ`).
+    Type(String),
+    /// What the kind or GateRequire asks for.
+    Required(String),
+}
+
+impl Error {
+    /// The code of the refusal.
+    #[must_use]
+    pub const fn reason(&self) -> Reason {
+        match self {
+            Self::Algorithm(_) => Reason::Algorithm,
+            Self::Issuer(_) => Reason::IssuerUnknown,
+            Self::KeyUnknown(_) => Reason::KeyUnknown,
+            Self::KeyUnfit(_) => Reason::KeyUnfit,
+            Self::Signature(_) => Reason::Signature,
+            Self::ClaimType(..) => Reason::ClaimType,
+            Self::Missing(_) | Self::Required(_) => Reason::RequiredClaim,
+            Self::Expired { .. } => Reason::Expired,
+            Self::NotYetValid { .. } => Reason::NotYetValid,
+            Self::IssuedInFuture { .. } => Reason::IssuedInFuture,
+            Self::Lifetime(_) => Reason::Lifetime,
+            Self::Audience(_) => Reason::Audience,
+            Self::Bound => Reason::NotBound,
+            Self::Type(_) => Reason::Type,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Algorithm(text)
+            | Self::Issuer(text)
+            | Self::KeyUnknown(text)
+            | Self::KeyUnfit(text)
+            | Self::Signature(text)
+            | Self::Lifetime(text)
+            | Self::Audience(text)
+            | Self::Type(text)
+            | Self::Required(text) => f.write_str(text),
+            Self::ClaimType(claim, text) => write!(f, "claim {claim}: {text}"),
+            Self::Missing(claim) => write!(f, "wanted claim {claim}, got none"),
+            Self::Expired { exp, now } => write!(f, "exp {exp} is past, it is {now}"),
+            Self::NotYetValid { nbf, now } => write!(f, "nbf {nbf} is to come, it is {now}"),
+            Self::IssuedInFuture { iat, now } => write!(f, "iat {iat} is to come, it is {now}"),
+            Self::Bound => {
+                f.write_str("the token is bound to a key (cnf), which a plain bearer does not show")
+            }
+        }
+    }
+}
+
+/// A token that an issuer did not vouch for.
+#[derive(Debug)]
+pub struct Rejected<'t> {
+    /// Why.
+    pub error: Error,
+    /// The token, still unverified.
+    pub token: Unverified<'t>,
+}
+
+/// Claims whose signature, times, issuer and audience have been checked. Nothing else makes one.
+#[derive(Debug)]
+pub struct VerifiedClaims {
+    claims: Map<String, Value>,
+    expires: u64,
+    key: Arc<Key>,
+}
+
+impl VerifiedClaims {
+    /// The claims.
+    #[must_use]
+    pub const fn claims(&self) -> &Map<String, Value> {
+        &self.claims
+    }
+
+    /// `exp`, rounded down, without leeway.
+    #[must_use]
+    pub const fn expires(&self) -> u64 {
+        self.expires
+    }
+
+    /// The key that signed. The claims die with it.
+    #[must_use]
+    pub const fn key(&self) -> &Arc<Key> {
+        &self.key
+    }
+
+    /// Takes them apart.
+    pub(crate) fn into_parts(self) -> (Map<String, Value>, u64, Arc<Key>) {
+        (self.claims, self.expires, self.key)
+    }
+}
+
+/// Whether the issuer's URL is this `iss`, with Entra's `{tenantid}` filled from `tid`.
+#[must_use]
+pub fn is_issuer(url: &str, iss: &str, tenant: Option<&str>) -> bool {
+    match url.split_once("{tenantid}") {
+        None => url == iss,
+        Some((before, after)) => tenant.is_some_and(|tenant| {
+            !tenant.is_empty()
+                && tenant
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+                && iss
+                    .strip_prefix(before)
+                    .and_then(|rest| rest.strip_suffix(after))
+                    == Some(tenant)
+        }),
+    }
+}
+
+/// Verifies a token against one issuer (RFC 7515 section 5.2, RFC 7519 section 7.2, RFC 8725).
+///
+/// # Errors
+/// The first check that fails, and the token, for the next issuer of the same `iss` to try.
+pub fn verify<'t>(
+    token: Unverified<'t>,
+    issuer: &Issuer,
+    keys: &KeySet,
+    now: u64,
+) -> Result<VerifiedClaims, Box<Rejected<'t>>> {
+    match check(&token, issuer, keys, now) {
+        Ok((key, expires)) => Ok(VerifiedClaims {
+            claims: token.into_claims(),
+            expires,
+            key,
+        }),
+        Err(error) => Err(Box::new(Rejected { error, token })),
+    }
+}
+
+fn check(
+    token: &Unverified<'_>,
+    issuer: &Issuer,
+    keys: &KeySet,
+    now: u64,
+) -> Result<(Arc<Key>, u64), Error> {
+    let algorithm = token.header().alg;
+    if !issuer.algorithms.contains(&algorithm) {
+        return Err(Error::Algorithm(format!(
+            "{algorithm:?} is not one of GateAlgorithms"
+        )));
+    }
+    let tenant = token.peek("tid").and_then(Value::as_str);
+    let iss = token.issuer().unwrap_or_default();
+    if !is_issuer(&issuer.url, iss, tenant) {
+        return Err(Error::Issuer(format!(
+            "wanted iss {}, got {}",
+            issuer.url,
+            shown(iss)
+        )));
+    }
+    let key = signing_key(token, issuer, keys, iss, tenant)?;
+    let claims = token.claims();
+    let expires = times(claims, issuer, now)?;
+    audience(claims, &issuer.audience)?;
+    if claims.get("cnf").is_some_and(|cnf| !cnf.is_null()) {
+        return Err(Error::Bound);
+    }
+    if let Some(sub) = claims.get("sub")
+        && !sub.is_string()
+    {
+        return Err(Error::ClaimType(
+            "sub",
+            format!("wanted a string, got {}", shown(&sub.to_string())),
+        ));
+    }
+    kind(claims, issuer.kind)?;
+    if let Some(failed) = issuer
+        .require
+        .iter()
+        .find(|it| !it.holds(claims, issuer.kind))
+    {
+        return Err(Error::Required(format!(
+            "GateRequire: {}",
+            failed.explain(claims)
+        )));
+    }
+    Ok((key, expires))
+}
+
+fn signing_key(
+    token: &Unverified<'_>,
+    issuer: &Issuer,
+    keys: &KeySet,
+    iss: &str,
+    tenant: Option<&str>,
+) -> Result<Arc<Key>, Error> {
+    let header = token.header();
+    let kid = header.kid.as_deref();
+    let candidates = keys
+        .candidates(kid, header.alg)
+        .map_err(|none| match none {
+            NoKey::Unknown(_) => Error::KeyUnknown(none.to_string()),
+            NoKey::Unfit(_) => Error::KeyUnfit(none.to_string()),
+        })?;
+    for key in candidates {
+        // Entra names the issuer that a key may sign for beside the key.
+        let bound = key
+            .issuer()
+            .is_none_or(|named| is_issuer(named, iss, tenant));
+        if (issuer.kind != Kind::Entra || bound)
+            && key
+                .verify(header.alg, token.signing_input(), token.signature())
+                .is_ok()
+        {
+            return Ok(key);
+        }
+    }
+    let hint = if header.nonce {
+        "; a token for Microsoft Graph can be verified by Graph alone"
+    } else {
+        ""
+    };
+    Err(Error::Signature(format!(
+        "kid {}, alg {:?}: the signature does not fit{hint}",
+        shown(kid.unwrap_or("(none)")),
+        header.alg
+    )))
+}
+
+/// `exp`, `nbf`, `iat` (RFC 7519, section 4.1.4 on); gives `exp`.
+fn times(claims: &Map<String, Value>, issuer: &Issuer, now: u64) -> Result<u64, Error> {
+    let exp = date(claims, "exp")?.ok_or(Error::Missing("exp"))?;
+    let nbf = date(claims, "nbf")?;
+    let iat = date(claims, "iat")?;
+    let skew = issuer.clock_skew;
+    let expires = exp.floor() as u64;
+    if now >= expires.saturating_add(skew) {
+        return Err(Error::Expired { exp: expires, now });
+    }
+    if let Some(nbf) = nbf.map(|it| it.ceil() as u64)
+        && nbf > now.saturating_add(skew)
+    {
+        return Err(Error::NotYetValid { nbf, now });
+    }
+    if let Some(iat) = iat.map(|it| it.ceil() as u64)
+        && iat > now.saturating_add(skew)
+    {
+        return Err(Error::IssuedInFuture { iat, now });
+    }
+    if let Some(most) = issuer.max_lifetime {
+        let Some(iat) = iat else {
+            return Err(Error::Lifetime(format!(
+                "GateMaxLifetime is {most} s, and the token has no iat"
+            )));
+        };
+        if exp - iat > most as f64 {
+            return Err(Error::Lifetime(format!(
+                "wanted at most {most} s, got {} s",
+                exp - iat
+            )));
+        }
+    }
+    Ok(expires)
+}
+
+fn date(claims: &Map<String, Value>, claim: &'static str) -> Result<Option<f64>, Error> {
+    let Some(value) = claims.get(claim) else {
+        return Ok(None);
+    };
+    match value {
+        Value::Number(number) => match number.as_f64() {
+            Some(date) if (0.0..=MAX_DATE).contains(&date) => Ok(Some(date)),
+            _ => Err(Error::ClaimType(
+                claim,
+                format!(
+                    "wanted a number from 0 to 2^53, got {}",
+                    shown(&value.to_string())
+                ),
+            )),
+        },
+        _ => Err(Error::ClaimType(
+            claim,
+            format!("wanted a number, got {}", shown(&value.to_string())),
+        )),
+    }
+}
+
+fn audience(claims: &Map<String, Value>, wanted: &Audience) -> Result<(), Error> {
+    let Audience::OneOf(wanted) = wanted else {
+        return Ok(());
+    };
+    let is_wanted = |aud: &str| wanted.iter().any(|it| it == aud);
+    let found = match claims.get("aud") {
+        None | Some(Value::Null) => false,
+        Some(Value::String(aud)) => is_wanted(aud),
+        Some(Value::Array(list)) => {
+            if !list.iter().all(Value::is_string) {
+                return Err(Error::ClaimType("aud", "wanted strings alone".into()));
+            }
+            list.iter().filter_map(Value::as_str).any(is_wanted)
+        }
+        Some(other) => {
+            return Err(Error::ClaimType(
+                "aud",
+                format!(
+                    "wanted a string or an array of strings, got {}",
+                    shown(&other.to_string())
+                ),
+            ));
+        }
+    };
+    if found {
+        return Ok(());
+    }
+    let got = claims
+        .get("aud")
+        .map_or_else(|| "none".into(), |aud| shown(&aud.to_string()));
+    Err(Error::Audience(format!(
+        "wanted aud {}, got {got}",
+        wanted.join(" or ")
+    )))
+}
+
+/// What a make of issuer must say (SPEC section 2, last table).
+fn kind(claims: &Map<String, Value>, kind: Kind) -> Result<(), Error> {
+    let there = |claim: &str| claims.get(claim).is_some_and(|value| !value.is_null());
+    match kind {
+        Kind::Keycloak => match claims.get("typ") {
+            Some(Value::String(typ)) if typ == "Bearer" => Ok(()),
+            other => {
+                let got = other.map_or_else(|| "none".into(), |it| shown(&it.to_string()));
+                Err(Error::Type(format!(
+                    "wanted Keycloak's claim typ=Bearer (an access token), got {got}"
+                )))
+            }
+        },
+        Kind::Gitlab => match ["job_id", "pipeline_id"]
+            .into_iter()
+            .find(|claim| !there(claim))
+        {
+            None => Ok(()),
+            Some(claim) => Err(Error::Required(format!(
+                "wanted a CI job's token, got one without {claim}"
+            ))),
+        },
+        Kind::Google => match claims.get("email_verified") {
+            Some(Value::Bool(true)) => Ok(()),
+            Some(Value::String(text)) if text == "true" => Ok(()),
+            _ => Err(Error::Required("wanted email_verified true".into())),
+        },
+        Kind::Generic | Kind::Okta | Kind::Entra | Kind::Aws => Ok(()),
+    }
+}
+
+/// Text from outside, cut and escaped for a log.
+#[must_use]
+pub fn shown(text: &str) -> String {
+    let cut: String = text.chars().take(120).collect();
+    let dots = if cut.len() < text.len() { "…" } else { "" };
+    format!("{}{dots}", cut.escape_debug())
+}
