@@ -19,7 +19,7 @@ is($answer->sent('X-Gate-Ref'), 'main', 'the ref');
 is($answer->sent('X-Gate-Pipeline'), '574', 'the pipeline');
 is($answer->sent('X-Gate-Job'), '302', 'the job');
 is($answer->sent('Authorization'), undef, 'the token goes no further');
-is($answer->upstream_saw->{target}, '/api/v4/projects/shop%2Forders?x=%2F', 'the target arrives as it was written');
+is($answer->target, '/api/v4/projects/shop%2Forders?x=%2F', 'the target arrives as it was written');
 
 my %person = (issuer => 'okta', shape => 'okta', claims => { aud => 'api://gitlab' });
 $answer = $httpd->get('/people', token => mint(%person));

@@ -113,7 +113,7 @@ for my $accept ('text/html', 'application/json') {
     unlike($answer->as_string, qr/$probe/, "no part of the token is in the answer ($accept)");
 }
 
-my %ids = map { $_->header('X-Gate-Request') => 1 } map { $httpd->get('/valid/x') } 1 .. 5;
+my %ids = map { scalar($_->header('X-Gate-Request')) => 1 } map { $httpd->get('/valid/x') } 1 .. 5;
 is(scalar keys %ids, 5, 'each answer has an id of its own');
 
 # The gate's answers must not be kept by a cache for somebody else.

@@ -203,7 +203,7 @@ good('a CI job passes', issuer => 'gl', shape => 'gitlab');
 bad("a person's token of the same GitLab", 'required_claim', issuer => 'gl', shape => 'gitlab', claims => { job_id => undef, pipeline_id => undef });
 bad('a job without pipeline', 'required_claim', issuer => 'gl', shape => 'gitlab', claims => { pipeline_id => undef });
 good('a Keycloak access token passes', issuer => 'kc', shape => 'keycloak');
-bad("Keycloak's typ $_", [qw(required_claim type)], issuer => 'kc', shape => 'keycloak', claims => { typ => $_ }) for 'ID', 'Refresh', undef;
+bad("Keycloak's typ " . ($_ // "missing"), [qw(required_claim type)], issuer => 'kc', shape => 'keycloak', claims => { typ => $_ }) for 'ID', 'Refresh', undef;
 good('a Google token passes', issuer => 'goo', shape => 'google');
 bad('an address that is not verified', 'required_claim', issuer => 'goo', shape => 'google', claims => { email_verified => JSON::false });
 

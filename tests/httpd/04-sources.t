@@ -39,7 +39,7 @@ for my $source (sort keys %way) {
     passes($answer, "a token by $source passes");
     my $saw = JSON::encode_json($answer->upstream_saw || {});
     unlike($saw, qr/\Q@{[ substr $token, -30 ]}\E/, "and goes no further ($source)");
-    if ($source eq 'query')  { is($answer->upstream_saw->{target}, '/query/x%2Fy?a=1&b=%2F', 'the other parameters do') }
+    if ($source eq 'query')  { is($answer->target, '/query/x%2Fy?a=1&b=%2F', 'the other parameters do') }
     if ($source eq 'cookie') { is($answer->sent('Cookie'), 'a=1; b=2', 'the other cookies do') }
     for my $elsewhere (grep { $_ ne $source } sort keys %way) {
         my ($headers, $query) = $way{$elsewhere}->($token);
@@ -57,7 +57,7 @@ passes($httpd->get('/default/x', headers => [ authorization => "Bearer $token" ]
 passes($httpd->get('/basic/x', headers => [ Authorization => basic('', $token) ]), 'any user name will do');
 refused($httpd->get('/basic/x', headers => [ Authorization => 'Basic %%%' ]), 401, 'token_malformed', 'Basic that is no base64 is malformed');
 is($httpd->get('/cookie/x', headers => [ Cookie => "gate=$token" ])->sent('Cookie'), undef, 'a cookie header that becomes empty goes');
-is($httpd->get("/query/x?gate=$token")->upstream_saw->{target}, '/query/x', 'a query that becomes empty goes');
+is($httpd->get("/query/x?gate=$token")->target, '/query/x', 'a query that becomes empty goes');
 
 $answer = $httpd->get('/forward/x', token => $token);
 is($answer->sent('Authorization'), "Bearer $token", 'GateForwardToken on leaves it in');

@@ -85,7 +85,7 @@ is(roles(["a\nX-Evil: 1"]), 'a%0AX-Evil: 1', 'so is a line break');
 is(roles(["a\x{7f}\tb"]), 'a%7F%09b', 'and other control characters');
 is(roles([]), undef, 'no roles, no header');
 is(roles('one'), 'one', 'a claim that is one word is one role');
-is($httpd->get('/x', token => mint(issuer => 'a', claims => { groups => ['devs'], ref => 'main' }))->sent('X-Forwarded-Groups') =~ tr/,//, 1, 'role rules add to the claim');
+is(($httpd->get('/x', token => mint(issuer => 'a', claims => { groups => ['devs'], ref => 'main' }))->sent('X-Forwarded-Groups') // '') =~ tr{,}{}, 1, 'role rules add to the claim');
 
 $answer = $httpd->get('/x', token => mint(issuer => 'a', claims => { sub => "dan\x{e4} \x{263a}" }));
 passes($answer, 'a user beyond ASCII passes');

@@ -17,6 +17,8 @@ use Gate::Httpd  ();
 use Gate::Client ();
 use Gate::Process ();
 
+binmode Test::More->builder->$_, ":encoding(UTF-8)" for qw(output failure_output todo_output);
+
 our @EXPORT = (
     qw(httpd configtest issuer_section gated issuer_base upstream_base mint control counts),
     qw(passes refused expect_in_log finish upstream_saw), @Test::More::EXPORT
@@ -39,7 +41,7 @@ sub upstream_base { return server('upstream') }
 sub control {
     my ($command, %spec) = @_;
     my ($port) = issuer_base() =~ /:(\d+)$/;
-    my $answer = Gate::Client::ask($port, 'POST', "/control/$command", body => JSON->new->canonical->encode(\%spec));
+    my $answer = Gate::Client::ask($port, 'POST', "/control/$command", body => JSON->new->utf8->canonical->encode(\%spec));
     die "control $command: " . $answer->body . "\n" if $answer->status != 200;
     return $answer->body;
 }

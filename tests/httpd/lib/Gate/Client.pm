@@ -121,6 +121,9 @@ sub upstream_saw {
     };
 }
 
+# The request target as the upstream got it.
+sub target { my ($self) = @_; return ($self->upstream_saw || {})->{target} }
+
 # The values of a header as the upstream got it; in scalar context joined by ' | ', undef where none came.
 sub sent {
     my ($self, $name) = @_;

@@ -63,6 +63,7 @@ sub configure {
     push @lines, 'LogFormat "%a \"%r\" %>s user=%u gate=%{GATE_USER}e id=%{UNIQUE_ID}e" test', 'CustomLog access.log test';
     push @lines, 'KeepAliveTimeout 2', 'Timeout 20', 'AllowEncodedSlashes NoDecode', 'ServerLimit 4';
     push @lines, $mpm eq 'prefork' ? ('StartServers 2', 'MaxRequestWorkers 4') : ('StartServers 2', 'ThreadsPerChild 8', 'ThreadLimit 8', 'MaxRequestWorkers 32');
+    push @lines, 'MinSpareThreads 1', 'MaxSpareThreads 32' unless $mpm eq 'prefork';
     push @lines, $options->{head} if $options->{head};
     $config =~ s/\@PORT\@/$self->{port}/g;
     $config =~ s/\@DIR\@/$self->{dir}/g;
@@ -105,7 +106,9 @@ sub launch {
     $self->{process} = Gate::Process->start({ out => "$self->{dir}/stderr.log" }, $self->command('-DFOREGROUND'));
     my $until = time + 20;
     while (time < $until) {
-        die "httpd did not start:\n" . $self->stderr . $self->error_log unless $self->{process}->alive;
+        if (!$self->{process}->alive) {
+            die "httpd did not start (wait status $self->{process}{status}):\n" . $self->stderr . $self->error_log;
+        }
         return if -s "$self->{dir}/httpd.pid" && IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $self->{port}, Timeout => 1);
         sleep 0.02;
     }

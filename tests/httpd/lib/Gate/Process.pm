@@ -33,7 +33,7 @@ sub start {
 # Starts a command that prints `listening ADDRESS` once it serves.
 sub start_listening {
     my ($class, @command) = @_;
-    die "no program: set GATE_TESTKIT, or run apxs/test\n" unless $command[0] && -x $command[0];
+    die "no program: set GATE_TESTKIT, or run apxs/test\n" unless $command[0];
     pipe my $read, my $write or die "pipe: $!";
     my $pid = fork // die "fork: $!";
     if (!$pid) {
