@@ -22,6 +22,7 @@ for my $resource (qw(rsa ec)) {
         headers => [ Authorization => 'Basic ' . encode_base64('ci:ci-secret', ''), 'Content-Type' => 'application/x-www-form-urlencoded' ],
         body => "grant_type=client_credentials&scope=api&resource=urn:gitlab:$resource");
     my $token = JSON::decode_json($answer->body)->{access_token} // '';
+    remember($token);
     is(scalar(split /\./, $token), 3, "the provider gives a JWT ($resource)") or diag($answer->as_string);
     like(decode_base64url((split /\./, $token)[0] // ''), qr/"at\+jwt"/, 'which is an access token');
     $answer = $httpd->get('/x', token => $token);

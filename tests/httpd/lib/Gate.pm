@@ -21,7 +21,7 @@ binmode Test::More->builder->$_, ":encoding(UTF-8)" for qw(output failure_output
 
 our @EXPORT = (
     qw(httpd configtest issuer_section gated issuer_base upstream_base mint control counts),
-    qw(passes refused expect_in_log finish upstream_saw), @Test::More::EXPORT
+    qw(passes refused remember expect_in_log finish upstream_saw), @Test::More::EXPORT
 );
 
 our @httpds;    # all that were started, for finish()
@@ -53,6 +53,9 @@ sub mint {
     return $token;
 }
 
+# Tokens made elsewhere: no log may hold them either.
+sub remember { push @tokens, @_ }
+
 # How often an issuer's documents were fetched: { discovery => N, jwks => N }.
 sub counts {
     my ($issuer) = @_;
@@ -73,7 +76,7 @@ sub issuer_section {
 # A gated <Location> that is proxied to the upstream.
 sub gated {
     my ($path, @more) = @_;
-    my $to = upstream_base() . ($path =~ m{/$} ? $path : "$path");
+    my $to = upstream_base() . $path;
     my $more = join "\n    ", map { split /\n/ } @more;
     return <<"CONF";
 <Location "$path">

@@ -4,7 +4,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 
 /// How much of a body is kept; the rest is only counted.
-const BODY_KEPT: usize = 1 << 20;
+const BODY_KEPT: usize = 4 << 20;
 const LINE_MAX: u64 = 256 * 1024;
 
 /// A request, as it came.

@@ -52,8 +52,12 @@ fn connection(stream: TcpStream, base: &str, issuers: &Issuers) -> io::Result<()
         let to = from.get_mut();
         let path = request.target.split('?').next().unwrap_or("");
         if let Some(command) = path.strip_prefix("/control/") {
-            let spec = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
-            match control(command, &spec, base, issuers) {
+            let spec = if request.body.is_empty() {
+                Ok(Value::Null)
+            } else {
+                serde_json::from_slice(&request.body).map_err(|e| format!("not JSON: {e}"))
+            };
+            match spec.and_then(|spec| control(command, &spec, base, issuers)) {
                 Ok(text) => {
                     http::answer(to, 200, &[("Content-Type", "text/plain")], text.as_bytes())?
                 }
