@@ -1,0 +1,127 @@
+# A wrong configuration refuses to start, and says which directive on which line.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use Gate;
+
+# What an issuer needs, in lines 2 and 3 of the text.
+my $url = 'GateIssuerURL https://issuer.example.com';
+my $aud = 'GateAudience gate';
+
+sub section { return join("\n", '<GateIssuer a>', @_, '</GateIssuer>', '') }
+my $issuer = section($url, $aud);                                     # 4 lines
+sub in_location { return $issuer . join("\n", '<Location "/">', 'AuthType Gate', @_, '</Location>', '') }   # 7th: first of @_
+
+# [what is wrong, the text, the directive that the message names, its line]
+my @wrong = (
+    [ 'an issuer without URL',               section($aud),                                 'GateIssuerURL',     undef ],
+    [ 'an issuer without audience',          section($url),                                 'GateAudience',      undef ],
+    [ 'an issuer without name',              "<GateIssuer>\n$url\n$aud\n</GateIssuer>\n",   'GateIssuer',        1 ],
+    [ 'two issuers of one name',             $issuer . $issuer,                             'GateIssuer',        5 ],
+    [ 'two issuers of one URL',              $issuer . "<GateIssuer b>\n$url\n$aud\n</GateIssuer>\n", 'GateIssuer', undef ],
+    [ 'an unknown kind',                     section($url, $aud, 'GateKind gitea'),         'GateKind',          4 ],
+    [ 'an issuer by http far away',          section('GateIssuerURL http://issuer.example.com', $aud), 'GateIssuerURL', 2 ],
+    [ 'an issuer by http at a name like localhost', section('GateIssuerURL http://localhost.example.com', $aud), 'GateIssuerURL', 2 ],
+    [ 'an issuer by http with a loopback user part', section('GateIssuerURL http://127.0.0.1@example.com', $aud), 'GateIssuerURL', 2 ],
+    [ 'an issuer by ftp',                    section('GateIssuerURL ftp://issuer.example.com', $aud), 'GateIssuerURL', 2 ],
+    [ 'an issuer that is no URL',            section('GateIssuerURL issuer.example.com', $aud), 'GateIssuerURL',  2 ],
+    [ 'an empty issuer',                     section('GateIssuerURL ""', $aud),             'GateIssuerURL',     2 ],
+    [ 'a tenant in another kind',            section('GateIssuerURL https://login.example.com/{tenantid}/v2.0', $aud, 'GateRequire tid=x'), 'GateIssuerURL', undef ],
+    [ 'a tenant without a rule on tid',      section('GateIssuerURL https://login.example.com/{tenantid}/v2.0', $aud, 'GateKind entra'), 'tid', undef ],
+    [ 'a tenant with a rule that only excludes', section('GateIssuerURL https://login.example.com/{tenantid}/v2.0', $aud, 'GateKind entra', 'GateRequire tid!=x'), 'tid', undef ],
+    [ 'no audience named',                   section($url, 'GateAudience'),                 'GateAudience',      3 ],
+    [ 'an empty audience',                   section($url, 'GateAudience ""'),              'GateAudience',      3 ],
+    [ 'keys by http far away',               section($url, $aud, 'GateJWKS http://keys.example.com/jwks'), 'GateJWKS', 4 ],
+    [ 'keys from nowhere',                   section($url, $aud, 'GateJWKS ldap://keys'),   'GateJWKS',          4 ],
+    [ 'an HMAC algorithm',                   section($url, $aud, 'GateAlgorithms HS256'),   'GateAlgorithms',    4 ],
+    [ 'the algorithm none',                  section($url, $aud, 'GateAlgorithms RS256 none'), 'GateAlgorithms', 4 ],
+    [ 'an algorithm that is not there',      section($url, $aud, 'GateAlgorithms ES512'),   'GateAlgorithms',    4 ],
+    [ 'an algorithm in small letters',       section($url, $aud, 'GateAlgorithms rs256'),   'GateAlgorithms',    4 ],
+    [ 'a role without conditions',           section($url, $aud, 'GateRole developer'),     'GateRole',          4 ],
+    [ 'a condition without operator',        section($url, $aud, 'GateRole developer groups'), 'GateRole',       4 ],
+    [ 'a condition without claim',           section($url, $aud, 'GateRole developer =x'),  'GateRole',          4 ],
+    [ 'a broken regular expression',         section($url, $aud, 'GateRole developer "groups~(a"'), 'GateRole',  4 ],
+    [ 'a regular expression that looks back', section($url, $aud, 'GateRole developer "groups~(a)\\\\1"'), 'GateRole', 4 ],
+    [ 'a broken requirement',                section($url, $aud, 'GateRequire groups'),     'GateRequire',       4 ],
+    [ 'a claim path with a hole',            section($url, $aud, 'GateUserClaim a..b'),     'GateUserClaim',     4 ],
+    [ 'a JSON pointer with a broken escape', section($url, $aud, 'GateUserClaim /a~2'),     'GateUserClaim',     4 ],
+    [ 'no claim for the user',               section($url, $aud, 'GateUserClaim'),          'GateUserClaim',     4 ],
+    (map { [ "a $_ that is no duration",     section($url, $aud, "$_ 5x"),                  $_,                  4 ] }
+        qw(GateMaxLifetime GateClockSkew GateRefresh GateMaxStale GateTimeout)),
+    [ 'a negative duration',                 section($url, $aud, 'GateRefresh -5'),         'GateRefresh',       4 ],
+    [ 'a broken number in a duration',       section($url, $aud, 'GateRefresh 1.5h'),       'GateRefresh',       4 ],
+    [ 'a duration beyond all time',          section($url, $aud, 'GateMaxStale 99999999999999999999d'), 'GateMaxStale', 4 ],
+    [ 'an empty duration',                   section($url, $aud, 'GateRefresh ""'),         'GateRefresh',       4 ],
+    [ 'a CA file that is not there',         section($url, $aud, 'GateCAFile /nonexistent/ca.pem'), 'GateCAFile', 4 ],
+    [ 'a CA file without certificates',      section($url, $aud, 'GateCAFile /etc/hostname'), 'GateCAFile',      4 ],
+    [ 'a misspelt directive in an issuer',   section($url, $aud, 'GateAudiance gate'),      'GateAudiance',      4 ],
+    [ 'an issuer that is not closed',        "<GateIssuer a>\n$url\n$aud\n",                'GateIssuer',        undef ],
+    [ 'an issuer in a location',             "<Location />\n<GateIssuer a>\n$url\n$aud\n</GateIssuer>\n</Location>\n", 'GateIssuer', 2 ],
+    [ "an issuer's directive outside",       "$url\n",                                      'GateIssuerURL',     1 ],
+    [ 'the state directory in a location',   in_location('GateStateDir state'),             'GateStateDir',      7 ],
+    [ 'a kept header in a location',         in_location('GateKeepHeader Geo-GL-Id'),       'GateKeepHeader',    7 ],
+    [ 'an issuer accepted that is not there', in_location('GateAccept b'),                  'GateAccept',        undef ],
+    [ 'no issuer accepted',                  in_location('GateAccept'),                     'GateAccept',        7 ],
+    [ 'an unknown source',                   in_location('GateTokenFrom body'),             'GateTokenFrom',     7 ],
+    [ 'no source',                           in_location('GateTokenFrom'),                  'GateTokenFrom',     7 ],
+    [ 'a header source without name',        in_location('GateTokenFrom header:'),          'GateTokenFrom',     7 ],
+    [ 'a header source with a bad name',     in_location('GateTokenFrom "header:X Token"'), 'GateTokenFrom',     7 ],
+    [ 'a cookie source without name',        in_location('GateTokenFrom cookie:'),          'GateTokenFrom',     7 ],
+    [ 'a query source without name',         in_location('GateTokenFrom query:'),           'GateTokenFrom',     7 ],
+    [ 'a header with a bad name',            in_location('GateHeader "X User" user'),       'GateHeader',        7 ],
+    [ 'a header with a line break',          in_location("GateHeader X-User:\tX user"),     'GateHeader',        7 ],
+    [ 'a header of an unknown value',        in_location('GateHeader X-User person'),       'GateHeader',        7 ],
+    [ 'a header of no claim',                in_location('GateHeader X-User claim:'),       'GateHeader',        7 ],
+    [ 'a header without value',              in_location('GateHeader X-User'),              'GateHeader',        7 ],
+    [ 'a switch that is neither on nor off', in_location('GateForwardToken maybe'),         'GateForwardToken',  7 ],
+    [ 'a rule on a broken condition',        in_location('Require gate-claim groups'),      'gate-claim',        7 ],
+    [ 'a rule on no condition',              in_location('Require gate-claim'),             'gate-claim',        7 ],
+    [ 'a rule on no role',                   in_location('Require gate-role'),              'gate-role',         7 ],
+    [ 'a rule on no issuer',                 in_location('Require gate-issuer'),            'gate-issuer',       7 ],
+    [ 'a rule on an issuer that is not there', in_location('Require gate-issuer b'),        'gate-issuer',       undef ],
+);
+for my $case (@wrong) {
+    my ($name, $config, $directive, $line) = @$case;
+    subtest "$name refuses to start" => sub {
+        my ($status, $output) = configtest($config);
+        isnt($status, 0, 'httpd -t fails') or diag($config);
+        like($output, qr/\Q$directive\E/, 'and names the directive');
+        if (defined $line) { like($output, qr/on line $line of/, "and line $line") }
+        else               { like($output, qr/\bline \d+/,       'and a line') }
+    };
+}
+
+# Right ones, so that the list above does not pass for another reason.
+for my $case (
+    [ 'the shortest issuer',       $issuer ],
+    [ 'an issuer on loopback',     section('GateIssuerURL http://127.1.2.3:8080/x', $aud) ],
+    [ 'an issuer on IPv6 loopback', section('GateIssuerURL http://[::1]:8080/x', $aud) ],
+    [ 'an issuer at localhost',    section('GateIssuerURL http://localhost:8080/x', $aud) ],
+    [ 'every kind',                join '', map { "<GateIssuer $_>\nGateIssuerURL https://$_.example.com\n$aud\nGateKind $_\n</GateIssuer>\n" }
+            qw(generic okta entra keycloak gitlab aws google) ],
+    [ 'every algorithm',           section($url, $aud, 'GateAlgorithms RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 EdDSA') ],
+    [ 'every condition',           section($url, $aud, 'GateRole r a=b "a.b!=c" "/https:~1~1x.com~1roles~^x.*$" "ref*=release/**"', 'GateRequire a=b c=d') ],
+    [ 'every way to write a time', section($url, $aud, 'GateMaxLifetime 300', 'GateClockSkew 300s', 'GateRefresh 5m', 'GateMaxStale 24h', 'GateTimeout 7d') ],
+    [ 'several tenants',           section('GateIssuerURL https://login.example.com/{tenantid}/v2.0', $aud, 'GateKind entra', 'GateRequire "tid~(a|b)"') ],
+    [ 'every source',              in_location('GateTokenFrom bearer basic proxy header:X-Token cookie:token query:token', 'Require valid-user') ],
+    [ 'every header',              in_location((map { "GateHeader X-$_ $_" } qw(user email subject issuer roles none)), 'GateHeader X-C claim:a.b', 'Require valid-user') ],
+    [ 'every rule',                in_location('GateAccept a', 'Require gate-role x y', 'Require gate-claim a=b', 'Require gate-issuer a') ],
+) {
+    my ($name, $config) = @$case;
+    my ($status, $output) = configtest($config);
+    is($status, 0, "$name is accepted") or diag($output);
+}
+
+# What is allowed, but only with a warning at start-up.
+for my $case (
+    [ 'an audience check that is off', issuer_section('a', 'GateAudience any'),                                  qr/\[\S*:warn\].*audience/i ],
+    [ 'a gate that lets everybody in', issuer_section('a') . gated('/', 'Require all granted'),                  qr/\[\S*:warn\].*all granted/i ],
+) {
+    my ($name, $config, $wanted) = @$case;
+    my $httpd = httpd($config);
+    ok($httpd->wait_for_log($wanted), "$name warns") or diag($httpd->error_log);
+    expect_in_log($wanted);
+}
+
+finish();
