@@ -1,0 +1,316 @@
+//! Conditions on claims: `PATH=VALUE`, `PATH!=VALUE`, `PATH~REGEX`, `PATH*=GLOB` (SPEC section 2),
+//! and the fork rule of the kind gitlab (section 3).
+//!
+//! Parsed once from the configuration, asked on each request without allocating. What follows
+//! from the answer (a role, a refusal) is not decided here.
+
+use crate::config::Kind;
+use crate::json::{quoted, shown};
+use crate::policy::path::{ClaimPath, PathError};
+use regex::{Regex, RegexBuilder};
+use serde_json::{Map, Value};
+use std::fmt::{self, Write as _};
+
+/// The most bytes that one compiled pattern may take, so that no line of the configuration can
+/// eat up memory.
+const PATTERN_SIZE: usize = 4 << 20;
+
+/// Claims that name a fork's or its parent's project, depending on GitLab's version, each with the
+/// claim that names the project in which the job runs.
+const TWINS: [(&str, &str); 3] = [
+    ("project_path", "job_project_path"),
+    ("project_id", "job_project_id"),
+    ("namespace_path", "job_namespace_path"),
+];
+
+/// One condition, ready to be asked.
+#[derive(Clone, Debug)]
+pub struct Condition {
+    path: ClaimPath,
+    operator: Operator,
+    /// VALUE, REGEX or GLOB, as written.
+    value: String,
+    /// REGEX or GLOB compiled, anchored at both ends; none where texts are compared.
+    pattern: Option<Regex>,
+    /// The claim that must fulfil it too where the kind is gitlab and the claim is there.
+    twin: Option<&'static str>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Operator {
+    Equal,
+    NotEqual,
+    Regex,
+    Glob,
+}
+
+impl Operator {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Equal => "=",
+            Self::NotEqual => "!=",
+            Self::Regex => "~",
+            Self::Glob => "*=",
+        }
+    }
+}
+
+/// Why a text is not a condition, and what would be right. Holds the text where that helps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConditionError {
+    /// None of the four operators is there.
+    NoOperator(String),
+    /// What stands before the operator is not a path.
+    Path(PathError),
+    /// `~` or `*=` with nothing after it.
+    EmptyPattern(String),
+    /// Not a regular expression: the condition, and what the crate regex says of it.
+    Regex(String, String),
+    /// The pattern would take more than 4 MiB.
+    PatternTooLarge(String),
+}
+
+impl fmt::Display for ConditionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoOperator(text) => write!(f, "the condition {} has no operator", quoted(text))?,
+            Self::Path(error) => write!(f, "{error}")?,
+            Self::EmptyPattern(text) => {
+                write!(
+                    f,
+                    "the condition {} has no pattern (PATH= asks for an empty value)",
+                    quoted(text)
+                )?;
+            }
+            Self::Regex(text, error) => {
+                write!(
+                    f,
+                    "the regular expression of {} is not valid: {error}",
+                    quoted(text)
+                )?;
+            }
+            Self::PatternTooLarge(text) => {
+                write!(f, "the pattern of {} is too large", quoted(text))?;
+            }
+        }
+        f.write_str("; a condition is PATH=VALUE, PATH!=VALUE, PATH~REGEX or PATH*=GLOB")
+    }
+}
+
+impl std::error::Error for ConditionError {}
+
+impl From<PathError> for ConditionError {
+    fn from(error: PathError) -> Self {
+        Self::Path(error)
+    }
+}
+
+impl Condition {
+    /// Reads a condition. The operator is the first of `!=`, `*=`, `=` and `~` in the text, but
+    /// for the `~0` and `~1` of a JSON pointer; so a name in a path can't hold `=`.
+    ///
+    /// # Errors
+    /// See [`ConditionError`].
+    pub fn parse(text: &str) -> Result<Self, ConditionError> {
+        let (path, operator, value) =
+            split(text).ok_or_else(|| ConditionError::NoOperator(text.to_owned()))?;
+        let path = ClaimPath::parse(path)?;
+        let pattern = match operator {
+            Operator::Equal | Operator::NotEqual => None,
+            Operator::Regex | Operator::Glob if value.is_empty() => {
+                return Err(ConditionError::EmptyPattern(text.to_owned()));
+            }
+            Operator::Regex => {
+                // By itself first: `a)|(?:b` would slip out of the group that anchors it.
+                compile(text, value)?;
+                Some(compile(text, &format!(r"\A(?:{value})\z"))?)
+            }
+            Operator::Glob => Some(compile(text, &glob(value))?),
+        };
+        let twin = TWINS
+            .iter()
+            .find(|(name, _)| path.is(name))
+            .map(|(_, twin)| *twin);
+        Ok(Self {
+            path,
+            operator,
+            value: value.to_owned(),
+            pattern,
+            twin,
+        })
+    }
+
+    /// The claim that is asked about.
+    #[must_use]
+    pub fn path(&self) -> &ClaimPath {
+        &self.path
+    }
+
+    /// Whether these claims, from an issuer of this kind, fulfil the condition.
+    ///
+    /// A missing claim, null or an object fulfils nothing, not even `!=`. An array fulfils it
+    /// where one element does, and `!=` where none is equal; null, arrays and objects in an array
+    /// are passed over. Booleans and numbers compare by their JSON text.
+    #[must_use]
+    pub fn holds(&self, claims: &Map<String, Value>, kind: Kind) -> bool {
+        self.path
+            .get(claims)
+            .is_some_and(|value| self.accepts(value))
+            && (kind != Kind::Gitlab
+                || self
+                    .twin_in(claims)
+                    .is_none_or(|(_, value)| self.accepts(value)))
+    }
+
+    /// What was wanted and what came, for the log: `PATH: wanted ..., got ...`.
+    #[must_use]
+    pub fn explain(&self, claims: &Map<String, Value>) -> String {
+        let got = self
+            .path
+            .get(claims)
+            .map_or_else(|| "nothing".to_owned(), shown);
+        let mut line = format!(
+            "{}: wanted {}{}, got {got}",
+            self.path,
+            self.operator.text(),
+            quoted(&self.value)
+        );
+        if let Some((name, value)) = self.twin_in(claims) {
+            // Writing into a String can't fail.
+            let _ = write!(line, " ({name}: {})", shown(value));
+        }
+        line
+    }
+
+    /// The second claim of the fork rule, where the rule applies and the claim is there.
+    fn twin_in<'v>(&self, claims: &'v Map<String, Value>) -> Option<(&'static str, &'v Value)> {
+        let name = self.twin?;
+        claims
+            .get(name)
+            .filter(|value| !value.is_null())
+            .map(|value| (name, value))
+    }
+
+    fn accepts(&self, value: &Value) -> bool {
+        let matches = match value {
+            Value::Null | Value::Object(_) => return false,
+            Value::Array(items) => items.iter().any(|item| self.matches(item)),
+            plain => self.matches(plain),
+        };
+        matches != (self.operator == Operator::NotEqual)
+    }
+
+    /// Whether it is a plain value with the wanted text (with the unwanted one, for `!=`).
+    fn matches(&self, value: &Value) -> bool {
+        match value {
+            Value::Null | Value::Array(_) | Value::Object(_) => false,
+            Value::String(text) => self.matches_text(text),
+            Value::Bool(true) => self.matches_text("true"),
+            Value::Bool(false) => self.matches_text("false"),
+            Value::Number(number) => {
+                let mut digits = Digits::default();
+                write!(digits, "{number}").is_ok() && self.matches_text(digits.as_str())
+            }
+        }
+    }
+
+    fn matches_text(&self, text: &str) -> bool {
+        self.pattern
+            .as_ref()
+            .map_or(text == self.value, |pattern| pattern.is_match(text))
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}{}", self.path, self.operator.text(), self.value)
+    }
+}
+
+/// The three parts of a condition's text.
+fn split(text: &str) -> Option<(&str, Operator, &str)> {
+    let pointer = text.starts_with('/');
+    let (at, operator) = text.char_indices().find_map(|(at, char)| {
+        let next = text.as_bytes().get(at + 1);
+        let operator = match (char, next) {
+            ('=', _) => Operator::Equal,
+            ('!', Some(b'=')) => Operator::NotEqual,
+            ('*', Some(b'=')) => Operator::Glob,
+            ('~', Some(b'0' | b'1')) if pointer => return None,
+            ('~', _) => Operator::Regex,
+            _ => return None,
+        };
+        Some((at, operator))
+    })?;
+    let (path, rest) = text.split_at_checked(at)?;
+    Some((path, operator, rest.strip_prefix(operator.text())?))
+}
+
+/// A glob as an anchored regular expression: `*` does not cross `/`, `**` does, all else is
+/// literal. Both match line breaks.
+fn glob(glob: &str) -> String {
+    let mut pattern = String::from(r"(?s)\A");
+    let mut chars = glob.chars().peekable();
+    while let Some(char) = chars.next() {
+        if char != '*' {
+            pattern.push_str(&regex::escape(char.encode_utf8(&mut [0; 4])));
+            continue;
+        }
+        let mut stars = 1;
+        while chars.next_if_eq(&'*').is_some() {
+            stars += 1;
+        }
+        pattern.push_str(if stars == 1 { "[^/]*" } else { ".*" });
+    }
+    pattern.push_str(r"\z");
+    pattern
+}
+
+fn compile(text: &str, pattern: &str) -> Result<Regex, ConditionError> {
+    RegexBuilder::new(pattern)
+        .size_limit(PATTERN_SIZE)
+        .build()
+        .map_err(|error| match error {
+            regex::Error::CompiledTooBig(_) => ConditionError::PatternTooLarge(text.to_owned()),
+            other => {
+                // Several lines with a drawing of the place; the last says what is wrong.
+                let said = other.to_string();
+                let last = said.lines().last().unwrap_or_default();
+                ConditionError::Regex(
+                    text.to_owned(),
+                    last.trim_start_matches("error: ").to_owned(),
+                )
+            }
+        })
+}
+
+/// A number's JSON text, on the stack: the longest (`-2.2250738585072014e-308`) has 24 bytes.
+#[derive(Default)]
+struct Digits {
+    bytes: [u8; 32],
+    length: usize,
+}
+
+impl Digits {
+    fn as_str(&self) -> &str {
+        self.bytes
+            .get(..self.length)
+            .and_then(|bytes| std::str::from_utf8(bytes).ok())
+            .unwrap_or_default()
+    }
+}
+
+impl fmt::Write for Digits {
+    fn write_str(&mut self, piece: &str) -> fmt::Result {
+        let end = self.length + piece.len();
+        self.bytes
+            .get_mut(self.length..end)
+            .ok_or(fmt::Error)?
+            .copy_from_slice(piece.as_bytes());
+        self.length = end;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

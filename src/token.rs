@@ -1,0 +1,7 @@
+//! A token as it came: where it may come from, and its compact form.
+//!
+//! Nothing here is verified: what this room hands on is what somebody claims. `verify` makes
+//! more of it.
+
+pub mod compact; // the three parts of a JWS, strictly read
+pub mod source; //  headers, cookies and parameters that may hold one
