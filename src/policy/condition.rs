@@ -90,7 +90,7 @@ impl fmt::Display for ConditionError {
                 )?;
             }
             Self::PatternTooLarge(text) => {
-                write!(f, "the pattern of {} is too large", quoted(text))?
+                write!(f, "the pattern of {} is too large", quoted(text))?;
             }
         }
         f.write_str("; a condition is PATH=VALUE, PATH!=VALUE, PATH~REGEX or PATH*=GLOB")

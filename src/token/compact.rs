@@ -7,13 +7,16 @@
 use crate::json::{self, JsonError, shown};
 use crate::verdict::Reason;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use base64::{DecodeError, Engine as _};
+use base64::{DecodeError as Fault, DecodeSliceError as Slice, Engine as _};
 use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 use std::fmt;
 
 /// The largest token, bytes.
 pub const MAX_SIZE: usize = 16 * 1024;
+
+/// What the largest token's parts can decode to, bytes.
+const MAX_DECODED: usize = MAX_SIZE / 4 * 3;
 
 /// The names that a token may give itself (`typ`), in any case.
 const TYPES: [&str; 4] = ["JWT", "at+jwt", "application/jwt", "application/at+jwt"];
@@ -160,18 +163,18 @@ impl<'t> Unverified<'t> {
             return Err(Error::TooLarge(token.len()));
         }
         let [header, claims, signature] = parts(token)?;
-        // One buffer for all three; it ends up holding the signature.
-        let mut buffer = Vec::with_capacity(claims.len());
+        // One buffer for all three, on the stack: a kilobyte from the heap costs glibc more.
+        let mut buffer = [0; MAX_DECODED];
         let header = Header::read(&object(Part::Header, header, &mut buffer)?)?;
         let claims = object(Part::Claims, claims, &mut buffer)?;
-        decode(Part::Signature, signature, &mut buffer)?;
+        let decoded = decode(Part::Signature, signature, &mut buffer)?.to_vec();
         let before = token.len() - signature.len() - 1;
         let signing_input = token.get(..before).unwrap_or_default();
         Ok(Self {
             header,
             claims,
             signing_input,
-            signature: buffer,
+            signature: decoded,
         })
     }
 
@@ -304,34 +307,42 @@ fn parts(token: &[u8]) -> Result<[&str; 3], Error> {
     }
 }
 
-fn object(part: Part, text: &str, buffer: &mut Vec<u8>) -> Result<Map<String, Value>, Error> {
-    decode(part, text, buffer)?;
-    match json::parse(buffer) {
+fn object(part: Part, text: &str, buffer: &mut [u8]) -> Result<Map<String, Value>, Error> {
+    match json::parse(decode(part, text, buffer)?) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err(Error::NotAnObject(part)),
         Err(error) => Err(Error::Json(part, error)),
     }
 }
 
-/// Decodes into the buffer, which loses what it held.
-fn decode(part: Part, text: &str, buffer: &mut Vec<u8>) -> Result<(), Error> {
+/// Decodes into the buffer, over what it held.
+fn decode<'b>(part: Part, text: &str, buffer: &'b mut [u8]) -> Result<&'b [u8], Error> {
     if text.is_empty() {
         return Err(Error::Empty(part));
     }
-    buffer.clear();
-    URL_SAFE_NO_PAD.decode_vec(text, buffer).map_err(|error| {
+    let decoded = URL_SAFE_NO_PAD.decode_slice(text, buffer);
+    let length = decoded.map_err(|error| {
         // Not the crate's own words: they show a byte of the token.
         Error::Encoding(
             part,
             match error {
-                DecodeError::InvalidByte(_, b'=') | DecodeError::InvalidPadding => "padding",
-                DecodeError::InvalidByte(_, byte) if byte.is_ascii_whitespace() => "white space",
-                DecodeError::InvalidByte(..) => "a character outside the alphabet",
-                DecodeError::InvalidLength(_) => "a length that can not be",
-                DecodeError::InvalidLastSymbol(..) => "bits left over in the last character",
+                Slice::DecodeError(Fault::InvalidByte(_, b'=') | Fault::InvalidPadding) => {
+                    "padding"
+                }
+                Slice::DecodeError(Fault::InvalidByte(_, byte)) if byte.is_ascii_whitespace() => {
+                    "white space"
+                }
+                Slice::DecodeError(Fault::InvalidByte(..)) => "a character outside the alphabet",
+                Slice::DecodeError(Fault::InvalidLength(_)) => "a length that can not be",
+                Slice::DecodeError(Fault::InvalidLastSymbol(..)) => {
+                    "bits left over in the last character"
+                }
+                // Not with a token of a size that passes.
+                Slice::OutputSliceTooSmall => "too long",
             },
         )
-    })
+    })?;
+    Ok(buffer.get(..length).unwrap_or_default())
 }
 
 #[cfg(test)]

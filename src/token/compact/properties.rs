@@ -64,8 +64,8 @@ proptest! {
 
     #[test]
     fn each_part_has_one_encoding_and_no_other(text in "[A-Za-z0-9_=+/ -]{0,12}") {
-        let mut bytes = Vec::new();
-        if decode(Part::Claims, &text, &mut bytes).is_ok() {
+        let mut buffer = [0; 12];
+        if let Ok(bytes) = decode(Part::Claims, &text, &mut buffer) {
             prop_assert_eq!(encode(bytes), text);
         }
     }
