@@ -1,0 +1,248 @@
+//! Which URLs the gate may fetch from: checked when httpd starts, and again for what a discovery
+//! document names. Opens no connection.
+
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// The longest URL, bytes.
+const MAX_BYTES: usize = 2048;
+
+/// Why a URL is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UrlError {
+    /// Longer than 2048 bytes.
+    TooLong,
+    /// A byte that no URL holds: white space, a control, non-ASCII, `"`, `<`, `>`, `\`.
+    Character,
+    /// Neither `https://` nor `http://`.
+    Scheme,
+    /// A user or password in it: secrets do not belong into a configuration or a log.
+    UserInfo,
+    /// A `#fragment`, which no server ever sees.
+    Fragment,
+    /// A `?query` where none can be (OpenID Connect Discovery, section 3).
+    Query,
+    /// No host, or none that could be one.
+    Host,
+    /// A port that is none.
+    Port,
+    /// `http://` to another machine: whoever is on the way could give keys of their own.
+    Plain,
+}
+
+impl fmt::Display for UrlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooLong => "it is longer than 2048 bytes",
+            Self::Character => "it holds a character that no URL may hold",
+            Self::Scheme => "it starts with neither https:// nor http://",
+            Self::UserInfo => "it holds a user or a password",
+            Self::Fragment => "it holds a #fragment",
+            Self::Query => "it holds a ?query",
+            Self::Host => "it names no host",
+            Self::Port => "its port is not a number from 1 to 65535",
+            Self::Plain => "http:// is for 127.0.0.0/8, [::1] and localhost only: use https://",
+        })
+    }
+}
+
+impl std::error::Error for UrlError {}
+
+/// Whether the gate may fetch from it: `https://`, or `http://` to this machine (127.0.0.0/8,
+/// `[::1]`, `localhost`).
+///
+/// # Errors
+///
+/// [`UrlError`] says what is wrong with it.
+pub fn check_url(url: &str) -> Result<(), UrlError> {
+    judge(url).map(|_| ())
+}
+
+/// Whether it is an `http://` URL, which [`check_url`] allows to this machine only.
+pub(super) fn is_plain(url: &str) -> bool {
+    judge(url) == Ok(true)
+}
+
+/// Where the discovery document of an issuer is (OpenID Connect Discovery, section 4). In place of
+/// Entra ID's `{tenantid}` stands `organizations`.
+///
+/// # Errors
+///
+/// [`UrlError`] where that is no URL to fetch from.
+pub fn discovery_url(issuer: &str) -> Result<String, UrlError> {
+    if issuer.contains('?') {
+        return Err(UrlError::Query);
+    }
+    let url = format!(
+        "{}/.well-known/openid-configuration",
+        issuer.strip_suffix('/').unwrap_or(issuer)
+    )
+    .replace("{tenantid}", "organizations");
+    check_url(&url)?;
+    Ok(url)
+}
+
+/// Whether it is an `http://` URL.
+fn judge(url: &str) -> Result<bool, UrlError> {
+    if url.len() > MAX_BYTES {
+        return Err(UrlError::TooLong);
+    }
+    if !url
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && !b"\"<>\\".contains(&byte))
+    {
+        return Err(UrlError::Character);
+    }
+    if url.contains('#') {
+        return Err(UrlError::Fragment);
+    }
+    let (scheme, rest) = url.split_once("://").ok_or(UrlError::Scheme)?;
+    let plain = scheme.eq_ignore_ascii_case("http");
+    if !plain && !scheme.eq_ignore_ascii_case("https") {
+        return Err(UrlError::Scheme);
+    }
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    if authority.contains('@') {
+        return Err(UrlError::UserInfo);
+    }
+    let here = check_authority(authority)?;
+    if plain && !here {
+        return Err(UrlError::Plain);
+    }
+    Ok(plain)
+}
+
+/// A host with or without a port; whether it is this machine.
+fn check_authority(authority: &str) -> Result<bool, UrlError> {
+    let (here, port) = if let Some(rest) = authority.strip_prefix('[') {
+        let (host, port) = rest.split_once(']').ok_or(UrlError::Host)?;
+        let address: Ipv6Addr = host.parse().map_err(|_| UrlError::Host)?;
+        (address == Ipv6Addr::LOCALHOST, port)
+    } else {
+        let end = authority.find(':').unwrap_or(authority.len());
+        let (host, port) = authority.split_at_checked(end).ok_or(UrlError::Host)?;
+        let named = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        if host.is_empty() || !host.bytes().all(named) {
+            return Err(UrlError::Host);
+        }
+        // Four plain decimal numbers only: what else may stand for an address ("127.1",
+        // "0x7f.1") is read differently by different programs.
+        let address: Option<Ipv4Addr> = host.parse().ok();
+        let here =
+            address.is_some_and(|it| it.is_loopback()) || host.eq_ignore_ascii_case("localhost");
+        (here, port)
+    };
+    match port.strip_prefix(':') {
+        None if port.is_empty() => Ok(here),
+        Some(digits)
+            if digits.bytes().all(|byte| byte.is_ascii_digit())
+                && digits.parse::<u16>().is_ok_and(|number| number > 0) =>
+        {
+            Ok(here)
+        }
+        _ => Err(UrlError::Port),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn https_anywhere_is_accepted() {
+        for url in [
+            "https://example.okta.com/oauth2/default",
+            "HTTPS://Example.com:8443/jwks?p=b2c_1",
+            "https://[2001:db8::1]:443/",
+            "https://login.microsoftonline.com/{tenantid}/v2.0",
+            "https://example.com",
+        ] {
+            assert_eq!(check_url(url), Ok(()), "{url}");
+        }
+    }
+
+    #[test]
+    fn http_to_this_machine_is_accepted() {
+        for url in [
+            "http://127.0.0.1/",
+            "http://127.8.9.10:8080/jwks",
+            "http://[::1]:1/",
+            "http://localhost",
+            "http://LOCALHOST:80/x",
+        ] {
+            assert_eq!(check_url(url), Ok(()), "{url}");
+        }
+    }
+
+    #[test]
+    fn http_to_another_machine_is_refused() {
+        for url in [
+            "http://example.com/",
+            "http://127.0.0.1.example.com/",
+            "http://127.1/",
+            "http://2130706433/",
+            "http://0177.0.0.1/",
+            "http://128.0.0.1/",
+            "http://0.0.0.0/",
+            "http://[::]/",
+            "http://[::ffff:127.0.0.1]/",
+            "http://localhost.example.com/",
+            "http://localhost./",
+        ] {
+            assert_eq!(check_url(url), Err(UrlError::Plain), "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_url_of_a_key_set_is_refused() {
+        for (url, why) in [
+            ("ftp://example.com/", UrlError::Scheme),
+            ("file:/etc/keys", UrlError::Scheme),
+            ("//example.com", UrlError::Scheme),
+            ("", UrlError::Scheme),
+            ("https://", UrlError::Host),
+            ("https:///path", UrlError::Host),
+            ("https://[::1", UrlError::Host),
+            ("https://ex%61mple.com/", UrlError::Host),
+            ("https://user@example.com/", UrlError::UserInfo),
+            ("http://localhost:1@example.com/", UrlError::UserInfo),
+            ("https://example.com/#x", UrlError::Fragment),
+            ("https://example.com/a b", UrlError::Character),
+            ("https://example.com/\r\nX: y", UrlError::Character),
+            ("https://example.com\\@localhost/", UrlError::Character),
+            ("https://exämple.com/", UrlError::Character),
+            ("https://example.com:0/", UrlError::Port),
+            ("https://example.com:65536/", UrlError::Port),
+            ("https://example.com:+80/", UrlError::Port),
+            ("https://example.com:/", UrlError::Port),
+            ("https://[::1]x/", UrlError::Port),
+        ] {
+            assert_eq!(check_url(url), Err(why), "{url}");
+        }
+        assert_eq!(
+            check_url(&format!("https://example.com/{}", "a".repeat(2048))),
+            Err(UrlError::TooLong)
+        );
+    }
+
+    #[test]
+    fn the_discovery_url_has_one_slash_and_no_template() {
+        let path = ".well-known/openid-configuration";
+        assert_eq!(
+            discovery_url("https://a.example"),
+            Ok(format!("https://a.example/{path}"))
+        );
+        assert_eq!(
+            discovery_url("https://a.example/x/"),
+            Ok(format!("https://a.example/x/{path}"))
+        );
+        assert_eq!(
+            discovery_url("https://login.microsoftonline.com/{tenantid}/v2.0"),
+            Ok(format!(
+                "https://login.microsoftonline.com/organizations/v2.0/{path}"
+            ))
+        );
+        assert_eq!(discovery_url("https://a.example/?x"), Err(UrlError::Query));
+        assert_eq!(discovery_url("http://a.example"), Err(UrlError::Plain));
+    }
+}
