@@ -1,0 +1,387 @@
+//! How keys come into a process: from the state document, from a fetch of its own, from a file.
+//!
+//! [`Keys`]' side that the refresher drives; the side that requests see is [`super::keys`]. A fetch
+//! goes: look whether the schedule has one ([`Keys::ticket`]), with the host's lock in hand look
+//! once more, write down that it starts, fetch, write down how it went, tell who waits.
+
+use super::fetch::{self, Cancel, FetchError, Fetched, Source};
+use super::key::Key;
+use super::keys::{Desk, Keys};
+use super::lock;
+use super::refresh::Report;
+use super::set::{KeySet, PassedOver};
+use super::store::{HostLock, Kept, KeptKeys, Stamp, StoreError};
+use crate::clock;
+use crate::config::KeyLocation;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// The permission to fetch: the schedule has a fetch in it, and nobody else of the host is at it.
+pub(super) struct Ticket {
+    /// `None` where the state directory fails: each process is on its own then.
+    held: Option<HostLock>,
+}
+
+/// What an installed set changed.
+struct Changes {
+    added: Vec<String>,
+    removed: Vec<String>,
+    passed_over: Vec<PassedOver>,
+}
+
+impl Changes {
+    fn say(&self, name: &str, report: &dyn Report) {
+        for passed in &self.passed_over {
+            let kid = passed.kid.as_deref().unwrap_or("(without kid)");
+            report.key_passed_over(name, kid, &passed.why.to_string());
+        }
+        if !self.added.is_empty() || !self.removed.is_empty() {
+            report.keys_changed(name, &self.added, &self.removed);
+        }
+    }
+}
+
+impl Keys {
+    /// Takes what the state directory or the `file:` holds, without any fetch. To be called once
+    /// before the process serves, so that it serves from its first request on.
+    pub fn load(&self) {
+        match self.file() {
+            Some(path) => self.read_file(path, None),
+            None => self.pick_up(),
+        }
+    }
+
+    /// Takes over what another process wrote into the state document, if it is new.
+    pub(super) fn pick_up(&self) {
+        let stamp = self.store.stamp();
+        let mut desk = lock(&self.desk);
+        if stamp == desk.seen {
+            return;
+        }
+        desk.seen = stamp;
+        match self.store.load() {
+            Ok(Some(kept)) => self.take_over(&mut desk, kept),
+            Ok(None) => {}
+            Err(error) => desk.unsaid.push(error),
+        }
+    }
+
+    fn take_over(&self, desk: &mut Desk, theirs: Kept) {
+        let newer = theirs.schedule.revision > desk.kept.schedule.revision;
+        let failing = theirs.schedule.failures > 0;
+        let ended = newer && !theirs.schedule.fetching;
+        if let Some(keys) = theirs.keys {
+            let ours = desk.kept.keys.as_ref();
+            if newer || ours.is_none_or(|ours| ours.fetched_at < keys.fetched_at) {
+                self.take_keys(desk, keys);
+            }
+        }
+        desk.kept.schedule = std::mem::take(&mut desk.kept.schedule).newest(theirs.schedule);
+        // Before there is a refresher nobody of this process's time has said it.
+        if newer && self.is_attached() {
+            desk.said_failing = failing;
+        }
+        if ended {
+            self.end_round(desk);
+        }
+    }
+
+    fn take_keys(&self, desk: &mut Desk, keys: KeptKeys) {
+        let unchanged = desk
+            .kept
+            .keys
+            .as_ref()
+            .is_some_and(|ours| ours.text == keys.text);
+        if !unchanged {
+            match KeySet::parse(keys.text.as_bytes()) {
+                Ok(set) if !set.keys().is_empty() => drop(self.install(set)),
+                // An older gate may have kept what this one does not take.
+                _ => return,
+            }
+        }
+        self.fetched_at
+            .store(keys.fetched_at.min(clock::now()), Ordering::Release);
+        desk.kept.keys = Some(keys);
+    }
+
+    /// Puts the set in the place of the current one. The desk is locked by the caller: one at a
+    /// time.
+    fn install(&self, set: KeySet) -> Changes {
+        let old = self.current.load_full();
+        let succession = set.succeed(old.as_deref());
+        let before = old.as_deref().map_or(&[][..], KeySet::passed_over);
+        let passed_over = succession
+            .set
+            .passed_over()
+            .iter()
+            .filter(|passed| !before.contains(passed))
+            .cloned()
+            .collect();
+        self.current.store(Some(Arc::new(succession.set)));
+        for key in &succession.removed {
+            key.retire();
+        }
+        Changes {
+            added: names(&succession.added),
+            removed: names(&succession.removed),
+            passed_over,
+        }
+    }
+
+    /// The refresher's look, about once a second: takes what is new, and says whether to fetch.
+    pub(super) fn look(&self, report: &dyn Report) -> Option<Ticket> {
+        if let Some(path) = self.file() {
+            self.read_file(path, Some(report));
+            return None;
+        }
+        self.pick_up();
+        for error in std::mem::take(&mut lock(&self.desk).unsaid) {
+            report.store_failed(&error.to_string());
+        }
+        self.ticket(report)
+    }
+
+    fn ticket(&self, report: &dyn Report) -> Option<Ticket> {
+        if !self.may_start(&mut lock(&self.desk)) {
+            return None;
+        }
+        let held = match self.store.try_lock() {
+            Ok(Some(held)) => Some(held),
+            // Another process is at it: what it brings is picked up.
+            Ok(None) => return None,
+            Err(error) => {
+                self.store_failed(&error, report);
+                None
+            }
+        };
+        // It may just have been done by another process.
+        self.pick_up();
+        let mut desk = lock(&self.desk);
+        if !self.may_start(&mut desk) {
+            return None;
+        }
+        let now = clock::now();
+        let forced = !desk.kept.schedule.due(now, self.pace());
+        desk.kept.schedule.begin(now, forced, self.pace());
+        desk.in_flight = true;
+        let kept = desk.kept.clone();
+        drop(desk);
+        let ticket = Ticket { held };
+        // Before the fetch: even where the process dies in it, the throttle has counted it.
+        self.save(&ticket, &kept, report);
+        Some(ticket)
+    }
+
+    /// Whether the schedule has a fetch now. Where it has none, and none is on its way, whoever
+    /// waits is told.
+    fn may_start(&self, desk: &mut Desk) -> bool {
+        if desk.in_flight {
+            return false;
+        }
+        let now = clock::now();
+        let schedule = &desk.kept.schedule;
+        if schedule.due(now, self.pace()) || (desk.forced && schedule.may_force(now)) {
+            return true;
+        }
+        if !schedule.under_way(now, self.pace()) {
+            self.end_round(desk);
+        }
+        false
+    }
+
+    /// Whoever waits waits in vain: the refresher stops.
+    pub(super) fn release(&self) {
+        self.end_round(&mut lock(&self.desk));
+    }
+
+    fn end_round(&self, desk: &mut Desk) {
+        desk.forced = false;
+        desk.rounds += 1;
+        self.news.notify_all();
+    }
+
+    /// Fetches, in the thread that calls, and takes what comes.
+    pub(super) fn fetch(&self, ticket: Ticket, report: &dyn Report, cancel: &Cancel) {
+        let source = match &self.settings.location {
+            KeyLocation::Discovery => Source::Discovery {
+                issuer: &self.settings.url,
+            },
+            KeyLocation::Url(url) => Source::Url(url),
+            KeyLocation::File(_) => return,
+        };
+        let timeout = Duration::from_secs(self.settings.timeout);
+        let ca_file = self.settings.ca_file.as_deref();
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            fetch::fetch(source, timeout, ca_file, cancel)
+        }))
+        .unwrap_or_else(|_| Err(FetchError::Panicked));
+        self.finish(&ticket, result, report);
+    }
+
+    /// The fetch could not even start.
+    pub(super) fn not_started(&self, report: &dyn Report) {
+        self.finish(&Ticket { held: None }, Err(FetchError::NoThread), report);
+    }
+
+    fn finish(&self, ticket: &Ticket, result: Result<Fetched, FetchError>, report: &dyn Report) {
+        let now = clock::now();
+        let name = self.name();
+        let mut desk = lock(&self.desk);
+        let was_failing = desk.kept.schedule.failures > 0 || desk.said_failing;
+        let say: Box<dyn FnOnce()> = match result {
+            Ok(fetched) => {
+                self.ok.fetch_add(1, Ordering::Relaxed);
+                desk.kept.schedule.succeeded(now, self.pace(), dice());
+                desk.said_failing = false;
+                let changes = self.install(fetched.set);
+                desk.kept.keys = Some(KeptKeys {
+                    source: fetched.source,
+                    text: Arc::from(fetched.text),
+                    fetched_at: now,
+                });
+                self.fetched_at.store(now, Ordering::Release);
+                Box::new(move || {
+                    if was_failing {
+                        report.fetch_recovered(name);
+                    }
+                    changes.say(name, report);
+                })
+            }
+            Err(FetchError::Cancelled) => {
+                desk.kept.schedule.given_up(now);
+                Box::new(|| ())
+            }
+            Err(error) => {
+                self.failed.fetch_add(1, Ordering::Relaxed);
+                let detail = error.to_string();
+                let serving = self.usable(now);
+                desk.kept
+                    .schedule
+                    .failed(now, self.pace(), serving, detail.clone(), dice());
+                let next = desk.kept.schedule.next_at.saturating_sub(now);
+                let first = !std::mem::replace(&mut desk.said_failing, true);
+                Box::new(move || {
+                    if first {
+                        report.fetch_failed(name, &detail, next);
+                    }
+                })
+            }
+        };
+        desk.in_flight = false;
+        self.end_round(&mut desk);
+        let kept = desk.kept.clone();
+        drop(desk);
+        self.save(ticket, &kept, report);
+        say();
+    }
+
+    /// Writes the state document, where the lock is held.
+    fn save(&self, ticket: &Ticket, kept: &Kept, report: &dyn Report) {
+        let Some(held) = &ticket.held else {
+            return;
+        };
+        match self.store.save(held, kept) {
+            // One's own document need not be read again. The lock is held: nobody else wrote.
+            Ok(()) => lock(&self.desk).seen = self.store.stamp(),
+            Err(error) => self.store_failed(&error, report),
+        }
+    }
+
+    fn store_failed(&self, error: &StoreError, report: &dyn Report) {
+        if self.store.dir().failed_first() {
+            report.store_failed(&error.to_string());
+        }
+    }
+
+    /// Reads `file:` keys, if they changed or the refresh interval is over. Without a report (before
+    /// the process serves) a failure is left for the next look to say.
+    fn read_file(&self, path: &Path, report: Option<&dyn Report>) {
+        let stamp = Stamp::of(path);
+        let now = clock::now();
+        let mut desk = lock(&self.desk);
+        let later = now.saturating_add(self.settings.refresh);
+        if stamp == desk.seen && (now < desk.read_at && desk.read_at <= later) {
+            return;
+        }
+        desk.seen = stamp;
+        desk.read_at = later;
+        match fetch::read_file(path) {
+            Ok((text, set)) => {
+                self.ok.fetch_add(1, Ordering::Relaxed);
+                desk.kept.schedule.error = None;
+                let recovered = std::mem::take(&mut desk.said_failing);
+                let ours = desk.kept.keys.as_ref();
+                let changes = ours
+                    .is_none_or(|ours| *ours.text != *text)
+                    .then(|| self.install(set));
+                desk.kept.keys = Some(KeptKeys {
+                    source: path.display().to_string(),
+                    text: Arc::from(text),
+                    fetched_at: now,
+                });
+                self.fetched_at.store(now, Ordering::Release);
+                self.end_round(&mut desk);
+                let kept = desk.kept.clone();
+                drop(desk);
+                let Some(report) = report else { return };
+                if recovered {
+                    report.fetch_recovered(self.name());
+                }
+                if let Some(changes) = changes
+                    && self.first_to_see(&kept)
+                {
+                    changes.say(self.name(), report);
+                }
+            }
+            Err(detail) => {
+                self.failed.fetch_add(1, Ordering::Relaxed);
+                desk.kept.schedule.error = Some(detail.clone());
+                self.end_round(&mut desk);
+                let Some(report) = report else {
+                    desk.read_at = 0;
+                    return;
+                };
+                let first = !std::mem::replace(&mut desk.said_failing, true);
+                drop(desk);
+                if first {
+                    report.fetch_failed(self.name(), &detail, self.settings.refresh);
+                }
+            }
+        }
+    }
+
+    /// Whether no other process of the host has seen these `file:` keys before: a change is said
+    /// once, not once a process. Where the state directory fails, each says it.
+    fn first_to_see(&self, kept: &Kept) -> bool {
+        let held = match self.store.try_lock() {
+            Ok(Some(held)) => held,
+            Ok(None) => return false,
+            Err(_) => return true,
+        };
+        let text = |kept: &Kept| kept.keys.as_ref().map(|keys| Arc::clone(&keys.text));
+        if let Ok(Some(theirs)) = self.store.load()
+            && text(&theirs) == text(kept)
+        {
+            return false;
+        }
+        let _ = self.store.save(&held, kept);
+        true
+    }
+}
+
+fn names(keys: &[Arc<Key>]) -> Vec<String> {
+    keys.iter()
+        .map(|key| key.kid().unwrap_or("(without kid)").to_owned())
+        .collect()
+}
+
+/// Any number.
+fn dice() -> u64 {
+    let mut bytes = [0; 8];
+    // Without chance there is no jitter, which harms nothing.
+    let _ = aws_lc_rs::rand::fill(&mut bytes);
+    u64::from_ne_bytes(bytes)
+}
