@@ -560,7 +560,10 @@ fn a_changed_file_is_said_once_for_the_host() {
         assert!(keys.usable(clock::now()));
     }
     let refreshers: Vec<_> = processes.iter().map(|keys| start(keys, &heard)).collect();
-    std::fs::write(&path, jwks(&["b"])).unwrap();
+    // In one step: half a file would be a failure to tell of.
+    let fresh = dir.path().join("fresh.json");
+    std::fs::write(&fresh, jwks(&["b"])).unwrap();
+    std::fs::rename(&fresh, &path).unwrap();
     assert!(within(3, || processes.iter().all(|keys| has(keys, "b"))));
     refreshers.into_iter().for_each(Refresher::stop);
     assert_eq!(heard.lines(), [r#"changed test +["b"] -["a"]"#]);
