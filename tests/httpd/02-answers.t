@@ -24,8 +24,6 @@ my $httpd = httpd(
         . gated('/not/', '<RequireAll>', 'Require all granted', '<RequireNone>', 'Require gate-role developer', '</RequireNone>', '</RequireAll>')
 );
 expect_in_log(qr/down.*(?:500|key|fetch)/i, qr/(?:key|fetch).*down/i);
-# httpd's own lines about authorization.
-expect_in_log(qr/AH01617|AH01629|AH01630|AH01631|AH02810/);
 
 # All values of a header of the answer, joined as RFC 9110 allows.
 sub joined { my ($answer, $name) = @_; return join ', ', $answer->header($name) }

