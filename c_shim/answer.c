@@ -65,7 +65,7 @@ int shim_refuse(request_rec *r, shim_state *state, const char *reason, const cha
     /* An ErrorDocument of the administrator's goes before our own words. */
     if (answer.body && !ap_response_code_string(r, ap_index_of_response(answer.status))) {
         state->content_type = answer.content_type;
-        ap_custom_response(r, answer.status, apr_pstrcat(r->pool, "\"", answer.body, NULL));
+        ap_custom_response(r, answer.status, answer.body);
     }
     return answer.status;
 }

@@ -9,7 +9,8 @@
 
 gate_process *shim_process;
 
-static server_rec *main_server;
+/* Statics outlive a reading of the configuration (-z nodelete): conf.c takes it back. */
+server_rec *shim_log_server;
 
 void *shim_alloc(void *pool, size_t size)
 {
@@ -18,7 +19,7 @@ void *shim_alloc(void *pool, size_t size)
 
 void shim_log(int level, const char *text)
 {
-    ap_log_error(APLOG_MARK, level, 0, main_server ? main_server : ap_server_conf, "%s", text);
+    ap_log_error(APLOG_MARK, level, 0, shim_log_server, "%s", text);
 }
 
 static const char *state_dir(apr_pool_t *pool, server_rec *server)
@@ -35,7 +36,7 @@ int shim_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, ser
 
     (void) pconf;
     (void) plog;
-    main_server = server;
+    shim_log_server = server;
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
         return OK; /* the first of two readings */
     }
@@ -70,7 +71,7 @@ void shim_child_init(apr_pool_t *pchild, server_rec *server)
 {
     sigset_t all, before;
 
-    main_server = server;
+    shim_log_server = server;
     /* httpd's signals are httpd's: the threads made here see none. */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);

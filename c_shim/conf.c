@@ -11,6 +11,7 @@ static apr_status_t free_config(void *data)
 {
     if (config == data) {
         config = NULL;
+        shim_log_server = NULL; /* it goes with the same pool */
     }
     gate_config_free(data);
     return APR_SUCCESS;
@@ -164,7 +165,16 @@ static const char *issuer_section(cmd_parms *cmd, void *dir_config, const char *
             cmd->err_directive = child;
         }
     }
-    return wrong ? wrong : gate_issuer_close(config, &place);
+    if (!wrong) {
+        unsigned int line_num = 0;
+        wrong = gate_issuer_close(config, &place, &line_num);
+        for (child = cmd->directive->first_child; child; child = child->next) {
+            if (wrong && (unsigned int) child->line_num == line_num) {
+                cmd->err_directive = child;
+            }
+        }
+    }
+    return wrong;
 }
 
 static const char *only_in_issuer(cmd_parms *cmd, void *dir_config, const char *line)
@@ -206,7 +216,7 @@ int shim_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, se
     (void) pconf;
     (void) plog;
     (void) ptemp;
-    (void) server;
+    shim_log_server = server;
     return config && gate_config_check(config) == 0 ? OK : HTTP_INTERNAL_SERVER_ERROR;
 }
 

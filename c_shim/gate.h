@@ -158,11 +158,12 @@ const char *gate_directive(gate_config *config, const gate_place *place, const c
 /* The slot of a directive; -1: it has none. */
 int gate_directive_slot(const char *name);
 
-/* <GateIssuer name> … </GateIssuer>. Errors as above. */
+/* <GateIssuer name> … </GateIssuer>. Errors as above; where a line of the section is to blame,
+ * `*line` is its number. */
 const char *gate_issuer_open(gate_config *config, const gate_place *place, const char *name);
 const char *gate_issuer_directive(gate_config *config, const gate_place *place, const char *name,
                                   int argc, const char *const *argv);
-const char *gate_issuer_close(gate_config *config, const gate_place *place);
+const char *gate_issuer_close(gate_config *config, const gate_place *place, unsigned int *line);
 
 /* The arguments of `Require gate-role …`, `gate-claim …`, `gate-issuer …`. NULL and `*error`
  * (lives as long as the configuration), or a rule to be freed. */

@@ -61,6 +61,7 @@ int shim_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, se
 
 /* child.c */
 extern gate_process *shim_process; /* this child's; NULL in the parent */
+extern server_rec *shim_log_server; /* whose log takes the library's lines; NULL: stderr */
 int shim_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *server);
 void shim_child_init(apr_pool_t *pchild, server_rec *server);
 void shim_log(int level, const char *text);

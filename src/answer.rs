@@ -70,27 +70,26 @@ pub fn compose(reason: Reason, setting: &Setting<'_>) -> Answer {
 
 fn challenges(reason: Reason, setting: &Setting<'_>) -> Vec<String> {
     let realm = quoted(setting.realm);
-    let error = match reason.challenge() {
+    let described = |error| {
+        format!(
+            "Bearer realm={realm}, error=\"{error}\", error_description=\"{}\"",
+            reason.description()
+        )
+    };
+    let first = match reason.challenge() {
         Challenge::None => return Vec::new(),
         Challenge::InsufficientScope if !setting.identified => return Vec::new(),
         Challenge::InsufficientScope => {
-            return vec![format!(
-                "Bearer realm={realm}, error=\"insufficient_scope\""
-            )];
+            format!("Bearer realm={realm}, error=\"insufficient_scope\"")
         }
-        Challenge::InvalidRequest => Some("invalid_request"),
-        Challenge::InvalidToken => Some("invalid_token"),
-        Challenge::Plain => None,
+        Challenge::InvalidRequest => format!("Bearer realm={realm}, error=\"invalid_request\""),
+        Challenge::InvalidToken => described("invalid_token"),
+        Challenge::Plain => format!("Bearer realm={realm}"),
     };
-    let mut all = vec![match error {
-        None => format!("Bearer realm={realm}"),
-        Some(error) => format!(
-            "Bearer realm={realm}, error=\"{error}\", error_description=\"{}\"",
-            reason.description()
-        ),
-    }];
+    let mut all = vec![first];
     // git asks again for Basic alone; curl, ncat and Java know nothing else towards a proxy.
-    if setting.connect || (error.is_none() && setting.sources.contains(&Source::Basic)) {
+    let missing = reason.challenge() == Challenge::Plain;
+    if setting.connect || (missing && setting.sources.contains(&Source::Basic)) {
         all.push(format!("Basic realm={realm}"));
     }
     all

@@ -15,9 +15,6 @@ use serde_json::Value;
 use std::path::Path;
 use std::sync::Arc;
 
-/// How many requests of one child may wait for a key at once.
-const WAITERS: usize = 64;
-
 /// One issuer in one process: its settings and its keys.
 struct LiveIssuer {
     settings: Arc<Issuer>,
@@ -70,7 +67,7 @@ impl Process {
                     .find(|it| Arc::ptr_eq(&it.settings, &settings))
                     .cloned();
                 let issuer = known.unwrap_or_else(|| {
-                    let keys = Arc::new(Keys::new(key_settings(&settings), &dir));
+                    let keys = Arc::new(Keys::new(KeySettings::from(&*settings), &dir));
                     let issuer = Arc::new(LiveIssuer { settings, keys });
                     live.push(Arc::clone(&issuer));
                     issuer
@@ -209,19 +206,6 @@ impl Process {
             ));
         }
         Ok(fit)
-    }
-}
-
-fn key_settings(issuer: &Issuer) -> KeySettings {
-    KeySettings {
-        name: issuer.name.clone(),
-        url: issuer.url.clone(),
-        location: issuer.keys.clone(),
-        refresh: issuer.refresh,
-        max_stale: issuer.max_stale,
-        timeout: issuer.timeout,
-        ca_file: issuer.ca_file.clone(),
-        waiters: WAITERS,
     }
 }
 

@@ -202,14 +202,6 @@ fn check(
     if claims.get("cnf").is_some_and(|cnf| !cnf.is_null()) {
         return Err(Error::Bound);
     }
-    if let Some(sub) = claims.get("sub")
-        && !sub.is_string()
-    {
-        return Err(Error::ClaimType(
-            "sub",
-            format!("wanted a string, got {}", shown(&sub.to_string())),
-        ));
-    }
     kind(claims, issuer.kind)?;
     if let Some(failed) = issuer
         .require

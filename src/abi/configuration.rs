@@ -222,7 +222,7 @@ pub unsafe extern "C" fn gate_issuer_open(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gate_issuer_directive(
     config: *mut ffi::gate_config,
-    _place: *const gate_place,
+    place: *const gate_place,
     name: *const c_char,
     argc: i32,
     argv: *const *const c_char,
@@ -231,12 +231,19 @@ pub unsafe extern "C" fn gate_issuer_directive(
         || PANICKED,
         || {
             // SAFETY: gate.h.
-            let (handle, name, words) = unsafe { (handle(config), lossy(name), words(argc, argv)) };
-            let (Some(handle), Some(name)) = (handle, name) else {
+            let (handle, place, name, words) = unsafe {
+                (
+                    handle(config),
+                    place_of(place),
+                    lossy(name),
+                    words(argc, argv),
+                )
+            };
+            let (Some(handle), Some(place), Some(name)) = (handle, place, name) else {
                 return PANICKED;
             };
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
-            let result = handle.builder.issuer_directive(&name, &words);
+            let result = handle.builder.issuer_directive(place.line, &name, &words);
             handle.answer(result)
         },
     )
@@ -250,6 +257,7 @@ pub unsafe extern "C" fn gate_issuer_directive(
 pub unsafe extern "C" fn gate_issuer_close(
     config: *mut ffi::gate_config,
     place: *const gate_place,
+    line: *mut u32,
 ) -> *const c_char {
     boundary(
         || PANICKED,
@@ -259,7 +267,11 @@ pub unsafe extern "C" fn gate_issuer_close(
             let (Some(handle), Some(place)) = (handle, place) else {
                 return PANICKED;
             };
-            let result = handle.builder.close_issuer(&place);
+            let result = handle.builder.close_issuer(&place).map_err(|wrong| {
+                // SAFETY: gate.h: `line` is writable.
+                unsafe { *line = wrong.line.unwrap_or(0) };
+                wrong.text
+            });
             handle.answer(result)
         },
     )

@@ -21,6 +21,9 @@ use std::time::{Duration, Instant};
 /// Requests of one process that may wait for one issuer's keys at once.
 pub const WAITERS: usize = 64;
 
+/// The longest fetch, seconds.
+const LONGEST_TIMEOUT: u64 = 600;
+
 /// What the keys room needs of an issuer's settings. Durations in seconds.
 #[derive(Clone, Debug)]
 pub struct KeySettings {
@@ -112,7 +115,10 @@ pub(super) struct Desk {
 impl Keys {
     /// An issuer's keys, of which there are none yet. Touches nothing.
     #[must_use]
-    pub fn new(settings: KeySettings, dir: &Arc<StateDir>) -> Self {
+    pub fn new(mut settings: KeySettings, dir: &Arc<StateDir>) -> Self {
+        // No wait without end, and no fetch without pause, whatever the configuration let pass.
+        settings.timeout = settings.timeout.clamp(1, LONGEST_TIMEOUT);
+        settings.refresh = settings.refresh.max(1);
         let location = match &settings.location {
             KeyLocation::Discovery => "discovery".to_owned(),
             KeyLocation::Url(url) => url.clone(),
@@ -216,7 +222,9 @@ impl Keys {
             return there();
         }
         let round = desk.rounds;
-        bell.ring();
+        if !bell.ring() {
+            return there();
+        }
         while !there() {
             let left = deadline.saturating_duration_since(Instant::now());
             if desk.rounds != round || left.is_zero() {

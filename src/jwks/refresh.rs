@@ -9,6 +9,7 @@ use super::fetch::Cancel;
 use super::keys::Keys;
 use super::lock;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
@@ -42,12 +43,16 @@ pub trait Report: Send + Sync {
 pub(super) struct Bell {
     rung: Mutex<bool>,
     heard: Condvar,
+    /// Nobody hears it any more.
+    closed: AtomicBool,
 }
 
 impl Bell {
-    pub(super) fn ring(&self) {
+    /// Whether somebody hears it.
+    pub(super) fn ring(&self) -> bool {
         *lock(&self.rung) = true;
         self.heard.notify_all();
+        !self.closed.load(Ordering::Acquire)
     }
 
     /// Until it rings, or that long.
@@ -113,7 +118,7 @@ impl Refresher {
         Self { shared, thread }
     }
 
-    /// Stops it: within a moment where no fetch is in flight, else within a second. A thread that is
+    /// Stops it, and whoever waits: within a moment where no fetch is in flight, else within a second. A thread that is
     /// not done by then (a name lookup that hangs) is left to the process's end.
     pub fn stop(mut self) {
         self.halt();
@@ -121,7 +126,11 @@ impl Refresher {
 
     fn halt(&mut self) {
         self.shared.cancel.cancel();
+        self.shared.bell.closed.store(true, Ordering::Release);
         self.shared.bell.ring();
+        for keys in &self.shared.keys {
+            keys.release();
+        }
         let deadline = Instant::now() + STOP;
         if let Some(thread) = self.thread.take() {
             join_until(thread, deadline);

@@ -192,6 +192,11 @@ impl Keys {
         false
     }
 
+    /// Whoever waits waits in vain: the refresher stops.
+    pub(super) fn release(&self) {
+        self.end_round(&mut lock(&self.desk));
+    }
+
     fn end_round(&self, desk: &mut Desk) {
         desk.forced = false;
         desk.rounds += 1;

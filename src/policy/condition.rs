@@ -146,10 +146,10 @@ impl Condition {
         &self.path
     }
 
-    /// Whether it is `PATH=VALUE` with a value: it lets one through and no other.
+    /// Whether it names what it lets through, and not only what it keeps out.
     #[must_use]
     pub fn names_a_value(&self) -> bool {
-        matches!(self.operator, Operator::Equal) && !self.value.is_empty()
+        !matches!(self.operator, Operator::NotEqual) && !self.value.is_empty()
     }
 
     /// Whether these claims, from an issuer of this kind, fulfil the condition.

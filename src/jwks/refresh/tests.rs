@@ -1,1 +1,570 @@
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
 
+//! The refresher with all that it drives. Threads with a `Keys` of their own on one state directory
+//! stand for the processes of a host: the lock is per open file, so it parts them alike.
+
+use super::*;
+use crate::clock;
+use crate::config::KeyLocation;
+use crate::jwks::keys::KeySettings;
+use crate::jwks::testing::{
+    Dir, Heard, Server, answer, ec, jwks, keys, ok, rsa_jwk, settings, within,
+};
+use serde_json::json;
+use std::io::{Read as _, Write as _};
+
+fn start(keys: &Arc<Keys>, heard: &Arc<Heard>) -> Refresher {
+    let report: Arc<dyn Report> = Arc::<Heard>::clone(heard);
+    Refresher::start(vec![Arc::clone(keys)], report)
+}
+
+fn down() -> String {
+    answer("503 Down", "", "")
+}
+
+fn has(keys: &Keys, kid: &str) -> bool {
+    keys.current().is_some_and(|set| set.knows(kid))
+}
+
+/// A server that hangs for ever.
+fn hanging() -> Server {
+    Server::start(|_, _, stream| {
+        let _ = stream.read(&mut [0]);
+    })
+}
+
+/// A server that answers so after a while.
+fn slow(text: String, pause: u64) -> Server {
+    Server::start(move |_, _, stream| {
+        std::thread::sleep(Duration::from_millis(pause));
+        let _ = stream.write_all(text.as_bytes());
+    })
+}
+
+#[test]
+fn keys_come_without_any_request_and_are_kept_for_the_next_start() {
+    let (dir, heard) = (Dir::new(), Arc::default());
+    let server = Server::saying(ok(&jwks(&["a"])));
+    let own = keys(&settings(&server.url), dir.path());
+    own.load();
+    assert!(!own.usable(clock::now()) && own.current().is_none());
+    let refresher = start(&own, &heard);
+    assert!(within(2, || own.usable(clock::now())));
+    refresher.stop();
+    assert_eq!(heard.lines(), [r#"changed test +["a"] -[]"#]);
+    let status = own.status();
+    assert_eq!((status.ok, status.failed, status.keys), (1, 0, 1));
+    assert!(status.fetched_at.is_some() && status.last_error.is_none());
+
+    // The issuer is down, and another process starts: it serves before any fetch.
+    drop(server);
+    let next = keys(&own.settings, dir.path());
+    next.load();
+    assert!(next.usable(clock::now()) && has(&next, "a"));
+    assert_eq!(next.status().ok, 0);
+}
+
+#[test]
+fn keys_serve_on_while_the_issuer_is_down_until_they_are_too_old() {
+    let (dir, heard) = (Dir::new(), Arc::default());
+    let shown = Arc::new(Mutex::new(ok(&jwks(&["a"]))));
+    let server = Server::showing(&shown);
+    let own = keys(
+        &KeySettings {
+            refresh: 1,
+            ..settings(&server.url)
+        },
+        dir.path(),
+    );
+    let refresher = start(&own, &heard);
+    assert!(within(2, || has(&own, "a")));
+    for broken in [down(), ok("<html>"), ok(r#"{"keys":[]}"#)] {
+        *lock(&shown) = broken;
+        let failed = own.status().failed;
+        assert!(within(5, || own.status().failed > failed));
+        assert!(has(&own, "a") && own.usable(clock::now()));
+        assert!(own.current().unwrap().keys()[0].is_live());
+    }
+    let error = own.status().last_error.unwrap();
+    assert!(error.contains("empty"), "{error}");
+    let fetched_at = own.status().fetched_at.unwrap();
+    assert!(own.usable(fetched_at + 3599) && !own.usable(fetched_at + 3600));
+    *lock(&shown) = ok(&jwks(&["b"]));
+    assert!(within(5, || has(&own, "b")));
+    refresher.stop();
+    assert_eq!(own.status().last_error, None);
+    assert_eq!(heard.count("failed"), 1, "{:?}", heard.lines());
+    assert_eq!(heard.count("recovered"), 1, "{:?}", heard.lines());
+}
+
+#[test]
+fn a_key_that_leaves_the_set_dies_and_one_that_stays_lives() {
+    let (dir, heard) = (Dir::new(), Arc::default());
+    let (_, stays) = ec("P-256", "stays");
+    let (_, goes) = ec("P-256", "goes");
+    let set = |keys: &[&serde_json::Value]| ok(&json!({ "keys": keys }).to_string());
+    let shown = Arc::new(Mutex::new(set(&[&stays, &goes])));
+    let server = Server::showing(&shown);
+    let one = keys(
+        &KeySettings {
+            refresh: 1,
+            ..settings(&server.url)
+        },
+        dir.path(),
+    );
+    // The other process never fetches: it learns from the state directory.
+    let two = keys(&one.settings, dir.path());
+    let (first, second) = (start(&one, &heard), start(&two, &heard));
+    assert!(within(4, || has(&one, "goes") && has(&two, "goes")));
+    let before: Vec<_> = [&one, &two]
+        .iter()
+        .flat_map(|keys| keys.current().unwrap().keys().to_vec())
+        .collect();
+    *lock(&shown) = set(&[&stays]);
+    assert!(within(5, || !has(&one, "goes") && !has(&two, "goes")));
+    for key in before {
+        assert_eq!(key.is_live(), key.kid() == Some("stays"), "{key:?}");
+    }
+    first.stop();
+    second.stop();
+    assert_eq!(
+        heard.lines(),
+        [
+            r#"changed test +["stays", "goes"] -[]"#,
+            r#"changed test +[] -["goes"]"#
+        ],
+        "once for the host"
+    );
+}
+
+#[test]
+fn one_fetch_serves_all_processes_and_all_their_first_requests() {
+    let (dir, heard) = (Dir::new(), Arc::default());
+    let server = slow(ok(&jwks(&["a"])), 300);
+    let processes: Vec<Arc<Keys>> = (0..6)
+        .map(|_| keys(&settings(&server.url), dir.path()))
+        .collect();
+    let refreshers: Vec<Refresher> = processes.iter().map(|keys| start(keys, &heard)).collect();
+    std::thread::scope(|scope| {
+        let waits: Vec<_> = processes
+            .iter()
+            .flat_map(|keys| (0..8).map(|_| scope.spawn(|| keys.wait_for_first())))
+            .collect();
+        for wait in waits {
+            assert!(wait.join().unwrap());
+        }
+    });
+    assert_eq!(server.paths().len(), 1);
+    refreshers.into_iter().for_each(Refresher::stop);
+    assert_eq!(heard.lines().len(), 1, "{:?}", heard.lines());
+}
+
+#[test]
+fn each_due_time_brings_one_fetch_for_the_host() {
+    let (dir, heard) = (Dir::new(), Arc::default());
+    let server = slow(ok(&jwks(&["a"])), 50);
+    let one = keys(
+        &KeySettings {
+            refresh: 2,
+            ..settings(&server.url)
+        },
+        dir.path(),
+    );
+    let processes: Vec<_> = (0..4).map(|_| keys(&one.settings, dir.path())).collect();
+    let refreshers: Vec<Refresher> = processes.iter().map(|keys| start(keys, &heard)).collect();
+    std::thread::sleep(Duration::from_millis(5200));
+    refreshers.into_iter().for_each(Refresher::stop);
+    let fetches = server.paths().len();
+    assert!((2..=4).contains(&fetches), "{fetches} fetches in 5 s");
+    assert!(heard.count("failed") == 0, "{:?}", heard.lines());
+}
+
+#[test]
+fn a_new_kid_is_had_by_one_fetch_and_then_the_throttle_holds_for_the_host() {
+    let (dir, heard) = (Dir::new(), Arc::default());
+    let shown = Arc::new(Mutex::new(ok(&jwks(&["a"]))));
+    let server = Server::showing(&shown);
+    let settings = KeySettings {
+        waiters: 100,
+        ..settings(&server.url)
+    };
+    let processes: Vec<_> = (0..4).map(|_| keys(&settings, dir.path())).collect();
+    let refreshers: Vec<_> = processes.iter().map(|keys| start(keys, &heard)).collect();
+    assert!(within(4, || processes.iter().all(|keys| has(keys, "a"))));
+    *lock(&shown) = ok(&jwks(&["a", "b"]));
+    let ask = |kid: &str| -> usize {
+        std::thread::scope(|scope| {
+            let waits: Vec<_> = processes
+                .iter()
+                .flat_map(|keys| (0..20).map(|_| scope.spawn(|| keys.wait_for_kid(kid))))
+                .collect();
+            let found = waits.into_iter().map(|wait| wait.join().unwrap());
+            found.filter(|found| *found).count()
+        })
+    };
+    assert_eq!(ask("b"), 80);
+    assert_eq!(server.paths().len(), 2);
+    // Unknown ones by the thousand: no fetch, and no waiting.
+    let begin = Instant::now();
+    for number in 0..500 {
+        let kid = format!("forged-{number}");
+        assert!(!processes[number % 4].wait_for_kid(&kid));
+    }
+    assert!(begin.elapsed() < Duration::from_secs(1));
+    assert_eq!(ask("forged"), 0);
+    assert_eq!(server.paths().len(), 2);
+    // A process that starts now is bound by it too.
+    let late = keys(&settings, dir.path());
+    late.load();
+    let refresher = start(&late, &heard);
+    assert!(!late.wait_for_kid("forged"));
+    assert_eq!(server.paths().len(), 2);
+    refresher.stop();
+    refreshers.into_iter().for_each(Refresher::stop);
+}
+
+#[test]
+fn a_kid_that_another_process_fetched_is_there_at_once() {
+    let (dir, heard) = (Dir::new(), Arc::default());
+    let server = Server::saying(ok(&jwks(&["a"])));
+    let one = keys(&settings(&server.url), dir.path());
+    let two = keys(&one.settings, dir.path());
+    two.load();
+    let refresher = start(&one, &heard);
+    assert!(within(2, || has(&one, "a")));
+    refresher.stop();
+    // No refresher looks after this one: the request itself sees the new document.
+    assert!(!has(&two, "a"));
+    assert!(two.wait_for_kid("a"));
+    assert!(two.wait_for_first());
+}
+
+#[test]
+fn requests_are_released_when_the_first_fetch_fails_and_then_do_not_wait() {
+    let (dir, heard) = (Dir::new(), Arc::default());
+    let server = slow(down(), 200);
+    let own = keys(
+        &KeySettings {
+            timeout: 20,
+            ..settings(&server.url)
+        },
+        dir.path(),
+    );
+    let refresher = start(&own, &heard);
+    let begin = Instant::now();
+    assert!(!own.wait_for_first());
+    assert!(begin.elapsed() < Duration::from_secs(3));
+    let begin = Instant::now();
+    for _ in 0..50 {
+        assert!(!own.wait_for_first() && !own.wait_for_kid("a"));
+    }
+    assert!(begin.elapsed() < Duration::from_millis(300));
+    assert_eq!(server.paths().len(), 1);
+    refresher.stop();
+    assert_eq!(heard.count("failed test"), 1, "{:?}", heard.lines());
+}
+
+#[test]
+fn waiting_is_bounded_in_time_and_number() {
+    let (dir, heard) = (Dir::new(), Arc::default());
+    let server = hanging();
+    let own = keys(
+        &KeySettings {
+            timeout: 1,
+            waiters: 3,
+            ..settings(&server.url)
+        },
+        dir.path(),
+    );
+    let refresher = start(&own, &heard);
+    let begin = Instant::now();
+    let waited: Vec<Duration> = std::thread::scope(|scope| {
+        let waits: Vec<_> = (0..20)
+            .map(|_| {
+                scope.spawn(|| {
+                    assert!(!own.wait_for_first());
+                    begin.elapsed()
+                })
+            })
+            .collect();
+        waits.into_iter().map(|wait| wait.join().unwrap()).collect()
+    });
+    let long = |time: &&Duration| **time > Duration::from_millis(500);
+    assert_eq!(waited.iter().filter(long).count(), 3, "{waited:?}");
+    assert!(
+        waited
+            .iter()
+            .all(|time| *time < Duration::from_millis(2500))
+    );
+    refresher.stop();
+}
+
+#[test]
+fn back_off_holds_for_the_host_and_over_a_restart() {
+    let (dir, heard) = (Dir::new(), Arc::default());
+    let server = Server::saying(down());
+    let settings = settings(&server.url);
+    let one = keys(&settings, dir.path());
+    let refresher = start(&one, &heard);
+    assert!(within(8, || one.status().failed == 3));
+    refresher.stop();
+    // After the third failure five seconds are to pass.
+    let two = keys(&settings, dir.path());
+    two.load();
+    let refresher = start(&two, &heard);
+    std::thread::sleep(Duration::from_millis(2500));
+    assert!(!two.wait_for_first());
+    assert_eq!(server.paths().len(), 3);
+    assert!(two.status().last_error.unwrap().contains("503"));
+    refresher.stop();
+}
+
+#[test]
+fn a_state_directory_that_fails_is_said_once_and_stops_nothing() {
+    let (dir, heard) = (Dir::new(), Arc::default());
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let shown = Arc::new(Mutex::new(ok(&jwks(&["a"]))));
+    let server = Server::showing(&shown);
+    let own = keys(
+        &KeySettings {
+            refresh: 1,
+            ..settings(&server.url)
+        },
+        &file,
+    );
+    own.load();
+    let refresher = start(&own, &heard);
+    assert!(own.wait_for_first());
+    assert!(within(6, || own.status().ok >= 3));
+    refresher.stop();
+    assert_eq!(heard.count("store"), 1, "{:?}", heard.lines());
+}
+
+#[test]
+fn without_a_state_directory_the_throttle_still_holds() {
+    let (dir, heard) = (Dir::new(), Arc::default());
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let server = Server::saying(ok(&jwks(&["a"])));
+    let own = keys(&settings(&server.url), &file);
+    let refresher = start(&own, &heard);
+    assert!(own.wait_for_first());
+    for number in 0..200 {
+        assert!(!own.wait_for_kid(&number.to_string()));
+    }
+    assert_eq!(server.paths().len(), 2);
+    refresher.stop();
+}
+
+#[test]
+fn a_damaged_document_is_said_once_and_fetched_over() {
+    let (dir, heard) = (Dir::new(), Arc::default());
+    let server = Server::saying(ok(&jwks(&["a"])));
+    let own = keys(&settings(&server.url), dir.path());
+    let refresher = start(&own, &heard);
+    assert!(own.wait_for_first());
+    refresher.stop();
+    let document = std::fs::read_dir(dir.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|ending| ending == "json"))
+        .unwrap();
+    std::fs::write(document, "{\"layout\":1,").unwrap();
+    let heard = Arc::default();
+    let own = keys(&own.settings, dir.path());
+    own.load();
+    assert!(!own.usable(clock::now()));
+    let refresher = start(&own, &heard);
+    assert!(own.wait_for_first());
+    refresher.stop();
+    assert_eq!(heard.count("store"), 1, "{:?}", heard.lines());
+    assert!(heard.lines()[0].contains("damaged"), "{:?}", heard.lines());
+}
+
+#[test]
+fn a_slow_issuer_does_not_hold_up_another() {
+    let (dir, heard) = (Dir::new(), Arc::default());
+    let (slow, quick) = (hanging(), Server::saying(ok(&jwks(&["a"]))));
+    let stuck = keys(
+        &KeySettings {
+            timeout: 20,
+            ..settings(&slow.url)
+        },
+        dir.path(),
+    );
+    let own = keys(&settings(&quick.url), dir.path());
+    let report: Arc<dyn Report> = Arc::<Heard>::clone(&heard);
+    let refresher = Refresher::start(vec![stuck, Arc::clone(&own)], report);
+    assert!(within(2, || slow.paths().len() == 1));
+    let begin = Instant::now();
+    assert!(own.wait_for_first());
+    assert!(begin.elapsed() < Duration::from_secs(1));
+    // Nor does a fetch in flight hold up the stop.
+    let begin = Instant::now();
+    refresher.stop();
+    assert!(begin.elapsed() < Duration::from_millis(1200));
+    assert_eq!(heard.count("failed"), 0, "a stop is no failure");
+}
+
+#[test]
+fn a_stop_in_the_middle_of_a_fetch_leaves_it_to_the_next_process() {
+    let (dir, heard) = (Dir::new(), Arc::default());
+    let server = hanging();
+    let settings = KeySettings {
+        timeout: 20,
+        ..settings(&server.url)
+    };
+    let one = keys(&settings, dir.path());
+    let refresher = start(&one, &heard);
+    assert!(within(2, || server.paths().len() == 1));
+    refresher.stop();
+    let two = keys(&settings, dir.path());
+    two.load();
+    let refresher = start(&two, &heard);
+    assert!(within(2, || server.paths().len() == 2));
+    refresher.stop();
+}
+
+#[test]
+fn an_idle_refresher_stops_at_once() {
+    let (dir, heard) = (Dir::new(), Arc::default());
+    let server = Server::saying(ok(&jwks(&["a"])));
+    let own = keys(&settings(&server.url), dir.path());
+    let refresher = start(&own, &heard);
+    assert!(own.wait_for_first());
+    let begin = Instant::now();
+    refresher.stop();
+    assert!(begin.elapsed() < Duration::from_millis(100));
+    // Nobody looks after the keys any more: nobody waits for them.
+    let begin = Instant::now();
+    assert!(!own.wait_for_kid("b"));
+    assert!(begin.elapsed() < Duration::from_millis(100));
+}
+
+#[test]
+fn a_stop_releases_the_requests_that_wait() {
+    let (dir, heard) = (Dir::new(), Arc::default());
+    let server = hanging();
+    let own = keys(
+        &KeySettings {
+            timeout: 20,
+            ..settings(&server.url)
+        },
+        dir.path(),
+    );
+    let refresher = start(&own, &heard);
+    let begin = Instant::now();
+    std::thread::scope(|scope| {
+        let waits: Vec<_> = (0..4)
+            .map(|_| scope.spawn(|| own.wait_for_first()))
+            .collect();
+        assert!(within(2, || own.is_waited_for() && server.paths().len() == 1));
+        refresher.stop();
+        for wait in waits {
+            assert!(!wait.join().unwrap());
+        }
+    });
+    assert!(begin.elapsed() < Duration::from_secs(4));
+}
+
+#[test]
+fn a_failure_is_said_once_for_the_host_and_again_after_a_restart() {
+    let (dir, heard) = (Dir::new(), Arc::<Heard>::default());
+    let server = Server::saying(down());
+    let settings = settings(&server.url);
+    for generation in 1..=2 {
+        let processes: Vec<_> = (0..3).map(|_| keys(&settings, dir.path())).collect();
+        processes.iter().for_each(|keys| keys.load());
+        let refreshers: Vec<_> = processes.iter().map(|keys| start(keys, &heard)).collect();
+        let fetches = || -> u64 { processes.iter().map(|keys| keys.status().failed).sum() };
+        assert!(within(12, || fetches() >= 2));
+        refreshers.into_iter().for_each(Refresher::stop);
+        assert_eq!(heard.count("failed"), generation, "{:?}", heard.lines());
+    }
+}
+
+#[test]
+fn unfit_keys_are_said_once() {
+    let (dir, heard) = (Dir::new(), Arc::default());
+    let set = json!({"keys": [rsa_jwk("a"), {"kty": "oct", "kid": "s"}]}).to_string();
+    let server = Server::saying(ok(&set));
+    let own = keys(
+        &KeySettings {
+            refresh: 1,
+            ..settings(&server.url)
+        },
+        dir.path(),
+    );
+    let refresher = start(&own, &heard);
+    assert!(within(5, || own.status().ok >= 2));
+    refresher.stop();
+    assert_eq!(heard.count("passed over test s"), 1, "{:?}", heard.lines());
+}
+
+#[test]
+fn keys_of_a_file_follow_the_file_and_outlive_its_faults() {
+    let (dir, heard) = (Dir::new(), Arc::default());
+    let path = dir.path().join("keys.json");
+    let own = keys(
+        &KeySettings {
+            location: KeyLocation::File(path.clone()),
+            max_stale: 1,
+            ..settings("")
+        },
+        dir.path(),
+    );
+    own.load();
+    assert!(!own.usable(clock::now()));
+    let refresher = start(&own, &heard);
+    assert!(within(2, || heard.count("failed") == 1));
+    assert!(!own.wait_for_first());
+    std::fs::write(&path, jwks(&["a"])).unwrap();
+    assert!(own.wait_for_first());
+    assert!(own.usable(clock::now() + 1_000_000));
+    let key = Arc::clone(&own.current().unwrap().keys()[0]);
+    for broken in ["{", ""] {
+        std::fs::write(&path, broken).unwrap();
+        let failed = own.status().failed;
+        assert!(within(3, || own.status().failed > failed));
+        assert!(has(&own, "a") && key.is_live());
+    }
+    std::fs::write(&path, jwks(&["b"])).unwrap();
+    assert!(own.wait_for_kid("b"));
+    assert!(!has(&own, "a") && !key.is_live());
+    let begin = Instant::now();
+    assert!(!own.wait_for_kid("c"));
+    assert!(begin.elapsed() < Duration::from_millis(200));
+    refresher.stop();
+    assert_eq!(heard.count("failed"), 2, "{:?}", heard.lines());
+    assert_eq!(heard.count("recovered"), 2, "{:?}", heard.lines());
+}
+
+#[test]
+fn a_changed_file_is_said_once_for_the_host() {
+    let (dir, heard) = (Dir::new(), Arc::default());
+    let path = dir.path().join("keys.json");
+    std::fs::write(&path, jwks(&["a"])).unwrap();
+    let settings = KeySettings {
+        location: KeyLocation::File(path.clone()),
+        ..settings("")
+    };
+    let processes: Vec<_> = (0..3).map(|_| keys(&settings, dir.path())).collect();
+    for keys in &processes {
+        keys.load();
+        assert!(keys.usable(clock::now()));
+    }
+    let refreshers: Vec<_> = processes.iter().map(|keys| start(keys, &heard)).collect();
+    // In one step: half a file would be a failure to tell of.
+    let fresh = dir.path().join("fresh.json");
+    std::fs::write(&fresh, jwks(&["b"])).unwrap();
+    std::fs::rename(&fresh, &path).unwrap();
+    assert!(within(3, || processes.iter().all(|keys| has(keys, "b"))));
+    refreshers.into_iter().for_each(Refresher::stop);
+    assert_eq!(heard.lines(), [r#"changed test +["b"] -["a"]"#]);
+}
