@@ -42,7 +42,8 @@ for my $source (sort keys %way) {
     if ($source eq 'query')  { is($answer->target, '/query/x%2Fy?a=1&b=%2F', 'the other parameters do') }
     if ($source eq 'cookie') { is($answer->sent('Cookie'), 'a=1; b=2', 'the other cookies do') }
     for my $elsewhere (grep { $_ ne $source } sort keys %way) {
-        my ($headers, $query) = $way{$elsewhere}->($token);
+        # Where the query is no source, nothing is cut out of it, so no token that counts goes there.
+        my ($headers, $query) = $way{$elsewhere}->($elsewhere eq 'query' ? 'no-token' : $token);
         refused($httpd->get("/$source/x$query", headers => $headers), 401, 'token_missing', "a token by $elsewhere is none where only $source counts");
     }
 }

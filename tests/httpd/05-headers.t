@@ -12,7 +12,7 @@ my $httpd = httpd(
         . issuer_section('a', 'GateRoleClaim groups', 'GateRole deployer ref=main')
         . issuer_section('gl', 'GateKind gitlab')
         . issuer_section('ok', 'GateKind okta')
-        . gated('/', 'Require valid-user')
+        . gated('/x', 'Require valid-user')
         . gated('/own/', 'GateHeader X-Ref claim:ref', 'GateHeader X-Who user', 'GateHeader X-Forwarded-Email none',
             'GateHeader X-List roles', 'GateHeader X-Deep claim:a.b', 'GateHeader X-Iss issuer', 'GateHeader X-Sub subject', 'Require valid-user')
         . gated('/optional/', 'Require all granted')

@@ -124,8 +124,7 @@ sub configtest {
     $process->wait_gone(30) or do { $process->stop; return (-1, 'no end in 30 s') };
     my $text = slurp($out) . $self->error_log;
     my $before = $self->{first_line} - 1;
-    $text =~ s/(on line )(\d+)( of \S*httpd\.conf)/$1 . ($2 - $before) . $3/ge;
-    $text =~ s/(httpd\.conf:)(\d+)/$1 . ($2 - $before)/ge;
+    $text =~ s/(\bline )(\d+)( of \S*httpd\.conf)/$1 . ($2 - $before) . $3/ge;
     return ($process->{status} >> 8, $text);
 }
 
