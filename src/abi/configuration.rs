@@ -15,6 +15,7 @@ pub(super) struct Handle {
     pub(super) host: gate_host,
     pub(super) builder: Builder,
     /// What C points to: the values of slots, and what was wrong.
+    #[allow(clippy::vec_box, reason = "C holds their addresses")]
     settings: Vec<Box<Setting>>,
     texts: Vec<CString>,
     state_dir: Option<CString>,
