@@ -5,6 +5,7 @@
 pub mod check; //  the whole: unknown issuers, roles that nobody grants, places left open
 pub mod issuer; // the lines of <GateIssuer>
 pub mod place; //  the lines of a section
+pub mod upstream; // what goes to the upstream beside the identity
 pub mod words; //  durations, sizes, switches
 
 use crate::config::{Config, Place, Setting};
@@ -21,6 +22,12 @@ pub enum Slot {
     ForwardToken = crate::abi::slot::FORWARD_TOKEN,
     /// GateMode
     Mode = crate::abi::slot::MODE,
+    /// GateUpstreamToken
+    UpstreamToken = crate::abi::slot::UPSTREAM_TOKEN,
+    /// GateSudo
+    Sudo = crate::abi::slot::SUDO,
+    /// GateAssertion
+    Assertion = crate::abi::slot::ASSERTION,
 }
 
 /// Where a directive may stand.
@@ -107,6 +114,20 @@ pub const TABLE: &[Directive] = &[
         "off",
     ),
     row("GateMode", Scope::Section, Some(Slot::Mode), "enforce"),
+    row(
+        "GateUpstreamToken",
+        Scope::Section,
+        Some(Slot::UpstreamToken),
+        "none",
+    ),
+    row("GateSudo", Scope::Section, Some(Slot::Sudo), "off"),
+    row("GateAssertionKey", Scope::Server, None, "none"),
+    row(
+        "GateAssertion",
+        Scope::Section,
+        Some(Slot::Assertion),
+        "off",
+    ),
 ];
 
 /// The directive of that name; httpd compares names without case.
@@ -171,6 +192,13 @@ impl Builder {
                     .keep_headers
                     .extend(words.iter().map(|it| (*it).to_owned()));
                 Ok(None)
+            }
+            "GateAssertionKey" => {
+                self.main_server_only(place, name)?;
+                self.assertion_key(words).map(|()| None)
+            }
+            "GateUpstreamToken" | "GateSudo" | "GateAssertion" => {
+                self.upstream_directive(place, name, words).map(Some)
             }
             _ => self.section_directive(place, name, words).map(Some),
         }

@@ -6,3 +6,6 @@ pub const ACCEPT: u32 = ffi::GATE_SLOT_ACCEPT;
 pub const TOKEN_FROM: u32 = ffi::GATE_SLOT_TOKEN_FROM;
 pub const FORWARD_TOKEN: u32 = ffi::GATE_SLOT_FORWARD_TOKEN;
 pub const MODE: u32 = ffi::GATE_SLOT_MODE;
+pub const UPSTREAM_TOKEN: u32 = ffi::GATE_SLOT_UPSTREAM_TOKEN;
+pub const SUDO: u32 = ffi::GATE_SLOT_SUDO;
+pub const ASSERTION: u32 = ffi::GATE_SLOT_ASSERTION;
