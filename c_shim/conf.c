@@ -185,6 +185,12 @@ static const char *only_in_issuer(cmd_parms *cmd, void *dir_config, const char *
                        " may only stand inside <GateIssuer NAME> … </GateIssuer>", NULL);
 }
 
+/* Then the line is read by a request's thread, while others run: the configuration stays as it is. */
+int shim_in_htaccess(cmd_parms *cmd)
+{
+    return ap_check_cmd_context(cmd, NOT_IN_HTACCESS) != NULL;
+}
+
 /* mod_authz_core's own: seen here too, since only the lines themselves tell whether a section
  * holds one. httpd calls every module that names the directive. */
 static const char *note_require(cmd_parms *cmd, void *dir_config, const char *line)
@@ -194,7 +200,7 @@ static const char *note_require(cmd_parms *cmd, void *dir_config, const char *li
 
     dir->has_require = 1;
     place_of(cmd, dir, &place);
-    if (config) {
+    if (config && !shim_in_htaccess(cmd)) {
         gate_note_require(config, &place, line);
     }
     return DECLINE_CMD;
@@ -205,7 +211,7 @@ static const char *note_auth_type(cmd_parms *cmd, void *dir_config, const char *
     gate_place place;
 
     place_of(cmd, dir_config, &place);
-    if (config) {
+    if (config && !shim_in_htaccess(cmd)) {
         gate_note_auth_type(config, &place, ap_getword_conf(cmd->temp_pool, &line));
     }
     return DECLINE_CMD;

@@ -57,6 +57,7 @@ void *shim_create_server(apr_pool_t *pool, server_rec *server);
 void *shim_merge_server(apr_pool_t *pool, void *base, void *add);
 void *shim_create_dir(apr_pool_t *pool, char *section);
 void *shim_merge_dir(apr_pool_t *pool, void *base, void *add);
+int shim_in_htaccess(cmd_parms *cmd);
 int shim_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *server);
 
 /* child.c */
