@@ -6,6 +6,8 @@
 
 /* The configuration being read, or in force: made with the main server, freed with its pool. */
 static gate_config *config;
+/* It is being read. Later on, .htaccess files are read by many threads at once. */
+static int reading;
 
 static apr_status_t free_config(void *data)
 {
@@ -22,6 +24,7 @@ void *shim_create_server(apr_pool_t *pool, server_rec *server)
     shim_server *mine = apr_pcalloc(pool, sizeof(*mine));
     if (!server->is_virtual) {
         const gate_host host = {shim_alloc, shim_log};
+        reading = 1;
         config = gate_config_new(&host);
         if (config) {
             apr_pool_cleanup_register(pool, config, free_config, apr_pool_cleanup_null);
@@ -73,7 +76,7 @@ void *shim_merge_dir(apr_pool_t *pool, void *base, void *add)
     return mine;
 }
 
-static void place_of(cmd_parms *cmd, const shim_dir *dir, gate_place *place)
+int shim_place_of(cmd_parms *cmd, const shim_dir *dir, gate_place *place)
 {
     const shim_server *mine = SHIM_SERVER(cmd->server);
     place->server = mine ? mine->index : -1;
@@ -81,6 +84,7 @@ static void place_of(cmd_parms *cmd, const shim_dir *dir, gate_place *place)
     place->line = cmd->directive ? (unsigned int) cmd->directive->line_num : 0;
     place->section = cmd->path ? cmd->path : (dir ? dir->section : NULL);
     place->previous = NULL;
+    return reading;
 }
 
 /* Splits as httpd does everywhere: quotes and backslashes count. */
@@ -111,7 +115,7 @@ static const char *directive(cmd_parms *cmd, void *dir_config, const char *line)
     if (!config) {
         return "mod_gitlab_gate could not start: out of memory";
     }
-    place_of(cmd, dir, &place);
+    shim_place_of(cmd, dir, &place);
     if (slot >= 0) {
         place.previous = dir->slot[slot];
     }
@@ -153,7 +157,7 @@ static const char *issuer_section(cmd_parms *cmd, void *dir_config, const char *
     if (words(cmd->temp_pool, line, &argv) != 1) {
         return "<GateIssuer> takes one name, as in <GateIssuer okta>";
     }
-    place_of(cmd, NULL, &place);
+    shim_place_of(cmd, NULL, &place);
     wrong = gate_issuer_open(config, &place, argv[0]);
     for (child = cmd->directive->first_child; child && !wrong; child = child->next) {
         gate_place inner = place;
@@ -185,12 +189,6 @@ static const char *only_in_issuer(cmd_parms *cmd, void *dir_config, const char *
                        " may only stand inside <GateIssuer NAME> … </GateIssuer>", NULL);
 }
 
-/* Then the line is read by a request's thread, while others run: the configuration stays as it is. */
-int shim_in_htaccess(cmd_parms *cmd)
-{
-    return ap_check_cmd_context(cmd, NOT_IN_HTACCESS) != NULL;
-}
-
 /* mod_authz_core's own: seen here too, since only the lines themselves tell whether a section
  * holds one. httpd calls every module that names the directive. */
 static const char *note_require(cmd_parms *cmd, void *dir_config, const char *line)
@@ -199,8 +197,7 @@ static const char *note_require(cmd_parms *cmd, void *dir_config, const char *li
     gate_place place;
 
     dir->has_require = 1;
-    place_of(cmd, dir, &place);
-    if (config && !shim_in_htaccess(cmd)) {
+    if (shim_place_of(cmd, dir, &place) && config) {
         gate_note_require(config, &place, line);
     }
     return DECLINE_CMD;
@@ -210,8 +207,7 @@ static const char *note_auth_type(cmd_parms *cmd, void *dir_config, const char *
 {
     gate_place place;
 
-    place_of(cmd, dir_config, &place);
-    if (config && !shim_in_htaccess(cmd)) {
+    if (shim_place_of(cmd, dir_config, &place) && config) {
         gate_note_auth_type(config, &place, ap_getword_conf(cmd->temp_pool, &line));
     }
     return DECLINE_CMD;
@@ -223,6 +219,7 @@ int shim_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, se
     (void) plog;
     (void) ptemp;
     shim_log_server = server;
+    reading = 0;
     return config && gate_config_check(config) == 0 ? OK : HTTP_INTERNAL_SERVER_ERROR;
 }
 

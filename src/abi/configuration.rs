@@ -15,6 +15,7 @@ pub(super) struct Handle {
     pub(super) host: gate_host,
     pub(super) builder: Builder,
     /// What C points to: the values of slots, and what was wrong.
+    #[allow(clippy::vec_box, reason = "C holds their addresses")]
     settings: Vec<Box<Setting>>,
     texts: Vec<CString>,
     state_dir: Option<CString>,
@@ -291,7 +292,7 @@ pub unsafe extern "C" fn gate_rule_new(
     error: *mut *const c_char,
 ) -> *mut ffi::gate_rule {
     boundary(std::ptr::null_mut, || {
-        // SAFETY: gate.h. The configuration is only read: requests may read it meanwhile.
+        // SAFETY: gate.h.
         let (handle, provider, words) = unsafe {
             (
                 config.cast::<Handle>().as_ref(),
@@ -308,9 +309,8 @@ pub unsafe extern "C" fn gate_rule_new(
             Err(wrong) => {
                 // SAFETY: gate.h: a live pool, and `error` is writable.
                 unsafe {
-                    if let Some(pool) = Pool::new(&handle.host, pool) {
-                        *error = pool.text(wrong);
-                    }
+                    *error =
+                        Pool::new(&handle.host, pool).map_or(PANICKED, |pool| pool.text(wrong));
                 }
                 std::ptr::null_mut()
             }
@@ -331,7 +331,7 @@ pub unsafe extern "C" fn gate_note_rule(
     boundary(
         || (),
         || {
-            // SAFETY: gate.h: a live configuration that nobody else uses now, a live rule.
+            // SAFETY: gate.h.
             let (handle, place, rule) = unsafe {
                 (
                     handle(config),
@@ -466,8 +466,8 @@ const _: usize = [ffi::gate_issuer_open, gate_issuer_open].len();
 const _: usize = [ffi::gate_issuer_directive, gate_issuer_directive].len();
 const _: usize = [ffi::gate_issuer_close, gate_issuer_close].len();
 const _: usize = [ffi::gate_rule_new, gate_rule_new].len();
-const _: usize = [ffi::gate_note_rule, gate_note_rule].len();
 const _: usize = [ffi::gate_rule_free, gate_rule_free].len();
+const _: usize = [ffi::gate_note_rule, gate_note_rule].len();
 const _: usize = [ffi::gate_note_auth_type, gate_note_auth_type].len();
 const _: usize = [ffi::gate_note_require, gate_note_require].len();
 const _: usize = [ffi::gate_config_check, gate_config_check].len();
