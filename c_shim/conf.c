@@ -7,6 +7,8 @@
 /* The configuration being read, or in force: made with the main server, freed with its pool. */
 static gate_config *config;
 static int *any_ports;
+/* It is being read. Later on, .htaccess files are read by many threads at once. */
+static int reading;
 
 static apr_status_t free_config(void *data)
 {
@@ -23,6 +25,7 @@ void *shim_create_server(apr_pool_t *pool, server_rec *server)
     shim_server *mine = apr_pcalloc(pool, sizeof(*mine));
     if (!server->is_virtual) {
         const gate_host host = {shim_alloc, shim_log};
+        reading = 1;
         config = gate_config_new(&host);
         if (config) {
             apr_pool_cleanup_register(pool, config, free_config, apr_pool_cleanup_null);
@@ -79,7 +82,7 @@ void *shim_merge_dir(apr_pool_t *pool, void *base, void *add)
     return mine;
 }
 
-void shim_place_of(cmd_parms *cmd, const shim_dir *dir, gate_place *place)
+int shim_place_of(cmd_parms *cmd, const shim_dir *dir, gate_place *place)
 {
     const shim_server *mine = SHIM_SERVER(cmd->server);
     const ap_directive_t *up;
@@ -93,6 +96,7 @@ void shim_place_of(cmd_parms *cmd, const shim_dir *dir, gate_place *place)
     for (up = cmd->directive; up; up = up->parent) {
         place->port |= !strcasecmp(up->directive, "<GatePort");
     }
+    return reading;
 }
 
 /* Splits as httpd does everywhere: quotes and backslashes count. */
@@ -205,8 +209,7 @@ static const char *note_require(cmd_parms *cmd, void *dir_config, const char *li
     gate_place place;
 
     dir->has_require = 1;
-    shim_place_of(cmd, dir, &place);
-    if (config) {
+    if (shim_place_of(cmd, dir, &place) && config) {
         gate_note_require(config, &place, line);
     }
     return DECLINE_CMD;
@@ -216,8 +219,7 @@ static const char *note_auth_type(cmd_parms *cmd, void *dir_config, const char *
 {
     gate_place place;
 
-    shim_place_of(cmd, dir_config, &place);
-    if (config) {
+    if (shim_place_of(cmd, dir_config, &place) && config) {
         gate_note_auth_type(config, &place, ap_getword_conf(cmd->temp_pool, &line));
     }
     return DECLINE_CMD;
@@ -229,6 +231,7 @@ int shim_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, se
     (void) plog;
     (void) ptemp;
     shim_log_server = server;
+    reading = 0;
     return config && gate_config_check(config) == 0 ? OK : HTTP_INTERNAL_SERVER_ERROR;
 }
 

@@ -180,13 +180,14 @@ const char *gate_issuer_directive(gate_config *config, const gate_place *place, 
                                   int argc, const char *const *argv);
 const char *gate_issuer_close(gate_config *config, const gate_place *place, unsigned int *line);
 
-/* The arguments of `Require gate-role …`, `gate-claim …`, `gate-issuer …`. NULL and `*error`
- * (lives as long as the configuration), or a rule to be freed. */
-gate_rule *gate_rule_new(gate_config *config, const gate_place *place, const char *provider,
-                         int argc, const char *const *argv, const char **error);
+/* The arguments of `Require gate-role …`, `gate-claim …`, `gate-issuer …`. NULL and `*error` (pool),
+ * or a rule to be freed. From any thread: httpd reads .htaccess files while it serves. */
+gate_rule *gate_rule_new(const gate_config *config, const char *provider, int argc,
+                         const char *const *argv, void *pool, const char **error);
 void gate_rule_free(gate_rule *rule);
 
-/* What a section holds of httpd's own: kept for the warnings of gate_config_check. */
+/* What a section holds: kept for gate_config_check. Never for a .htaccess file. */
+void gate_note_rule(gate_config *config, const gate_place *place, const gate_rule *rule);
 void gate_note_auth_type(gate_config *config, const gate_place *place, const char *type);
 void gate_note_require(gate_config *config, const gate_place *place, const char *arguments);
 

@@ -312,7 +312,6 @@ static int limit_upgrade(request_rec *r, const shim_state *state)
 int shim_fixups(request_rec *r)
 {
     const shim_state *state;
-    const shim_state *origin;
 
     if (r->main) {
         strip_spoofed(r); /* the copy may hold what was set for the main request */
@@ -328,8 +327,8 @@ int shim_fixups(request_rec *r)
         /* its own ErrorDocument may be served, without an identity; nothing else */
         return r->prev && state != SHIM_STATE(r) ? DECLINED : state->outcome.status;
     }
-    origin = origin_of(r);
-    if (!SHIM_DIR(r)->has_require && !state->outcome.identity && !(origin && origin->refused)) {
+    /* `Satisfy any` may have gone past the rules: no Require means valid-user all the same */
+    if (!SHIM_DIR(r)->has_require && !state->outcome.identity) {
         return shim_refuse(r, shim_state_of(r), "token_missing", "no token was sent", APLOG_INFO);
     }
     if (!limit_upgrade(r, state)) {

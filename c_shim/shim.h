@@ -67,9 +67,9 @@ void *shim_create_server(apr_pool_t *pool, server_rec *server);
 void *shim_merge_server(apr_pool_t *pool, void *base, void *add);
 void *shim_create_dir(apr_pool_t *pool, char *section);
 void *shim_merge_dir(apr_pool_t *pool, void *base, void *add);
+/* Where a directive stands; 0: in a .htaccess file, which the library is not told of. */
+int shim_place_of(cmd_parms *cmd, const shim_dir *dir, gate_place *place);
 int shim_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *server);
-
-void shim_place_of(cmd_parms *cmd, const shim_dir *dir, gate_place *place);
 
 /* port.c */
 const char *shim_port_section(cmd_parms *cmd, void *dir_config, const char *line);

@@ -23,6 +23,7 @@ mod text; //        C text in and out
     dead_code,
     clippy::all,
     clippy::pedantic,
+    clippy::indexing_slicing,
     unreachable_pub
 )]
 pub(crate) mod ffi {

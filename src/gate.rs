@@ -156,7 +156,7 @@ impl Process {
                     {
                         first = Some(refusal);
                     }
-                    unverified = token;
+                    unverified = *token;
                 }
             }
         }
@@ -217,28 +217,32 @@ impl Process {
 /// A refusal, and the token where another issuer may still vouch for it.
 struct Unfit<'t> {
     refusal: Refusal,
-    token: Option<Unverified<'t>>,
+    token: Option<Box<Unverified<'t>>>,
+}
+
+impl<'t> Unfit<'t> {
+    fn of(refusal: Refusal, token: Unverified<'t>) -> Self {
+        Self {
+            refusal,
+            token: Some(Box::new(token)),
+        }
+    }
 }
 
 impl LiveIssuer {
     fn identify<'t>(&self, token: Unverified<'t>, now: u64) -> Result<Identity, Unfit<'t>> {
         if !self.keys.usable(now) && !self.keys.wait_for_first() {
-            return Err(Unfit {
-                refusal: self.unavailable(),
-                token: Some(token),
-            });
+            return Err(Unfit::of(self.unavailable(), token));
         }
-        let verified = self.verify(token, now).or_else(|unfit| match unfit {
-            Unfit {
-                refusal:
-                    Refusal {
-                        reason: Reason::KeyUnknown,
-                        ..
-                    },
+        let verified = match self.verify(token, now) {
+            Err(Unfit {
+                refusal,
                 token: Some(token),
-            } if self.wait_for_key(&token) => self.verify(token, clock::now()),
-            other => Err(other),
-        })?;
+            }) if refusal.reason == Reason::KeyUnknown && self.wait_for_key(&token) => {
+                self.verify(*token, clock::now())
+            }
+            other => other,
+        }?;
         Identity::new(verified, Arc::clone(&self.settings), Arc::clone(&self.keys)).map_err(
             |wrong| Unfit {
                 refusal: Refusal::new(wrong.reason(), wrong.to_string()),
@@ -249,17 +253,11 @@ impl LiveIssuer {
 
     fn verify<'t>(&self, token: Unverified<'t>, now: u64) -> Result<VerifiedClaims, Unfit<'t>> {
         let Some(keys) = self.keys.current() else {
-            return Err(Unfit {
-                refusal: self.unavailable(),
-                token: Some(token),
-            });
+            return Err(Unfit::of(self.unavailable(), token));
         };
         verify(token, &self.settings, &keys, now).map_err(|rejected| {
             let Rejected { error, token } = *rejected;
-            Unfit {
-                refusal: Refusal::new(error.reason(), error.to_string()),
-                token: Some(token),
-            }
+            Unfit::of(Refusal::new(error.reason(), error.to_string()), token)
         })
     }
 

@@ -163,12 +163,11 @@ impl Builder {
             .servers
             .get(place.server)
             .is_some_and(|it| it.is_virtual);
-        let all = if is_virtual {
+        if is_virtual {
             place.server..place.server + 1
         } else {
             0..self.config.servers.len()
-        };
-        all
+        }
     }
 
     fn names_exist(&self, directive: &str, place: &Place, names: &[String], found: &mut Findings) {

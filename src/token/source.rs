@@ -484,7 +484,8 @@ mod tests {
             "Basic dTpw, Bearer A.B.C",
             "Bearer A,B",
         ] {
-            let shown = look(&[Source::Bearer], &[("Authorization", value)], None);
+            let fields = [("Authorization", value)];
+            let shown = look(&[Source::Bearer], &fields, None);
             assert_eq!(token(&shown), Some(Err(Error::Ambiguous)), "{value}");
         }
         let twice = [("Authorization", "Bearer A"), ("Authorization", "Bearer A")];
