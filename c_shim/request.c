@@ -14,7 +14,13 @@ _Static_assert(offsetof(gate_field, checksum) == offsetof(apr_table_entry_t, key
 
 static int is_gated(request_rec *r)
 {
-    const char *type = ap_auth_type(r);
+    const shim_state *state = SHIM_STATE(r);
+    const char *type;
+
+    if (state && state->gated) {
+        return 1;
+    }
+    type = ap_auth_type(r);
     return type && !ap_cstr_casecmp(type, GATE_AUTH_TYPE);
 }
 
@@ -155,6 +161,24 @@ void shim_set_pairs(apr_table_t *table, const gate_pair *pairs, size_t count)
     }
 }
 
+/* Adding is cheaper than setting, which looks for the name, but right only where none is there: a
+ * SetEnvIf of the administrator's, or a subrequest's copy. */
+static void set_environment(request_rec *r, const gate_outcome *outcome)
+{
+    const apr_array_header_t *there = apr_table_elts(r->subprocess_env);
+    void (*put)(apr_table_t *, const char *, const char *) = apr_table_addn;
+    size_t i;
+
+    for (i = 0; i < (size_t) there->nelts; i++) {
+        if (!strncasecmp(APR_ARRAY_IDX(there, i, apr_table_entry_t).key, "GATE_", 5)) {
+            put = apr_table_setn;
+        }
+    }
+    for (i = 0; i < outcome->environment_count; i++) {
+        put(r->subprocess_env, outcome->environment[i].name, outcome->environment[i].value);
+    }
+}
+
 /* Before httpd's authorization: so that every kind of Require knows the person. */
 int shim_access(request_rec *r)
 {
@@ -167,6 +191,7 @@ int shim_access(request_rec *r)
         return DECLINED;
     }
     state = shim_state_of(r);
+    state->gated = 1;
     if (state->decided) {
         return state->refused ? state->outcome.status : DECLINED;
     }
@@ -205,7 +230,7 @@ int shim_access(request_rec *r)
     if (state->outcome.identity) {
         r->user = (char *) state->outcome.user;
         r->ap_auth_type = (char *) GATE_AUTH_TYPE;
-        shim_set_pairs(r->subprocess_env, state->outcome.environment, state->outcome.environment_count);
+        set_environment(r, &state->outcome);
     }
     /* mod_cache looks for Authorization, which is gone by now: what is behind a gate is not kept. */
     apr_table_setn(r->subprocess_env, "no-cache", "gate");
@@ -314,6 +339,17 @@ static int limit_upgrade(request_rec *r, const shim_state *state)
 
 /* --- the upstream --------------------------------------------------------------------------------- */
 
+/* No header of these names is left once what could pass for one is gone: setting each would look
+ * for it among all the others again. */
+static void send_upstream(request_rec *r, const gate_outcome *outcome)
+{
+    size_t i;
+    strip_spoofed(r);
+    for (i = 0; i < outcome->upstream_count; i++) {
+        apr_table_addn(r->headers_in, outcome->upstream[i].name, outcome->upstream[i].value);
+    }
+}
+
 int shim_fixups(request_rec *r)
 {
     const shim_state *state;
@@ -341,6 +377,6 @@ int shim_fixups(request_rec *r)
     if (!limit_upgrade(r, state)) {
         return shim_refuse(r, shim_state_of(r), "internal", "the connection's end can not be watched", APLOG_CRIT);
     }
-    shim_set_pairs(r->headers_in, state->outcome.upstream, state->outcome.upstream_count);
+    send_upstream(r, &state->outcome);
     return shim_upstream(r, state->outcome.identity);
 }

@@ -46,6 +46,7 @@ typedef struct shim_dir {
 
 /* What is known of one request. Lives in its pool. */
 typedef struct shim_state {
+    int gated;              /* AuthType Gate is in force: asked once */
     int decided;            /* the library was asked; without it a gated request is refused */
     int refused;            /* the gate answered it */
     int nested;             /* the rest of a hook is being run from within it */

@@ -134,6 +134,14 @@ impl<'r> View<'r> {
     }
 
     pub(super) fn target(&self) -> Target<'r> {
+        // Most places read no token from the query: then nobody looks at the rest.
+        if !self
+            .sources()
+            .iter()
+            .any(|it| matches!(it, Source::Query(_)))
+        {
+            return Target::default();
+        }
         let query = FieldName::withheld_query();
         // SAFETY: gate.h: live text or NULL.
         unsafe {
@@ -156,7 +164,7 @@ impl<'r> View<'r> {
             name,
             value: value.map_or(std::ptr::null(), |it| self.pool.text(it)),
         };
-        let mut edits = Vec::new();
+        let mut edits = Vec::with_capacity(take.len() * 4);
         for it in take {
             match it {
                 Take::Header(name) => edits.push(edit(
