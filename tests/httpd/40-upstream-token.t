@@ -31,10 +31,10 @@ my $httpd = httpd(
         . gated('/missing/', "GateUpstreamToken file:$missing", 'Require valid-user')
         . gated('/sudo/', 'GateSudo on', 'Require valid-user')
         . gated('/header/', 'GateTokenFrom header:PRIVATE-TOKEN', "GateUpstreamToken file:$token", 'Require valid-user')
-        . "<Location /open/>\n GateUpstreamToken file:$token\n GateSudo on\n ProxyPass $up/open/ nocanon\n</Location>\n"
-        . "<Location /plain/>\n GateUpstreamToken file:$token\n ProxyPass $up/plain/\n</Location>\n"
-        . "<Location /outside/>\n ProxyPass $up/outside/ nocanon\n</Location>\n"
-        . "ErrorDocument 403 /outside/refused\n"
+        . "<Location /open/>\n GateUpstreamToken file:$token\n GateSudo on\n AuthType None\n Require all granted\n ProxyPass $up/open/ nocanon\n</Location>\n"
+        . "<Location /plain/>\n GateUpstreamToken file:$token\n AuthType None\n Require all granted\n ProxyPass $up/plain/\n</Location>\n"
+        . "<Location /outside/>\n AuthType None\n Require all granted\n ProxyPass $up/outside/ nocanon\n</Location>\n"
+        . "<Location /api/err/>\n ErrorDocument 403 /outside/refused\n</Location>\n"
         . "LogFormat \"%{PRIVATE-TOKEN}i %{X-Up}i %{Sudo}i %{Authorization}i\" curious\nCustomLog curious.log curious\n"
 );
 expect_in_log('all granted', qr/GATE80[13]/, 'GATE205');
@@ -91,8 +91,8 @@ for my $user ('1', '00017', 'da na', 'a,b', "dana\x{a0}") {
     refused($httpd->get('/api/x', token => mint(issuer => 'a', claims => { sub => $user })), 403, 'sudo_user', "'$user' is no name for Sudo");
 }
 is($httpd->get('/api/x', token => mint(issuer => 'a', claims => { sub => 'dana@example.com' }))->sent('Sudo'), 'dana@example.com', 'an address is one');
-my $answer_403 = $httpd->get('/api/x', token => mint(issuer => 'a', claims => { sub => '1' }));
-ok(!defined $answer_403->sent('PRIVATE-TOKEN'), 'an ErrorDocument elsewhere does not get the credential');
+my $answer_403 = $httpd->get('/api/err/x', token => mint(issuer => 'a', claims => { sub => '1' }));
+ok($answer_403->upstream_saw && !defined $answer_403->sent('PRIVATE-TOKEN'), 'an ErrorDocument elsewhere does not get the credential');
 
 # -- the file
 refused($httpd->get('/missing/x', token => $jwt), 503, 'credential_unavailable', 'a file that was never there: 503, not a request without the credential');
