@@ -43,8 +43,14 @@ impl Protected {
         more: impl Iterator<Item = &'a str>,
         kept: impl Iterator<Item = &'a str>,
     ) -> Self {
+        let more: Vec<&str> = more.collect();
+        // What the gate itself sends is never a client's to send, kept or not.
+        let is_ours = |kept: &[u8]| more.iter().any(|name| same(kept, name.as_bytes()));
         let mut protected = Self {
-            kept: kept.map(|it| folded(it.as_bytes())).collect(),
+            kept: kept
+                .map(|it| folded(it.as_bytes()))
+                .filter(|it| !is_ours(it))
+                .collect(),
             ..Self::default()
         };
         for name in IDENTITY
@@ -302,6 +308,11 @@ mod tests {
         assert!(!protected.is_protected(b"Gitlab-Kas-Api-Request"));
         assert!(!protected.is_protected(b"geo_gl_id"));
         assert!(protected.is_protected(b"Gitlab-Kas-Other"));
+        let both = Protected::new(
+            ["Gitlab-Kas-Who"].into_iter(),
+            ["gitlab_kas_who"].into_iter(),
+        );
+        assert!(both.is_protected(b"Gitlab-Kas-Who"));
     }
 
     #[test]

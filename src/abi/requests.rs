@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 const BEARER: &[Source] = &[Source::Bearer];
+const PROXY: &[Source] = &[Source::Proxy];
 
 /// httpd's table, read in place; what an earlier request gave up comes first.
 pub(super) struct Table<'r> {
@@ -65,6 +66,15 @@ pub(super) struct View<'r> {
 }
 
 impl<'r> View<'r> {
+    /// A view for the length of the call.
+    pub(super) fn new(raw: &'r gate_request) -> Option<Self> {
+        super::process::pool(raw.pool).map(|pool| Self { raw, pool })
+    }
+
+    pub(super) const fn pool(&self) -> Pool {
+        self.pool
+    }
+
     pub(super) fn setting(&self, slot: Slot) -> Option<&'r Setting> {
         // SAFETY: gate.h: GATE_SLOTS pointers, each NULL or a Setting that the configuration owns,
         // which outlives every request.
@@ -76,6 +86,7 @@ impl<'r> View<'r> {
 
     fn sources(&self) -> &'r [Source] {
         match self.setting(Slot::TokenFrom) {
+            _ if self.raw.port != 0 => PROXY,
             Some(Setting::TokenFrom(sources)) => sources,
             _ => BEARER,
         }
@@ -123,6 +134,14 @@ impl<'r> View<'r> {
     }
 
     pub(super) fn target(&self) -> Target<'r> {
+        // Most places read no token from the query: then nobody looks at the rest.
+        if !self
+            .sources()
+            .iter()
+            .any(|it| matches!(it, Source::Query(_)))
+        {
+            return Target::default();
+        }
         let query = FieldName::withheld_query();
         // SAFETY: gate.h: live text or NULL.
         unsafe {
@@ -145,7 +164,7 @@ impl<'r> View<'r> {
             name,
             value: value.map_or(std::ptr::null(), |it| self.pool.text(it)),
         };
-        let mut edits = Vec::new();
+        let mut edits = Vec::with_capacity(take.len() * 4);
         for it in take {
             match it {
                 Take::Header(name) => edits.push(edit(

@@ -4,6 +4,7 @@
 use crate::request::{FieldName, Fields, Found, Target};
 use crate::verdict::Reason;
 use base64::Engine;
+use memchr::memchr;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -214,7 +215,7 @@ fn credentials<'r>(
     let is_basic = scheme.eq_ignore_ascii_case(b"Basic");
     // httpd joins a header that was sent twice by a comma, which neither scheme's credential may
     // hold (RFC 6750, section 2.1; RFC 7617, section 2).
-    if (is_bearer || is_basic) && credential.contains(&b',') {
+    if (is_bearer || is_basic) && memchr(b',', credential).is_some() {
         shown.add(Err(Error::Ambiguous));
     } else if is_bearer && bearer {
         shown.add(if credential.is_empty() {
@@ -249,7 +250,7 @@ fn header<'r>(shown: &mut Shown<'r>, fields: &impl Fields<'r>, name: &FieldName)
             let value = value.trim_ascii();
             shown.add(if value.is_empty() {
                 Err(Error::Empty)
-            } else if value.contains(&b',') {
+            } else if memchr(b',', value).is_some() {
                 Err(Error::Ambiguous)
             } else {
                 Ok(Cow::Borrowed(value))
