@@ -48,6 +48,7 @@ static void register_hooks(apr_pool_t *pool)
     /* answer */
     ap_hook_insert_error_filter(shim_insert_error_filter, NULL, NULL, APR_HOOK_LAST); /* answer.c */
     shim_register_filters();
+    shim_register_body_guard();                                                 /* body.c */
 
     /* Require gate-…, gate_claim() */
     shim_register_authz(pool);                                                  /* authz.c */

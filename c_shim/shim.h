@@ -109,6 +109,10 @@ void shim_take_back(request_rec *r);
 int shim_forget(request_rec *r);
 int shim_upstream(request_rec *r, const gate_identity *identity);
 
+/* body.c */
+void shim_guard_body(request_rec *r);
+void shim_register_body_guard(void);
+
 /* handlers.c */
 void shim_choose_handler(request_rec *r);
 int shim_handle(request_rec *r);

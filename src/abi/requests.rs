@@ -133,7 +133,8 @@ impl<'r> View<'r> {
         }
     }
 
-    pub(super) fn target(&self) -> Target<'r> {
+    /// What the token's sources may look at.
+    fn target(&self) -> Target<'r> {
         // Most places read no token from the query: then nobody looks at the rest.
         if !self
             .sources()
@@ -142,6 +143,11 @@ impl<'r> View<'r> {
         {
             return Target::default();
         }
+        self.whole_target()
+    }
+
+    /// The target, whatever the token's sources are.
+    pub(super) fn whole_target(&self) -> Target<'r> {
         let query = FieldName::withheld_query();
         // SAFETY: gate.h: live text or NULL.
         unsafe {
