@@ -3,6 +3,9 @@
  * it says; what the client sees of a refusal is composed in answer.c.
  */
 #include "shim.h"
+#include "apr_portable.h"
+#include <pthread.h>
+#include <signal.h>
 
 /* APR's entry is read in place by Rust. */
 _Static_assert(sizeof(gate_field) == sizeof(apr_table_entry_t), "gate_field is apr_table_entry_t");
@@ -11,7 +14,13 @@ _Static_assert(offsetof(gate_field, checksum) == offsetof(apr_table_entry_t, key
 
 static int is_gated(request_rec *r)
 {
-    const char *type = ap_auth_type(r);
+    const shim_state *state = SHIM_STATE(r);
+    const char *type;
+
+    if (state && state->gated) {
+        return 1;
+    }
+    type = ap_auth_type(r);
     return type && !ap_cstr_casecmp(type, GATE_AUTH_TYPE);
 }
 
@@ -35,6 +44,7 @@ int shim_strip(request_rec *r)
 {
     const char *connection;
 
+    shim_take_back(r);
     strip_spoofed(r);
     connection = apr_table_get(r->headers_in, "Connection");
     if (connection) {
@@ -98,6 +108,9 @@ const shim_state *shim_effective_state(request_rec *r)
 
 static void withhold(request_rec *r, shim_state *state, const char *name, const char *value)
 {
+    if (!state) {
+        return;
+    }
     if (!state->withheld) {
         state->withheld = apr_table_make(r->pool, 2);
     }
@@ -106,14 +119,15 @@ static void withhold(request_rec *r, shim_state *state, const char *name, const 
     }
 }
 
-static void apply_edits(request_rec *r, shim_state *state)
+/* `withholding` keeps what goes for the requests that follow from this one; NULL: it is gone. */
+void shim_apply_edits(request_rec *r, const gate_outcome *outcome, shim_state *withholding)
 {
     size_t i;
-    for (i = 0; i < state->outcome.edit_count; i++) {
-        const gate_edit *edit = &state->outcome.edits[i];
+    for (i = 0; i < outcome->edit_count; i++) {
+        const gate_edit *edit = &outcome->edits[i];
         switch (edit->kind) {
         case GATE_EDIT_HEADER:
-            withhold(r, state, edit->name, apr_table_get(r->headers_in, edit->name));
+            withhold(r, withholding, edit->name, apr_table_get(r->headers_in, edit->name));
             if (edit->value) {
                 apr_table_setn(r->headers_in, edit->name, edit->value);
             }
@@ -122,7 +136,7 @@ static void apply_edits(request_rec *r, shim_state *state)
             }
             break;
         case GATE_EDIT_ARGS:
-            withhold(r, state, "?", r->args);
+            withhold(r, withholding, "?", r->args);
             r->args = (char *) edit->value;
             r->parsed_uri.query = (char *) edit->value;
             break;
@@ -139,11 +153,29 @@ static void apply_edits(request_rec *r, shim_state *state)
     }
 }
 
-static void set_pairs(apr_table_t *table, const gate_pair *pairs, size_t count)
+void shim_set_pairs(apr_table_t *table, const gate_pair *pairs, size_t count)
 {
     size_t i;
     for (i = 0; i < count; i++) {
         apr_table_setn(table, pairs[i].name, pairs[i].value);
+    }
+}
+
+/* Adding is cheaper than setting, which looks for the name, but right only where none is there: a
+ * SetEnvIf of the administrator's, or a subrequest's copy. */
+static void set_environment(request_rec *r, const gate_outcome *outcome)
+{
+    const apr_array_header_t *there = apr_table_elts(r->subprocess_env);
+    void (*put)(apr_table_t *, const char *, const char *) = apr_table_addn;
+    size_t i;
+
+    for (i = 0; i < (size_t) there->nelts; i++) {
+        if (!strncasecmp(APR_ARRAY_IDX(there, i, apr_table_entry_t).key, "GATE_", 5)) {
+            put = apr_table_setn;
+        }
+    }
+    for (i = 0; i < outcome->environment_count; i++) {
+        put(r->subprocess_env, outcome->environment[i].name, outcome->environment[i].value);
     }
 }
 
@@ -153,11 +185,13 @@ int shim_access(request_rec *r)
     const shim_state *origin;
     shim_state *state;
     gate_request view;
+    int unknown = shim_is_port(r) && !SHIM_DIR(r)->port;
 
-    if (!is_gated(r)) {
+    if (!is_gated(r) && !unknown) {
         return DECLINED;
     }
     state = shim_state_of(r);
+    state->gated = 1;
     if (state->decided) {
         return state->refused ? state->outcome.status : DECLINED;
     }
@@ -179,11 +213,16 @@ int shim_access(request_rec *r)
         apr_pool_cleanup_register(r->pool, state->outcome.identity, release_identity,
                                   apr_pool_cleanup_null);
     }
-    apply_edits(r, state);
+    shim_apply_edits(r, &state->outcome, state);
     state->decided = 1;
     if (state->outcome.status) {
         return shim_refuse(r, state, state->outcome.reason, state->outcome.detail,
                            state->outcome.log_level);
+    }
+    if (unknown) { /* as any other section would: who is nobody is asked who they are */
+        return state->outcome.identity
+            ? shim_refuse(r, state, "port_unknown", "no <GatePort> of this server has that name and port", APLOG_ERR)
+            : shim_refuse(r, state, "token_missing", "no token was sent", APLOG_INFO);
     }
     if (state->outcome.detail) {
         ap_log_rerror(APLOG_MARK, state->outcome.log_level, 0, r, "GATE402: %s", state->outcome.detail);
@@ -191,7 +230,7 @@ int shim_access(request_rec *r)
     if (state->outcome.identity) {
         r->user = (char *) state->outcome.user;
         r->ap_auth_type = (char *) GATE_AUTH_TYPE;
-        set_pairs(r->subprocess_env, state->outcome.environment, state->outcome.environment_count);
+        set_environment(r, &state->outcome);
     }
     /* mod_cache looks for Authorization, which is gone by now: what is behind a gate is not kept. */
     apr_table_setn(r->subprocess_env, "no-cache", "gate");
@@ -262,17 +301,66 @@ int shim_user_rules(request_rec *r)
     return rules(r, ap_run_auth_checker, &shim_state_of(r)->nested);
 }
 
+/* --- WebSockets ----------------------------------------------------------------------------------- */
+
+static apr_status_t forget_cut(void *data)
+{
+    gate_cut_forget(data);
+    return APR_SUCCESS;
+}
+
+/* A connection that another module will tunnel has no end of its own: GateLifetime gives it one.
+ * 0: it can't be had. */
+static int limit_upgrade(request_rec *r, const shim_state *state)
+{
+    const char *protocol = apr_table_get(r->headers_in, "Upgrade");
+    conn_rec *connection = r->connection->master ? r->connection->master : r->connection;
+    apr_os_sock_t fd = -1;
+    sigset_t all, before;
+    gate_request view;
+    gate_cut *cut;
+    int failed = 1;
+
+    if (!protocol || r->main || !state->outcome.identity || !ap_cstr_casecmp(protocol, "h2c")) {
+        return 1;
+    }
+    apr_os_sock_get(&fd, ap_get_conn_socket(connection));
+    shim_view(r, shim_state_of(r), &view);
+    view.id = shim_id_of(r, shim_state_of(r));
+    sigfillset(&all); /* for the thread that may be started */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    cut = gate_cut_at(shim_process, &view, state->outcome.identity, fd, &failed);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (cut) {
+        apr_pool_cleanup_register(r->pool, cut, forget_cut, apr_pool_cleanup_null);
+    }
+    return !failed;
+}
+
 /* --- the upstream --------------------------------------------------------------------------------- */
+
+/* No header of these names is left once what could pass for one is gone: setting each would look
+ * for it among all the others again. */
+static void send_upstream(request_rec *r, const gate_outcome *outcome)
+{
+    size_t i;
+    strip_spoofed(r);
+    for (i = 0; i < outcome->upstream_count; i++) {
+        apr_table_addn(r->headers_in, outcome->upstream[i].name, outcome->upstream[i].value);
+    }
+}
 
 int shim_fixups(request_rec *r)
 {
     const shim_state *state;
 
     if (r->main) {
+        shim_take_back(r);
         strip_spoofed(r); /* the copy may hold what was set for the main request */
     }
+    shim_choose_handler(r);
     if (!is_gated(r)) {
-        return DECLINED;
+        return shim_upstream(r, NULL);
     }
     state = shim_effective_state(r);
     if (!state) {
@@ -280,12 +368,15 @@ int shim_fixups(request_rec *r)
     }
     if (state->refused) {
         /* its own ErrorDocument may be served, without an identity; nothing else */
-        return r->prev && state != SHIM_STATE(r) ? DECLINED : state->outcome.status;
+        return r->prev && state != SHIM_STATE(r) ? shim_upstream(r, NULL) : state->outcome.status;
     }
     /* `Satisfy any` may have gone past the rules: no Require means valid-user all the same */
     if (!SHIM_DIR(r)->has_require && !state->outcome.identity) {
         return shim_refuse(r, shim_state_of(r), "token_missing", "no token was sent", APLOG_INFO);
     }
-    set_pairs(r->headers_in, state->outcome.upstream, state->outcome.upstream_count);
-    return DECLINED;
+    if (!limit_upgrade(r, state)) {
+        return shim_refuse(r, shim_state_of(r), "internal", "the connection's end can not be watched", APLOG_CRIT);
+    }
+    send_upstream(r, &state->outcome);
+    return shim_upstream(r, state->outcome.identity);
 }

@@ -24,7 +24,16 @@ APLOG_USE_MODULE(gitlab_gate);
 typedef struct shim_server {
     gate_config *config;
     int index;
+    apr_array_header_t *ports;           /* of shim_port, its own */
+    const struct shim_server *inherited; /* a virtual host's main server */
+    int *any_ports;                      /* some server of the process has a port */
 } shim_server;
+
+/* A <GatePort>. */
+typedef struct shim_port {
+    const char *name;
+    ap_conf_vector_t *config;
+} shim_port;
 
 /* A section's. */
 typedef struct shim_dir {
@@ -32,10 +41,12 @@ typedef struct shim_dir {
     int has_require; /* a Require stands here or in a section that this one was merged with */
     const gate_setting *slot[GATE_SLOTS];
     const gate_chain *headers;
+    const char *port; /* NAME:PORT of the <GatePort> that this is */
 } shim_dir;
 
 /* What is known of one request. Lives in its pool. */
 typedef struct shim_state {
+    int gated;              /* AuthType Gate is in force: asked once */
     int decided;            /* the library was asked; without it a gated request is refused */
     int refused;            /* the gate answered it */
     int nested;             /* the rest of a hook is being run from within it */
@@ -45,6 +56,8 @@ typedef struct shim_state {
     const char *denied_detail;
     const char *id;
     const char *content_type; /* of the refusal's body */
+    const gate_pair *put;     /* put in for the upstream, and for nobody else */
+    size_t put_count;
 } shim_state;
 
 #define SHIM_SERVER(s) ((shim_server *) ap_get_module_config((s)->module_config, &gitlab_gate_module))
@@ -60,6 +73,16 @@ void *shim_merge_dir(apr_pool_t *pool, void *base, void *add);
 /* Where a directive stands; 0: in a .htaccess file, which the library is not told of. */
 int shim_place_of(cmd_parms *cmd, const shim_dir *dir, gate_place *place);
 int shim_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *server);
+
+
+/* port.c */
+const char *shim_port_section(cmd_parms *cmd, void *dir_config, const char *line);
+int shim_is_port(request_rec *r);
+int shim_port_place(request_rec *r);
+
+/* tunnel.c */
+int shim_tunnel(request_rec *r);
+void shim_child_stopping(apr_pool_t *pchild, int graceful);
 
 /* child.c */
 extern gate_process *shim_process; /* this child's; NULL in the parent */
@@ -77,12 +100,24 @@ int shim_check_user(request_rec *r);
 int shim_user_rules(request_rec *r);
 int shim_fixups(request_rec *r);
 shim_state *shim_state_of(request_rec *r);
+void shim_apply_edits(request_rec *r, const gate_outcome *outcome, shim_state *withholding);
+void shim_set_pairs(apr_table_t *table, const gate_pair *pairs, size_t count);
 const shim_state *shim_effective_state(request_rec *r);
+
+/* upstream.c */
+void shim_take_back(request_rec *r);
+int shim_forget(request_rec *r);
+int shim_upstream(request_rec *r, const gate_identity *identity);
+
+/* handlers.c */
+void shim_choose_handler(request_rec *r);
+int shim_handle(request_rec *r);
 
 /* answer.c */
 int shim_refuse(request_rec *r, shim_state *state, const char *reason, const char *detail, int level);
 void shim_register_filters(void);
 void shim_insert_error_filter(request_rec *r);
+const char *shim_id_of(request_rec *r, shim_state *state);
 void shim_view(request_rec *r, shim_state *state, gate_request *view);
 
 /* authz.c */

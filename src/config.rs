@@ -7,6 +7,7 @@ use crate::headers::Protected;
 use crate::policy::condition::Condition;
 use crate::policy::path::ClaimPath;
 use crate::token::source::Source;
+use crate::upstream::signer::Signer;
 use jsonwebtoken::Algorithm;
 use std::fmt;
 use std::path::PathBuf;
@@ -90,6 +91,8 @@ pub struct Issuer {
     pub timeout: u64,
     /// Trust this CA for the issuer, instead of the system's.
     pub ca_file: Option<PathBuf>,
+    /// Where GateJob asks.
+    pub job_api: Option<JobApi>,
 }
 
 /// What a header for the upstream holds (GateHeader).
@@ -107,6 +110,8 @@ pub enum HeaderValue {
     Roles,
     /// A claim.
     Claim(ClaimPath),
+    /// A statement signed by the gate.
+    Assertion,
     /// Nothing: a default header is dropped.
     None,
 }
@@ -154,6 +159,92 @@ pub enum Setting {
     ForwardToken(bool),
     /// GateMode
     Mode(Mode),
+    /// GateTarget
+    Target(Endpoint),
+    /// GateLifetime
+    Lifetime(Lifetime),
+    /// GateIdle, seconds
+    Idle(u64),
+    /// GateJob
+    Job(bool),
+    /// GateMaxOpen
+    MaxOpen(u32),
+    /// GateUpstreamToken
+    UpstreamToken(UpstreamToken),
+    /// GateSudo
+    Sudo(bool),
+    /// GateAssertion
+    Assertion(AssertionSetting),
+}
+
+/// A host and a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// A name in small letters, or an address; IPv6 without its brackets.
+    pub host: String,
+    /// Never 0.
+    pub port: u16,
+}
+
+/// How long a connection may be open (GateLifetime); a port always ends at `exp`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lifetime {
+    /// Until `exp`.
+    #[default]
+    Token,
+    /// A WebSocket is never cut.
+    Off,
+    /// So many seconds, and until `exp`.
+    Seconds(u64),
+}
+
+/// Where GateJob asks (GateJobAPI).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobApi {
+    /// GitLab's API, without a slash at the end.
+    pub url: String,
+    /// The gate's own token; without it the job shows its `CI_JOB_TOKEN`.
+    pub token_file: Option<PathBuf>,
+    /// Between two questions, seconds.
+    pub every: u64,
+    /// So many answers in a row that say nothing end the port.
+    pub misses: u32,
+}
+
+/// GateUpstreamToken.
+#[derive(Clone, Debug)]
+pub struct UpstreamToken {
+    /// Which of [`Config::credentials`]; `None`: none here.
+    pub file: Option<usize>,
+    /// The header that it goes into.
+    pub header: String,
+}
+
+/// GateAssertion.
+#[derive(Clone, Debug)]
+pub struct AssertionSetting {
+    /// Its own number in this configuration, so that what was signed for it can be found again.
+    pub id: u64,
+    /// Whether the header is sent.
+    pub on: bool,
+    /// `aud`; `None`: the gate's own URL.
+    pub audience: Option<String>,
+    /// The longest life, seconds.
+    pub ttl: u64,
+    /// The header.
+    pub header: String,
+}
+
+impl Default for AssertionSetting {
+    fn default() -> Self {
+        Self {
+            id: 0,
+            on: false,
+            audience: None,
+            ttl: 60,
+            header: "X-Gate-Assertion".into(),
+        }
+    }
 }
 
 /// Where something stands in the configuration's text.
@@ -167,6 +258,8 @@ pub struct Place {
     pub line: u32,
     /// The section's argument; `None` outside of one.
     pub section: Option<String>,
+    /// The section is a `<GatePort>`.
+    pub port: bool,
 }
 
 impl fmt::Display for Place {
@@ -197,6 +290,16 @@ pub struct Config {
     pub keep_headers: Vec<String>,
     /// The names of every GateHeader in the configuration.
     pub header_names: Vec<String>,
+    /// GateMaxOpenTotal; without it half of the workers.
+    pub max_open_total: Option<u32>,
+    /// The files of GateUpstreamToken.
+    pub credentials: Vec<PathBuf>,
+    /// The headers that GateUpstreamToken and GateSudo set.
+    pub credential_names: Vec<String>,
+    /// GateAssertionKey: the first signs.
+    pub signers: Vec<Arc<Signer>>,
+    /// Some place says `SetHandler gate-gitlab-login`.
+    pub login: bool,
     /// What no client may send; made by [`Config::seal`].
     pub protected: Protected,
 }
@@ -230,6 +333,7 @@ impl Config {
         self.protected = Protected::new(
             self.header_names.iter().map(String::as_str),
             self.keep_headers.iter().map(String::as_str),
-        );
+        )
+        .and_set(self.credential_names.iter().map(String::as_str));
     }
 }

@@ -5,6 +5,7 @@
 pub mod check; //  the whole: unknown issuers, roles that nobody grants, places left open
 pub mod issuer; // the lines of <GateIssuer>
 pub mod place; //  the lines of a section
+pub mod upstream; // what goes to the upstream beside the identity
 pub mod words; //  durations, sizes, switches
 
 use crate::config::{Config, Place, Setting};
@@ -21,6 +22,22 @@ pub enum Slot {
     ForwardToken = crate::abi::slot::FORWARD_TOKEN,
     /// GateMode
     Mode = crate::abi::slot::MODE,
+    /// GateTarget
+    Target = crate::abi::slot::TARGET,
+    /// GateLifetime
+    Lifetime = crate::abi::slot::LIFETIME,
+    /// GateIdle
+    Idle = crate::abi::slot::IDLE,
+    /// GateJob
+    Job = crate::abi::slot::JOB,
+    /// GateMaxOpen
+    MaxOpen = crate::abi::slot::MAX_OPEN,
+    /// GateUpstreamToken
+    UpstreamToken = crate::abi::slot::UPSTREAM_TOKEN,
+    /// GateSudo
+    Sudo = crate::abi::slot::SUDO,
+    /// GateAssertion
+    Assertion = crate::abi::slot::ASSERTION,
 }
 
 /// Where a directive may stand.
@@ -78,6 +95,7 @@ pub const TABLE: &[Directive] = &[
     row("GateMaxStale", Scope::Issuer, None, "24h"),
     row("GateTimeout", Scope::Issuer, None, "5s"),
     row("GateCAFile", Scope::Issuer, None, "system"),
+    row("GateJobAPI", Scope::Issuer, None, "none"),
     row("GateIntrospection", Scope::Issuer, None, "off"),
     row(
         "GateStateDir",
@@ -87,6 +105,12 @@ pub const TABLE: &[Directive] = &[
     ),
     row("GateKeepHeader", Scope::Server, None, "none"),
     row("GateCacheSize", Scope::Server, None, "16M"),
+    row(
+        "GateMaxOpenTotal",
+        Scope::Server,
+        None,
+        "half of the workers",
+    ),
     row("GateAccept", Scope::Section, Some(Slot::Accept), "all"),
     row(
         "GateTokenFrom",
@@ -107,6 +131,35 @@ pub const TABLE: &[Directive] = &[
         "off",
     ),
     row("GateMode", Scope::Section, Some(Slot::Mode), "enforce"),
+    row(
+        "GateTarget",
+        Scope::Section,
+        Some(Slot::Target),
+        "the name of the <GatePort> itself",
+    ),
+    row(
+        "GateLifetime",
+        Scope::Section,
+        Some(Slot::Lifetime),
+        "token",
+    ),
+    row("GateIdle", Scope::Section, Some(Slot::Idle), "10m"),
+    row("GateJob", Scope::Section, Some(Slot::Job), "off"),
+    row("GateMaxOpen", Scope::Section, Some(Slot::MaxOpen), "8"),
+    row(
+        "GateUpstreamToken",
+        Scope::Section,
+        Some(Slot::UpstreamToken),
+        "none",
+    ),
+    row("GateSudo", Scope::Section, Some(Slot::Sudo), "off"),
+    row("GateAssertionKey", Scope::Server, None, "none"),
+    row(
+        "GateAssertion",
+        Scope::Section,
+        Some(Slot::Assertion),
+        "off",
+    ),
 ];
 
 /// The directive of that name; httpd compares names without case.
@@ -152,6 +205,11 @@ impl Builder {
                 self.config.cache_size = Some(words::size(name, words)?);
                 Ok(None)
             }
+            "GateMaxOpenTotal" => {
+                self.main_server_only(place, name)?;
+                self.config.max_open_total = Some(words::count(name, words)?);
+                Ok(None)
+            }
             "GateKeepHeader" => {
                 self.main_server_only(place, name)?;
                 if words.is_empty() {
@@ -171,6 +229,13 @@ impl Builder {
                     .keep_headers
                     .extend(words.iter().map(|it| (*it).to_owned()));
                 Ok(None)
+            }
+            "GateAssertionKey" => {
+                self.main_server_only(place, name)?;
+                self.assertion_key(words).map(|()| None)
+            }
+            "GateUpstreamToken" | "GateSudo" | "GateAssertion" => {
+                self.upstream_directive(place, name, words).map(Some)
             }
             _ => self.section_directive(place, name, words).map(Some),
         }

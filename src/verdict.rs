@@ -38,12 +38,18 @@ pub enum Reason {
     KeysUnavailable,
     PortUnknown,
     PortLimit,
+    /// As [`Reason::PortLimit`] for the client, but it is the server that is full: 503.
+    PortLimitTotal,
     PortUnreachable,
+    EarlyBytes,
     JobEnded,
     JobMismatch,
     JobUnknown,
     Connect,
     AuditUnavailable,
+    CredentialUnavailable,
+    SudoUser,
+    Login,
     Internal,
 }
 
@@ -61,6 +67,9 @@ pub enum Challenge {
     /// The fault is not the caller's: no challenge at all.
     None,
 }
+
+/// How the shim hands [`Reason::PortLimitTotal`] back, which shares its code with another reason.
+pub const TOTAL: &CStr = c"port_limit total";
 
 impl Reason {
     /// Every reason, in the order of docs/reasons.md.
@@ -96,11 +105,15 @@ impl Reason {
         Self::PortUnknown,
         Self::PortLimit,
         Self::PortUnreachable,
+        Self::EarlyBytes,
         Self::JobEnded,
         Self::JobMismatch,
         Self::JobUnknown,
         Self::Connect,
         Self::AuditUnavailable,
+        Self::CredentialUnavailable,
+        Self::SudoUser,
+        Self::Login,
         Self::Internal,
     ];
 
@@ -270,6 +283,13 @@ impl Reason {
                 "There is no such port",
             ),
             Self::PortLimit => (c"port_limit", 429, None, "Too many ports are open"),
+            Self::PortLimitTotal => (c"port_limit", 503, None, "Too many ports are open"),
+            Self::EarlyBytes => (
+                c"early_bytes",
+                400,
+                None,
+                "Bytes came before the tunnel was open",
+            ),
             Self::PortUnreachable => (
                 c"port_unreachable",
                 502,
@@ -295,6 +315,24 @@ impl Reason {
                 503,
                 None,
                 "The audit log can not be written",
+            ),
+            Self::CredentialUnavailable => (
+                c"credential_unavailable",
+                503,
+                None,
+                "The gate's own credential can not be had at present",
+            ),
+            Self::SudoUser => (
+                c"sudo_user",
+                403,
+                InsufficientScope,
+                "The user's name can not be sent upstream",
+            ),
+            Self::Login => (
+                c"login",
+                403,
+                None,
+                "The login is not a fresh one of this gate",
             ),
             Self::Internal => (c"internal", 500, None, "The gate failed"),
         }
@@ -333,6 +371,9 @@ impl Reason {
     /// The reason of that code.
     #[must_use]
     pub fn from_code(code: &str) -> Option<Self> {
+        if code == TOTAL.to_str().unwrap_or_default() {
+            return Some(Self::PortLimitTotal);
+        }
         Self::ALL
             .iter()
             .copied()

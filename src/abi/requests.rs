@@ -25,11 +25,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 const BEARER: &[Source] = &[Source::Bearer];
+const PROXY: &[Source] = &[Source::Proxy];
 
 /// httpd's table, read in place; what an earlier request gave up comes first.
-struct Table<'r> {
+pub(super) struct Table<'r> {
     withheld: &'r [gate_field],
-    fields: &'r [gate_field],
+    pub(super) fields: &'r [gate_field],
 }
 
 impl<'r> Fields<'r> for Table<'r> {
@@ -59,13 +60,22 @@ fn find<'r>(fields: &'r [gate_field], name: &FieldName) -> Found<'r> {
 }
 
 /// A request and the section it fell into.
-struct View<'r> {
-    raw: &'r gate_request,
-    pool: Pool,
+pub(super) struct View<'r> {
+    pub(super) raw: &'r gate_request,
+    pub(super) pool: Pool,
 }
 
 impl<'r> View<'r> {
-    fn setting(&self, slot: Slot) -> Option<&'r Setting> {
+    /// A view for the length of the call.
+    pub(super) fn new(raw: &'r gate_request) -> Option<Self> {
+        super::process::pool(raw.pool).map(|pool| Self { raw, pool })
+    }
+
+    pub(super) const fn pool(&self) -> Pool {
+        self.pool
+    }
+
+    pub(super) fn setting(&self, slot: Slot) -> Option<&'r Setting> {
         // SAFETY: gate.h: GATE_SLOTS pointers, each NULL or a Setting that the configuration owns,
         // which outlives every request.
         unsafe {
@@ -76,6 +86,7 @@ impl<'r> View<'r> {
 
     fn sources(&self) -> &'r [Source] {
         match self.setting(Slot::TokenFrom) {
+            _ if self.raw.port != 0 => PROXY,
             Some(Setting::TokenFrom(sources)) => sources,
             _ => BEARER,
         }
@@ -98,7 +109,7 @@ impl<'r> View<'r> {
     }
 
     /// The GateHeader lines in force, inner section first.
-    fn chosen_headers(&self) -> Vec<&'r HeaderChoice> {
+    pub(super) fn chosen_headers(&self) -> Vec<&'r HeaderChoice> {
         let mut chosen = Vec::new();
         let mut link: *const gate_chain = self.raw.headers;
         // SAFETY: gate.h: a list that ends in NULL; its values as in `setting`.
@@ -112,7 +123,7 @@ impl<'r> View<'r> {
         chosen
     }
 
-    fn table(&self) -> Table<'r> {
+    pub(super) fn table(&self) -> Table<'r> {
         // SAFETY: gate.h: live arrays of these lengths.
         unsafe {
             Table {
@@ -122,7 +133,15 @@ impl<'r> View<'r> {
         }
     }
 
-    fn target(&self) -> Target<'r> {
+    pub(super) fn target(&self) -> Target<'r> {
+        // Most places read no token from the query: then nobody looks at the rest.
+        if !self
+            .sources()
+            .iter()
+            .any(|it| matches!(it, Source::Query(_)))
+        {
+            return Target::default();
+        }
         let query = FieldName::withheld_query();
         // SAFETY: gate.h: live text or NULL.
         unsafe {
@@ -139,13 +158,13 @@ impl<'r> View<'r> {
         }
     }
 
-    fn edits(&self, take: &[Take<'_>]) -> Vec<gate_edit> {
+    pub(super) fn edits(&self, take: &[Take<'_>]) -> Vec<gate_edit> {
         let edit = |kind: u32, name: *const c_char, value: Option<&[u8]>| gate_edit {
             kind: kind.cast_signed(),
             name,
             value: value.map_or(std::ptr::null(), |it| self.pool.text(it)),
         };
-        let mut edits = Vec::new();
+        let mut edits = Vec::with_capacity(take.len() * 4);
         for it in take {
             match it {
                 Take::Header(name) => edits.push(edit(
@@ -252,7 +271,7 @@ unsafe fn pool_of(config: *const ffi::gate_config, pool: *mut c_void) -> Option<
 
 /// # Safety
 /// NULL, or an identity that gate_decide gave and nobody has released.
-unsafe fn identity_of<'i>(identity: *const ffi::gate_identity) -> Option<&'i Identity> {
+pub(super) unsafe fn identity_of<'i>(identity: *const ffi::gate_identity) -> Option<&'i Identity> {
     // SAFETY: the caller's promise.
     unsafe { identity.cast::<Identity>().as_ref() }
 }

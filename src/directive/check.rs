@@ -19,7 +19,10 @@ pub(super) struct Notes {
     accepts: Vec<(Place, Vec<String>)>,
     roles: Vec<(Place, Vec<String>)>,
     issuers: Vec<(Place, Vec<String>)>,
+    jobs: Vec<Place>,
     warnings: Vec<String>,
+    assertions: Vec<Place>,
+    logins: Vec<Place>,
     sections: BTreeMap<(usize, String), Section>,
 }
 
@@ -34,10 +37,22 @@ impl Notes {
         ));
     }
 
+    pub(super) fn job(&mut self, place: &Place) {
+        self.jobs.push(place.clone());
+    }
+
     pub(super) fn observe(&mut self, place: &Place) {
         self.warnings.push(format!(
             "GATE202: GateMode observe ({place}): nothing is refused there"
         ));
+    }
+
+    pub(super) fn warn(&mut self, text: String) {
+        self.warnings.push(text);
+    }
+
+    pub(super) fn assertion(&mut self, place: &Place) {
+        self.assertions.push(place.clone());
     }
 
     fn section(&mut self, place: &Place) -> &mut Section {
@@ -69,6 +84,14 @@ impl Builder {
     pub fn note_require(&mut self, place: &Place, arguments: &str) {
         let words = arguments.split_whitespace().collect::<Vec<_>>().join(" ");
         self.notes.section(place).requires.push(words);
+    }
+
+    /// `SetHandler` stood in this section.
+    pub fn note_handler(&mut self, place: &Place, handler: &str) {
+        if handler == crate::upstream::login::HANDLER {
+            self.config.login = true;
+            self.notes.logins.push(place.clone());
+        }
     }
 
     /// A Require of ours was compiled.
@@ -111,6 +134,17 @@ impl Builder {
                 ));
             }
         }
+        for place in &self.notes.jobs {
+            if !self
+                .servers_of(place)
+                .flat_map(|at| self.config.issuers(at))
+                .any(|it| it.job_api.is_some())
+            {
+                found.errors.push(format!(
+                    "GateJob on ({place}): no <GateIssuer> says where to ask; write GateJobAPI https://gitlab.example.com/api/v4 in it"
+                ));
+            }
+        }
         for ((server, section), it) in &self.notes.sections {
             let Some(place) = &it.gate else { continue };
             if self.config.issuers(*server).is_empty()
@@ -136,8 +170,26 @@ impl Builder {
                 ));
             }
         }
+        self.check_keys(&mut found);
         self.config.seal();
         found
+    }
+
+    fn check_keys(&self, found: &mut Findings) {
+        if self.config.signers.is_empty() {
+            for place in &self.notes.assertions {
+                found.errors.push(format!(
+                    "an assertion is asked for ({place}): there is no GateAssertionKey that could sign it"
+                ));
+            }
+        }
+        if !crate::upstream::login::can_sign(&self.config.signers) {
+            for place in &self.notes.logins {
+                found.errors.push(format!(
+                    "SetHandler gate-gitlab-login ({place}): GitLab's provider takes RS256 and ES256; write a GateAssertionKey of RSA or P-256"
+                ));
+            }
+        }
     }
 
     /// The main server's sections hold in virtual hosts too.

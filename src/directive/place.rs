@@ -1,13 +1,14 @@
 //! The directives of a section (`<Location>` and its like): their words become a [`Setting`].
 
 use super::{Builder, words};
-use crate::config::{Accept, HeaderChoice, HeaderValue, Mode, Place, Setting};
+use crate::config::{Accept, HeaderChoice, HeaderValue, Lifetime, Mode, Place, Setting};
 use crate::policy::path::ClaimPath;
+use crate::port::name::parse as parse_endpoint;
 use crate::request::FieldName;
 use crate::token::source::Source;
 
 /// Headers that carry a request: a GateHeader of that name would break it or the upstream.
-const RESERVED: &[&str] = &[
+pub(super) const RESERVED: &[&str] = &[
     "host",
     "connection",
     "content-length",
@@ -32,8 +33,35 @@ impl Builder {
     ) -> Result<Setting, String> {
         match name {
             "GateAccept" => self.accept(place, words),
+            "GateTokenFrom" if place.port => Err(
+                "GateTokenFrom has no place in <GatePort>: the token of a CONNECT always comes in Proxy-Authorization".into(),
+            ),
             "GateTokenFrom" => sources(words),
-            "GateHeader" => self.header(words),
+            "GateTarget" if !place.port => {
+                Err("GateTarget may only stand inside <GatePort NAME:PORT>".into())
+            }
+            "GateTarget" => {
+                let word = words::one(name, words)?;
+                parse_endpoint(word).map(Setting::Target).ok_or_else(|| {
+                    format!("GateTarget {word}: write HOST:PORT, as db7.internal:5432 or [2001:db8::7]:5432")
+                })
+            }
+            "GateLifetime" => match words::one(name, words)? {
+                "token" => Ok(Setting::Lifetime(Lifetime::Token)),
+                "off" => Ok(Setting::Lifetime(Lifetime::Off)),
+                _ => words::some_time(name, words)
+                    .map(|it| Setting::Lifetime(Lifetime::Seconds(it))),
+            },
+            "GateIdle" => words::some_time(name, words).map(Setting::Idle),
+            "GateJob" => {
+                let on = words::switch(name, words)?;
+                if on {
+                    self.notes.job(place);
+                }
+                Ok(Setting::Job(on))
+            }
+            "GateMaxOpen" => words::count(name, words).map(Setting::MaxOpen),
+            "GateHeader" => self.header(place, words),
             "GateForwardToken" => words::switch(name, words).map(Setting::ForwardToken),
             "GateMode" => match words::one(name, words)? {
                 "enforce" => Ok(Setting::Mode(Mode::Enforce)),
@@ -67,7 +95,7 @@ impl Builder {
         Ok(Setting::Accept(Accept { issuers, scope }))
     }
 
-    fn header(&mut self, words: &[&str]) -> Result<Setting, String> {
+    fn header(&mut self, place: &Place, words: &[&str]) -> Result<Setting, String> {
         let [name, value] = words else {
             return Err(
                 "GateHeader takes a header and a value, as in GateHeader X-Login user".into(),
@@ -87,6 +115,10 @@ impl Builder {
             "subject" => HeaderValue::Subject,
             "issuer" => HeaderValue::Issuer,
             "roles" => HeaderValue::Roles,
+            "assertion" => {
+                self.notes.assertion(place);
+                HeaderValue::Assertion
+            }
             "none" => HeaderValue::None,
             other => match other.strip_prefix("claim:") {
                 Some(path) => HeaderValue::Claim(
@@ -95,7 +127,7 @@ impl Builder {
                 ),
                 None => {
                     return Err(format!(
-                        "GateHeader {name} {other}: the value is one of user, email, subject, issuer, roles, claim:PATH, none"
+                        "GateHeader {name} {other}: the value is one of user, email, subject, issuer, roles, claim:PATH, assertion, none"
                     ));
                 }
             },
