@@ -8,6 +8,7 @@
 static gate_config *config;
 /* It is being read. Later on, .htaccess files are read by many threads at once. */
 static int reading;
+static int *any_ports;
 
 static apr_status_t free_config(void *data)
 {
@@ -29,17 +30,21 @@ void *shim_create_server(apr_pool_t *pool, server_rec *server)
         if (config) {
             apr_pool_cleanup_register(pool, config, free_config, apr_pool_cleanup_null);
         }
+        any_ports = apr_pcalloc(pool, sizeof(*any_ports));
     }
     mine->config = config;
+    mine->any_ports = any_ports;
+    mine->ports = apr_array_make(pool, 2, sizeof(shim_port));
     mine->index = config ? gate_config_server(config, server->is_virtual) : -1;
     return mine;
 }
 
 void *shim_merge_server(apr_pool_t *pool, void *base, void *add)
 {
-    (void) pool;
-    (void) base; /* inheritance of issuers is the library's: gate_config_check */
-    return add;
+    /* inheritance of issuers is the library's: gate_config_check */
+    shim_server *mine = apr_pmemdup(pool, add, sizeof(*mine));
+    mine->inherited = base;
+    return mine;
 }
 
 void *shim_create_dir(apr_pool_t *pool, char *section)
@@ -61,6 +66,7 @@ void *shim_merge_dir(apr_pool_t *pool, void *base, void *add)
     for (i = 0; i < GATE_SLOTS; i++) {
         mine->slot[i] = inner->slot[i] ? inner->slot[i] : outer->slot[i];
     }
+    mine->port = inner->port ? inner->port : outer->port;
     mine->headers = outer->headers;
     if (inner->headers) {
         const gate_chain *link;
@@ -79,11 +85,17 @@ void *shim_merge_dir(apr_pool_t *pool, void *base, void *add)
 int shim_place_of(cmd_parms *cmd, const shim_dir *dir, gate_place *place)
 {
     const shim_server *mine = SHIM_SERVER(cmd->server);
+    const ap_directive_t *up;
+
     place->server = mine ? mine->index : -1;
     place->file = cmd->directive ? cmd->directive->filename : NULL;
     place->line = cmd->directive ? (unsigned int) cmd->directive->line_num : 0;
     place->section = cmd->path ? cmd->path : (dir ? dir->section : NULL);
+    place->port = 0;
     place->previous = NULL;
+    for (up = cmd->directive; up; up = up->parent) {
+        place->port |= !strcasecmp(up->directive, "<GatePort");
+    }
     return reading;
 }
 
@@ -245,12 +257,14 @@ const command_rec shim_commands[] = {
     ISSUER("GateMaxStale", "How long the last good keys serve while the issuer is away"),
     ISSUER("GateTimeout", "How long one fetch may take"),
     ISSUER("GateCAFile", "Trust this CA for the issuer, instead of the system's"),
+    ISSUER("GateJobAPI", "Where GateJob asks: GitLab's API, token-file=PATH every=10s misses=3"),
     ISSUER("GateIntrospection", "RFC 7662 introspection of opaque tokens (not yet supported)"),
 
     /* the server */
     SERVER("GateStateDir", "Where the last good keys are kept"),
     SERVER("GateKeepHeader", "Internal headers of GitLab's that clients may send"),
     SERVER("GateCacheSize", "Memory for verified tokens, per child"),
+    SERVER("GateMaxOpenTotal", "How many ports may be open at once"),
 
     /* a section */
     PLACE("GateAccept", "The issuers accepted here"),
@@ -258,6 +272,14 @@ const command_rec shim_commands[] = {
     PLACE("GateHeader", "A header for the upstream: NAME and user email subject issuer roles claim:PATH none"),
     PLACE("GateForwardToken", "on: leave the verified token in what goes upstream"),
     PLACE("GateMode", "enforce, or observe: decide and write down, refuse nothing"),
+
+    /* a port */
+    AP_INIT_RAW_ARGS("<GatePort", shim_port_section, NULL, RSRC_CONF, "A TCP path to one service, NAME:PORT of CONNECT"),
+    PLACE("GateTarget", "Where the port leads: HOST:PORT; without it, to the name itself"),
+    PLACE("GateLifetime", "How long a port or a WebSocket may be open: token, off or a duration"),
+    PLACE("GateIdle", "How long a port may be open without a byte either way"),
+    PLACE("GateJob", "on: a port is closed when the job ends"),
+    PLACE("GateMaxOpen", "How many ports one job may have open"),
 
     /* httpd's own, seen in passing */
     AP_INIT_RAW_ARGS("Require", note_require, NULL, OR_AUTHCFG, "mod_authz_core's"),

@@ -24,7 +24,16 @@ APLOG_USE_MODULE(gitlab_gate);
 typedef struct shim_server {
     gate_config *config;
     int index;
+    apr_array_header_t *ports;           /* of shim_port, its own */
+    const struct shim_server *inherited; /* a virtual host's main server */
+    int *any_ports;                      /* some server of the process has a port */
 } shim_server;
+
+/* A <GatePort>. */
+typedef struct shim_port {
+    const char *name;
+    ap_conf_vector_t *config;
+} shim_port;
 
 /* A section's. */
 typedef struct shim_dir {
@@ -32,6 +41,7 @@ typedef struct shim_dir {
     int has_require; /* a Require stands here or in a section that this one was merged with */
     const gate_setting *slot[GATE_SLOTS];
     const gate_chain *headers;
+    const char *port; /* NAME:PORT of the <GatePort> that this is */
 } shim_dir;
 
 /* What is known of one request. Lives in its pool. */
@@ -62,6 +72,16 @@ void *shim_merge_dir(apr_pool_t *pool, void *base, void *add);
 int shim_place_of(cmd_parms *cmd, const shim_dir *dir, gate_place *place);
 int shim_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *server);
 
+
+/* port.c */
+const char *shim_port_section(cmd_parms *cmd, void *dir_config, const char *line);
+int shim_is_port(request_rec *r);
+int shim_port_place(request_rec *r);
+
+/* tunnel.c */
+int shim_tunnel(request_rec *r);
+void shim_child_stopping(apr_pool_t *pchild, int graceful);
+
 /* child.c */
 extern gate_process *shim_process; /* this child's; NULL in the parent */
 extern server_rec *shim_log_server; /* whose log takes the library's lines; NULL: stderr */
@@ -84,6 +104,7 @@ const shim_state *shim_effective_state(request_rec *r);
 int shim_refuse(request_rec *r, shim_state *state, const char *reason, const char *detail, int level);
 void shim_register_filters(void);
 void shim_insert_error_filter(request_rec *r);
+const char *shim_id_of(request_rec *r, shim_state *state);
 void shim_view(request_rec *r, shim_state *state, gate_request *view);
 
 /* authz.c */

@@ -21,6 +21,16 @@ pub enum Slot {
     ForwardToken = crate::abi::slot::FORWARD_TOKEN,
     /// GateMode
     Mode = crate::abi::slot::MODE,
+    /// GateTarget
+    Target = crate::abi::slot::TARGET,
+    /// GateLifetime
+    Lifetime = crate::abi::slot::LIFETIME,
+    /// GateIdle
+    Idle = crate::abi::slot::IDLE,
+    /// GateJob
+    Job = crate::abi::slot::JOB,
+    /// GateMaxOpen
+    MaxOpen = crate::abi::slot::MAX_OPEN,
 }
 
 /// Where a directive may stand.
@@ -78,6 +88,7 @@ pub const TABLE: &[Directive] = &[
     row("GateMaxStale", Scope::Issuer, None, "24h"),
     row("GateTimeout", Scope::Issuer, None, "5s"),
     row("GateCAFile", Scope::Issuer, None, "system"),
+    row("GateJobAPI", Scope::Issuer, None, "none"),
     row("GateIntrospection", Scope::Issuer, None, "off"),
     row(
         "GateStateDir",
@@ -87,6 +98,12 @@ pub const TABLE: &[Directive] = &[
     ),
     row("GateKeepHeader", Scope::Server, None, "none"),
     row("GateCacheSize", Scope::Server, None, "16M"),
+    row(
+        "GateMaxOpenTotal",
+        Scope::Server,
+        None,
+        "half of the workers",
+    ),
     row("GateAccept", Scope::Section, Some(Slot::Accept), "all"),
     row(
         "GateTokenFrom",
@@ -107,6 +124,21 @@ pub const TABLE: &[Directive] = &[
         "off",
     ),
     row("GateMode", Scope::Section, Some(Slot::Mode), "enforce"),
+    row(
+        "GateTarget",
+        Scope::Section,
+        Some(Slot::Target),
+        "the name of the <GatePort> itself",
+    ),
+    row(
+        "GateLifetime",
+        Scope::Section,
+        Some(Slot::Lifetime),
+        "token",
+    ),
+    row("GateIdle", Scope::Section, Some(Slot::Idle), "10m"),
+    row("GateJob", Scope::Section, Some(Slot::Job), "off"),
+    row("GateMaxOpen", Scope::Section, Some(Slot::MaxOpen), "8"),
 ];
 
 /// The directive of that name; httpd compares names without case.
@@ -150,6 +182,11 @@ impl Builder {
             "GateCacheSize" => {
                 self.main_server_only(place, name)?;
                 self.config.cache_size = Some(words::size(name, words)?);
+                Ok(None)
+            }
+            "GateMaxOpenTotal" => {
+                self.main_server_only(place, name)?;
+                self.config.max_open_total = Some(words::count(name, words)?);
                 Ok(None)
             }
             "GateKeepHeader" => {

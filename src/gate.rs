@@ -6,6 +6,7 @@ use crate::clock;
 use crate::config::{Accept, CACHE_SIZE, Config, Issuer};
 use crate::identity::Identity;
 use crate::jwks::{KeySettings, Keys, Refresher, Report, StateDir};
+use crate::port::Ports;
 use crate::request::{Fields, Target};
 use crate::token::compact::Unverified;
 use crate::token::source::{self, Names, Source, Take};
@@ -28,6 +29,8 @@ pub struct Process {
     cache: Cache,
     names: Names,
     refresher: Refresher,
+    /// The open ports of this child.
+    pub ports: Arc<Ports>,
 }
 
 /// The settings of the section that a request fell into.
@@ -83,11 +86,13 @@ impl Process {
             cache: Cache::new(config.cache_size.unwrap_or(CACHE_SIZE)),
             names: Names::new()?,
             refresher: Refresher::start(keys, report),
+            ports: Ports::start(config.max_open_total),
         })
     }
 
     /// Stops the threads, in time for httpd's exit.
     pub fn stop(self) {
+        self.ports.stop();
         self.refresher.stop();
         // The rest goes with the process: freeing a full cache would only make the exit slow.
         std::mem::forget(self.cache);

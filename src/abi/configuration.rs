@@ -58,6 +58,7 @@ unsafe fn place_of(place: *const gate_place) -> Option<Place> {
             file: lossy(place.file).unwrap_or_default(),
             line: place.line,
             section: lossy(place.section),
+            port: place.port != 0,
         })
     }
 }
