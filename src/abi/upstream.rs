@@ -83,7 +83,7 @@ impl View<'_> {
 
     /// What takes the client's copies out; `own` is the credential's header.
     fn spoofed(&self, own: Option<&str>) -> Vec<gate_edit> {
-        let mut edits: Vec<_> = spoof::take(&self.whole_target()).into_iter().collect();
+        let mut edits: Vec<_> = spoof::take(&self.target()).into_iter().collect();
         for it in &mut edits {
             it.keep_request_line();
         }
