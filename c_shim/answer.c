@@ -5,7 +5,7 @@
 
 static ap_filter_rec_t *body_filter;
 
-static const char *id_of(request_rec *r, shim_state *state)
+const char *shim_request_id(request_rec *r, shim_state *state)
 {
     if (!state->id) {
         const char *unique = apr_table_get(r->subprocess_env, "UNIQUE_ID");
@@ -49,7 +49,7 @@ int shim_refuse(request_rec *r, shim_state *state, const char *reason, const cha
     size_t i;
 
     shim_view(r, state, &view);
-    view.id = id_of(r, state);
+    view.id = shim_request_id(r, state);
     view.realm = ap_auth_name(r);
     gate_refuse(SHIM_SERVER(r->server)->config, &view, reason, state->outcome.identity, &answer);
 
@@ -61,6 +61,8 @@ int shim_refuse(request_rec *r, shim_state *state, const char *reason, const cha
     }
     state->decided = 1;
     state->refused = 1;
+    state->reason = reason ? reason : "internal";
+    state->detail = detail;
     state->outcome.status = answer.status;
     /* An ErrorDocument of the administrator's goes before our own words. */
     if (answer.body && !ap_response_code_string(r, ap_index_of_response(answer.status))) {

@@ -28,6 +28,7 @@ void *shim_create_server(apr_pool_t *pool, server_rec *server)
         }
     }
     mine->config = config;
+    mine->audit = -1;
     mine->index = config ? gate_config_server(config, server->is_virtual) : -1;
     return mine;
 }
@@ -249,11 +250,16 @@ const command_rec shim_commands[] = {
     SERVER("GateKeepHeader", "Internal headers of GitLab's that clients may send"),
     SERVER("GateCacheSize", "Memory for verified tokens, per child"),
 
+    SERVER("GateAuditLog", "Where decisions are written down: a file, or \"|program\""),
+    SERVER("GateAuditChainKey", "file:PATH of the key that seals the audit log's lines"),
+    SERVER("GateAuditRequired", "on: refuse requests while the audit log can not be written"),
+
     /* a section */
     PLACE("GateAccept", "The issuers accepted here"),
     PLACE("GateTokenFrom", "Where a token may come from: bearer basic proxy header:NAME cookie:NAME query:NAME"),
     PLACE("GateHeader", "A header for the upstream: NAME and user email subject issuer roles claim:PATH none"),
     PLACE("GateForwardToken", "on: leave the verified token in what goes upstream"),
+    PLACE("GateAuditOn", "What is written down here: all, refusals or none"),
     PLACE("GateMode", "enforce, or observe: decide and write down, refuse nothing"),
 
     /* httpd's own, seen in passing */

@@ -142,6 +142,27 @@ typedef struct gate_answer {
     const char *body;         /* pool */
 } gate_answer;
 
+/* A finished request that the gate has decided on, with its final status. Borrowed. */
+typedef struct gate_event {
+    const gate_setting *const *slots;
+    const gate_identity *identity; /* NULL: nobody is known */
+    const char *reason;            /* the refusal's code; NULL: granted */
+    const char *detail;
+    int observed; /* the refusal was only written down (GateMode observe) */
+    int status;
+    const char *place; /* the section's argument */
+    const char *id;
+    const char *method;
+    const char *path; /* without the query */
+    const char *host;
+    const char *protocol; /* HTTP/1.1 */
+    const char *agent;    /* User-Agent */
+    const char *peer;     /* the client's address */
+    int peer_port;
+    int64_t time;     /* when it came, microseconds since the epoch */
+    int64_t duration; /* microseconds */
+} gate_event;
+
 /* --- configuration --------------------------------------------------------------------------- */
 
 /* A new, empty configuration. `host` is copied. NULL: memory. */
@@ -178,6 +199,15 @@ void gate_note_require(gate_config *config, const gate_place *place, const char 
 /* Checks the whole; says what is wrong by the log. The number of errors. Fallback: 1. */
 int gate_config_check(gate_config *config);
 
+/* GateAuditLog's words, as written; NULL: there is none. Live as long as the config. */
+const char *gate_config_audit_log(const gate_config *config);
+/* The log is open for appending: to a file at `path`, or to a program (`path` NULL). Writes down
+ * that the gate starts. The descriptor must stay open as long as the configuration and the
+ * children live. 0, or what stands against a start has been said by the log. Fallback: 1. */
+int gate_audit_open(gate_config *config, int descriptor, const char *path, const char *state_dir);
+/* The configuration goes: `stopping`, or it is read anew. Only by the process that opened. */
+void gate_audit_close(gate_config *config, int stopping);
+
 /* The state directory that GateStateDir names; NULL: the default. Lives as long as the config. */
 const char *gate_config_state_dir(const gate_config *config);
 
@@ -204,6 +234,9 @@ void gate_decide(gate_process *process, const gate_request *request, gate_outcom
 /* Composes a refusal. `identity` may be NULL. Fallback: an answer of 500. */
 void gate_refuse(const gate_config *config, const gate_request *request, const char *reason,
                  const gate_identity *identity, gate_answer *answer);
+
+/* Writes a finished request down. Never waits for the disk. */
+void gate_audit(gate_process *process, const gate_event *event);
 
 /* 1: the rule holds; 0: it does not, and `*reason` is the code (lives for ever), `*detail` what was
  * wanted and what came (pool). Fallback: 0. */

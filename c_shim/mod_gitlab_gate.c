@@ -16,6 +16,7 @@ static void register_hooks(apr_pool_t *pool)
 
     /* start */
     ap_hook_check_config(shim_check_config, NULL, NULL, APR_HOOK_MIDDLE);       /* conf.c */
+    ap_hook_open_logs(shim_open_audit_log, NULL, NULL, APR_HOOK_MIDDLE);        /* audit.c */
     ap_hook_post_config(shim_post_config, NULL, NULL, APR_HOOK_MIDDLE);         /* child.c */
     ap_hook_child_init(shim_child_init, NULL, NULL, APR_HOOK_MIDDLE);           /* child.c */
 
@@ -35,6 +36,7 @@ static void register_hooks(apr_pool_t *pool)
     /* answer */
     ap_hook_insert_error_filter(shim_insert_error_filter, NULL, NULL, APR_HOOK_LAST); /* answer.c */
     shim_register_filters();
+    ap_hook_log_transaction(shim_log_transaction, NULL, NULL, APR_HOOK_MIDDLE); /* audit.c */
 
     /* Require gate-…, gate_claim() */
     shim_register_authz(pool);                                                  /* authz.c */

@@ -24,6 +24,8 @@ APLOG_USE_MODULE(gitlab_gate);
 typedef struct shim_server {
     gate_config *config;
     int index;
+    int audit;              /* the audit log's descriptor; -1: none. The main server's */
+    const char *audit_path; /* NULL: a program reads it */
 } shim_server;
 
 /* A section's. */
@@ -41,6 +43,9 @@ typedef struct shim_state {
     int nested;             /* the rest of a hook is being run from within it */
     gate_outcome outcome;
     apr_table_t *withheld;  /* what was taken out of the request, for those that follow from it */
+    const char *reason;     /* the code of the refusal, meant or observed */
+    const char *detail;
+    int observed;           /* it would have been refused, but for GateMode observe */
     const char *denied_by;  /* the code of the Require that failed first */
     const char *denied_detail;
     const char *id;
@@ -63,6 +68,7 @@ int shim_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, se
 extern gate_process *shim_process; /* this child's; NULL in the parent */
 extern server_rec *shim_log_server; /* whose log takes the library's lines; NULL: stderr */
 int shim_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *server);
+const char *shim_state_dir(apr_pool_t *pool, server_rec *server);
 void shim_child_init(apr_pool_t *pchild, server_rec *server);
 void shim_log(int level, const char *text);
 void *shim_alloc(void *pool, size_t size);
@@ -79,9 +85,15 @@ const shim_state *shim_effective_state(request_rec *r);
 
 /* answer.c */
 int shim_refuse(request_rec *r, shim_state *state, const char *reason, const char *detail, int level);
+const char *shim_request_id(request_rec *r, shim_state *state);
 void shim_register_filters(void);
 void shim_insert_error_filter(request_rec *r);
 void shim_view(request_rec *r, shim_state *state, gate_request *view);
+
+/* audit.c */
+int shim_open_audit_log(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *server);
+int shim_start_audit(apr_pool_t *pconf, server_rec *server);
+int shim_log_transaction(request_rec *r);
 
 /* authz.c */
 void shim_register_authz(apr_pool_t *pool);

@@ -1,6 +1,7 @@
 //! The walk of one request: token source, cache, issuer, keys, verification, identity. Each room
 //! is called in turn; what one refuses, the next never sees.
 
+use crate::audit::Recorder;
 use crate::cache::{Cache, Scope};
 use crate::clock;
 use crate::config::{Accept, CACHE_SIZE, Config, Issuer};
@@ -28,6 +29,7 @@ pub struct Process {
     cache: Cache,
     names: Names,
     refresher: Refresher,
+    recorder: Recorder,
 }
 
 /// The settings of the section that a request fell into.
@@ -55,7 +57,12 @@ pub struct Decision<'r> {
 impl Process {
     /// Makes the cache and starts the refresher. Called after the fork.
     #[must_use]
-    pub fn start(config: &Config, state_dir: &Path, report: Arc<dyn Report>) -> Option<Self> {
+    pub fn start(
+        config: &Config,
+        state_dir: &Path,
+        report: Arc<dyn Report>,
+        recorder: Recorder,
+    ) -> Option<Self> {
         let dir = StateDir::new(state_dir);
         let mut live: Vec<Arc<LiveIssuer>> = Vec::new();
         let mut servers = Vec::new();
@@ -83,12 +90,14 @@ impl Process {
             cache: Cache::new(config.cache_size.unwrap_or(CACHE_SIZE)),
             names: Names::new()?,
             refresher: Refresher::start(keys, report),
+            recorder,
         })
     }
 
     /// Stops the threads, in time for httpd's exit.
     pub fn stop(self) {
         self.refresher.stop();
+        self.recorder.stop();
         // The rest goes with the process: freeing a full cache would only make the exit slow.
         std::mem::forget(self.cache);
     }
@@ -100,6 +109,15 @@ impl Process {
         fields: &impl Fields<'r>,
         target: &Target<'r>,
     ) -> Decision<'r> {
+        if self.recorder.must_refuse() {
+            return Decision {
+                verdict: Err(Refusal::new(
+                    Reason::AuditUnavailable,
+                    "the audit log can not be written",
+                )),
+                take: Vec::new(),
+            };
+        }
         let shown = source::collect(section.sources, &self.names, fields, target);
         let verdict = match shown.token {
             None => Ok(None),
@@ -111,6 +129,12 @@ impl Process {
             take.retain_mut(Take::keep_for_upstream);
         }
         Decision { verdict, take }
+    }
+
+    /// What is written down.
+    #[must_use]
+    pub const fn recorder(&self) -> &Recorder {
+        &self.recorder
     }
 
     /// Who the token speaks for.

@@ -4,6 +4,7 @@
 
 pub mod abi; //        the boundary to the C shim, and the only unsafe room
 pub mod answer; //     what a refusal says to the client
+pub mod audit; //     10 one line per decision, written behind the requests' back
 pub mod cache; //      4 tokens verified before
 pub mod clock;
 pub mod config; //     typed settings, checked as a whole before httpd starts

@@ -252,7 +252,7 @@ unsafe fn pool_of(config: *const ffi::gate_config, pool: *mut c_void) -> Option<
 
 /// # Safety
 /// NULL, or an identity that gate_decide gave and nobody has released.
-unsafe fn identity_of<'i>(identity: *const ffi::gate_identity) -> Option<&'i Identity> {
+pub(super) unsafe fn identity_of<'i>(identity: *const ffi::gate_identity) -> Option<&'i Identity> {
     // SAFETY: the caller's promise.
     unsafe { identity.cast::<Identity>().as_ref() }
 }
