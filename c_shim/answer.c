@@ -5,7 +5,7 @@
 
 static ap_filter_rec_t *body_filter;
 
-const char *shim_request_id(request_rec *r, shim_state *state)
+const char *shim_id_of(request_rec *r, shim_state *state)
 {
     if (!state->id) {
         const char *unique = apr_table_get(r->subprocess_env, "UNIQUE_ID");
@@ -26,6 +26,7 @@ void shim_view(request_rec *r, shim_state *state, gate_request *view)
     view->connect = r->method_number == M_CONNECT || r->proxyreq == PROXYREQ_PROXY;
     view->fields = (const gate_field *) fields->elts;
     view->field_count = (size_t) fields->nelts;
+    view->port = shim_is_port(r);
     if (state->withheld) {
         fields = apr_table_elts(state->withheld);
         view->withheld = (const gate_field *) fields->elts;
@@ -49,7 +50,7 @@ int shim_refuse(request_rec *r, shim_state *state, const char *reason, const cha
     size_t i;
 
     shim_view(r, state, &view);
-    view.id = shim_request_id(r, state);
+    view.id = shim_id_of(r, state);
     view.realm = ap_auth_name(r);
     gate_refuse(SHIM_SERVER(r->server)->config, &view, reason, state->outcome.identity, &answer);
 

@@ -104,6 +104,9 @@ int shim_log_transaction(request_rec *r)
         return DECLINED;
     }
     state = SHIM_STATE(decided);
+    if (state->audited && !state->reason) {
+        return DECLINED;
+    }
     memset(&event, 0, sizeof(event));
     event.slots = SHIM_DIR(decided)->slot;
     event.identity = state->outcome.identity;
@@ -112,7 +115,7 @@ int shim_log_transaction(request_rec *r)
     event.observed = state->observed;
     event.status = last->status;
     event.place = SHIM_DIR(decided)->section;
-    event.id = shim_request_id(decided, state);
+    event.id = shim_id_of(decided, state);
     event.method = first->method;
     event.path = first->uri;
     event.host = first->hostname;

@@ -12,7 +12,8 @@ static const char *parse_rule(cmd_parms *cmd, const char *provider, const char *
 {
     apr_array_header_t *argv = apr_array_make(cmd->temp_pool, 4, sizeof(const char *));
     const char *wrong = NULL;
-    gate_place place = {0};
+    gate_config *config = SHIM_SERVER(cmd->server)->config;
+    gate_place place;
     gate_rule *rule;
 
     while (*line) {
@@ -21,16 +22,14 @@ static const char *parse_rule(cmd_parms *cmd, const char *provider, const char *
             APR_ARRAY_PUSH(argv, const char *) = word;
         }
     }
-    place.server = SHIM_SERVER(cmd->server)->index;
-    place.file = cmd->directive ? cmd->directive->filename : NULL;
-    place.line = cmd->directive ? (unsigned int) cmd->directive->line_num : 0;
-    place.section = cmd->path;
-    rule = gate_rule_new(SHIM_SERVER(cmd->server)->config, &place, provider, argv->nelts,
-                         (const char *const *) argv->elts, &wrong);
+    rule = gate_rule_new(config, provider, argv->nelts, (const char *const *) argv->elts, cmd->pool, &wrong);
     if (!rule) {
         return wrong ? wrong : "the rule can not be read";
     }
     apr_pool_cleanup_register(cmd->pool, rule, free_rule, apr_pool_cleanup_null);
+    if (shim_place_of(cmd, NULL, &place)) {
+        gate_note_rule(config, &place, rule);
+    }
     *parsed = rule;
     return NULL;
 }

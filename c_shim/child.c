@@ -1,6 +1,7 @@
 /* child.c: what happens once per start and once per child: the state directory, the threads. */
 #include "shim.h"
 #include "unixd.h"
+#include "ap_mpm.h"
 #include "apr_file_info.h"
 #include "apr_signal.h"
 #include <signal.h>
@@ -36,6 +37,7 @@ int shim_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, ser
 
     (void) plog;
     shim_log_server = server;
+    gate_ports_prepare();
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
         return OK; /* the first of two readings */
     }
@@ -77,6 +79,10 @@ void shim_child_init(apr_pool_t *pchild, server_rec *server)
     shim_process = gate_child_start(SHIM_SERVER(server)->config, shim_state_dir(pchild, server));
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (shim_process) {
+        int daemons = 1, threads = 1;
+        ap_mpm_query(AP_MPMQ_MAX_DAEMONS, &daemons);
+        ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
+        gate_ports_workers(shim_process, (daemons > 0 ? daemons : 1) * (threads > 0 ? threads : 1));
         apr_pool_cleanup_register(pchild, shim_process, stop_process, apr_pool_cleanup_null);
     }
     else {

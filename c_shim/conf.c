@@ -6,6 +6,9 @@
 
 /* The configuration being read, or in force: made with the main server, freed with its pool. */
 static gate_config *config;
+/* It is being read. Later on, .htaccess files are read by many threads at once. */
+static int reading;
+static int *any_ports;
 
 static apr_status_t free_config(void *data)
 {
@@ -22,22 +25,27 @@ void *shim_create_server(apr_pool_t *pool, server_rec *server)
     shim_server *mine = apr_pcalloc(pool, sizeof(*mine));
     if (!server->is_virtual) {
         const gate_host host = {shim_alloc, shim_log};
+        reading = 1;
         config = gate_config_new(&host);
         if (config) {
             apr_pool_cleanup_register(pool, config, free_config, apr_pool_cleanup_null);
         }
+        any_ports = apr_pcalloc(pool, sizeof(*any_ports));
     }
     mine->config = config;
     mine->audit = -1;
+    mine->any_ports = any_ports;
+    mine->ports = apr_array_make(pool, 2, sizeof(shim_port));
     mine->index = config ? gate_config_server(config, server->is_virtual) : -1;
     return mine;
 }
 
 void *shim_merge_server(apr_pool_t *pool, void *base, void *add)
 {
-    (void) pool;
-    (void) base; /* inheritance of issuers is the library's: gate_config_check */
-    return add;
+    /* inheritance of issuers is the library's: gate_config_check */
+    shim_server *mine = apr_pmemdup(pool, add, sizeof(*mine));
+    mine->inherited = base;
+    return mine;
 }
 
 void *shim_create_dir(apr_pool_t *pool, char *section)
@@ -59,6 +67,7 @@ void *shim_merge_dir(apr_pool_t *pool, void *base, void *add)
     for (i = 0; i < GATE_SLOTS; i++) {
         mine->slot[i] = inner->slot[i] ? inner->slot[i] : outer->slot[i];
     }
+    mine->port = inner->port ? inner->port : outer->port;
     mine->headers = outer->headers;
     if (inner->headers) {
         const gate_chain *link;
@@ -74,14 +83,21 @@ void *shim_merge_dir(apr_pool_t *pool, void *base, void *add)
     return mine;
 }
 
-static void place_of(cmd_parms *cmd, const shim_dir *dir, gate_place *place)
+int shim_place_of(cmd_parms *cmd, const shim_dir *dir, gate_place *place)
 {
     const shim_server *mine = SHIM_SERVER(cmd->server);
+    const ap_directive_t *up;
+
     place->server = mine ? mine->index : -1;
     place->file = cmd->directive ? cmd->directive->filename : NULL;
     place->line = cmd->directive ? (unsigned int) cmd->directive->line_num : 0;
     place->section = cmd->path ? cmd->path : (dir ? dir->section : NULL);
+    place->port = 0;
     place->previous = NULL;
+    for (up = cmd->directive; up; up = up->parent) {
+        place->port |= !strcasecmp(up->directive, "<GatePort");
+    }
+    return reading;
 }
 
 /* Splits as httpd does everywhere: quotes and backslashes count. */
@@ -112,7 +128,7 @@ static const char *directive(cmd_parms *cmd, void *dir_config, const char *line)
     if (!config) {
         return "mod_gitlab_gate could not start: out of memory";
     }
-    place_of(cmd, dir, &place);
+    shim_place_of(cmd, dir, &place);
     if (slot >= 0) {
         place.previous = dir->slot[slot];
     }
@@ -154,7 +170,7 @@ static const char *issuer_section(cmd_parms *cmd, void *dir_config, const char *
     if (words(cmd->temp_pool, line, &argv) != 1) {
         return "<GateIssuer> takes one name, as in <GateIssuer okta>";
     }
-    place_of(cmd, NULL, &place);
+    shim_place_of(cmd, NULL, &place);
     wrong = gate_issuer_open(config, &place, argv[0]);
     for (child = cmd->directive->first_child; child && !wrong; child = child->next) {
         gate_place inner = place;
@@ -194,8 +210,7 @@ static const char *note_require(cmd_parms *cmd, void *dir_config, const char *li
     gate_place place;
 
     dir->has_require = 1;
-    place_of(cmd, dir, &place);
-    if (config) {
+    if (shim_place_of(cmd, dir, &place) && config) {
         gate_note_require(config, &place, line);
     }
     return DECLINE_CMD;
@@ -205,8 +220,7 @@ static const char *note_auth_type(cmd_parms *cmd, void *dir_config, const char *
 {
     gate_place place;
 
-    place_of(cmd, dir_config, &place);
-    if (config) {
+    if (shim_place_of(cmd, dir_config, &place) && config) {
         gate_note_auth_type(config, &place, ap_getword_conf(cmd->temp_pool, &line));
     }
     return DECLINE_CMD;
@@ -218,6 +232,7 @@ int shim_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, se
     (void) plog;
     (void) ptemp;
     shim_log_server = server;
+    reading = 0;
     return config && gate_config_check(config) == 0 ? OK : HTTP_INTERNAL_SERVER_ERROR;
 }
 
@@ -243,12 +258,14 @@ const command_rec shim_commands[] = {
     ISSUER("GateMaxStale", "How long the last good keys serve while the issuer is away"),
     ISSUER("GateTimeout", "How long one fetch may take"),
     ISSUER("GateCAFile", "Trust this CA for the issuer, instead of the system's"),
+    ISSUER("GateJobAPI", "Where GateJob asks: GitLab's API, token-file=PATH every=10s misses=3"),
     ISSUER("GateIntrospection", "RFC 7662 introspection of opaque tokens (not yet supported)"),
 
     /* the server */
     SERVER("GateStateDir", "Where the last good keys are kept"),
     SERVER("GateKeepHeader", "Internal headers of GitLab's that clients may send"),
     SERVER("GateCacheSize", "Memory for verified tokens, per child"),
+    SERVER("GateMaxOpenTotal", "How many ports may be open at once"),
 
     SERVER("GateAuditLog", "Where decisions are written down: a file, or \"|program\""),
     SERVER("GateAuditChainKey", "file:PATH of the key that seals the audit log's lines"),
@@ -261,6 +278,14 @@ const command_rec shim_commands[] = {
     PLACE("GateForwardToken", "on: leave the verified token in what goes upstream"),
     PLACE("GateAuditOn", "What is written down here: all, refusals or none"),
     PLACE("GateMode", "enforce, or observe: decide and write down, refuse nothing"),
+
+    /* a port */
+    AP_INIT_RAW_ARGS("<GatePort", shim_port_section, NULL, RSRC_CONF, "A TCP path to one service, NAME:PORT of CONNECT"),
+    PLACE("GateTarget", "Where the port leads: HOST:PORT; without it, to the name itself"),
+    PLACE("GateLifetime", "How long a port or a WebSocket may be open: token, off or a duration"),
+    PLACE("GateIdle", "How long a port may be open without a byte either way"),
+    PLACE("GateJob", "on: a port is closed when the job ends"),
+    PLACE("GateMaxOpen", "How many ports one job may have open"),
 
     /* httpd's own, seen in passing */
     AP_INIT_RAW_ARGS("Require", note_require, NULL, OR_AUTHCFG, "mod_authz_core's"),

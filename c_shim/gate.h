@@ -44,6 +44,8 @@ typedef struct gate_setting gate_setting;   /* one value of a slot; owned by its
 typedef struct gate_rule gate_rule;         /* one compiled Require line */
 typedef struct gate_identity gate_identity; /* who a verified token speaks for; counted */
 typedef struct gate_process gate_process;   /* what one child has, made after the fork */
+typedef struct gate_port gate_port;         /* an open port; owned: gate_port_close gives it back */
+typedef struct gate_cut gate_cut;           /* a connection that is cut at its moment; owned: gate_cut_forget */
 
 /* What the library needs of its host. Functions never fail: httpd aborts when memory is out. */
 typedef struct gate_host {
@@ -57,6 +59,7 @@ typedef struct gate_place {
     const char *file;    /* configuration file */
     unsigned int line;
     const char *section; /* the section's argument, as "/" of <Location "/">; NULL outside of one */
+    int port;            /* the section is a <GatePort> */
     const gate_setting *previous; /* the slot's value so far in this very section; NULL if none */
 } gate_place;
 
@@ -100,6 +103,7 @@ typedef struct gate_request {
     int server;
     int secure; /* the client's connection is TLS */
     int connect; /* the method is CONNECT, or the request goes through a forward proxy */
+    int port;    /* a CONNECT that the gate answers itself: the token is the proxy's */
     const gate_field *fields; /* r->headers_in */
     size_t field_count;
     const gate_field *withheld; /* what earlier requests of the chain gave up; "?" is the query */
@@ -163,6 +167,17 @@ typedef struct gate_event {
     int64_t duration; /* microseconds */
 } gate_event;
 
+/* What became of the wish for a port. */
+typedef struct gate_opening {
+    gate_port *port;    /* NULL: refused, and the next three say why */
+    const char *reason; /* lives for ever */
+    const char *detail; /* pool */
+    int log_level;
+    int target;          /* the socket to the target, connected, non-blocking; the port's */
+    const char *expires; /* Gate-Expires; pool */
+    const char *line;    /* for the error log; pool */
+} gate_opening;
+
 /* --- configuration --------------------------------------------------------------------------- */
 
 /* A new, empty configuration. `host` is copied. NULL: memory. */
@@ -186,13 +201,14 @@ const char *gate_issuer_directive(gate_config *config, const gate_place *place, 
                                   int argc, const char *const *argv);
 const char *gate_issuer_close(gate_config *config, const gate_place *place, unsigned int *line);
 
-/* The arguments of `Require gate-role …`, `gate-claim …`, `gate-issuer …`. NULL and `*error`
- * (lives as long as the configuration), or a rule to be freed. */
-gate_rule *gate_rule_new(gate_config *config, const gate_place *place, const char *provider,
-                         int argc, const char *const *argv, const char **error);
+/* The arguments of `Require gate-role …`, `gate-claim …`, `gate-issuer …`. NULL and `*error` (pool),
+ * or a rule to be freed. From any thread: httpd reads .htaccess files while it serves. */
+gate_rule *gate_rule_new(const gate_config *config, const char *provider, int argc,
+                         const char *const *argv, void *pool, const char **error);
 void gate_rule_free(gate_rule *rule);
 
-/* What a section holds of httpd's own: kept for the warnings of gate_config_check. */
+/* What a section holds: kept for gate_config_check. Never for a .htaccess file. */
+void gate_note_rule(gate_config *config, const gate_place *place, const gate_rule *rule);
 void gate_note_auth_type(gate_config *config, const gate_place *place, const char *type);
 void gate_note_require(gate_config *config, const gate_place *place, const char *arguments);
 
@@ -208,6 +224,10 @@ int gate_audit_open(gate_config *config, int descriptor, const char *path, const
 /* The configuration goes: `stopping`, or it is read anew. Only by the process that opened. */
 void gate_audit_close(gate_config *config, int stopping);
 
+/* NAME:PORT as sections and requests are compared: the name in small letters. NULL: it is none.
+ * Pool. */
+const char *gate_port_name(const gate_config *config, const char *text, void *pool);
+
 /* The state directory that GateStateDir names; NULL: the default. Lives as long as the config. */
 const char *gate_config_state_dir(const gate_config *config);
 
@@ -216,6 +236,11 @@ const char *gate_config_state_dir(const gate_config *config);
 /* Starts the threads. Borrows the configuration for the process's life. NULL: refuse everything. */
 gate_process *gate_child_start(const gate_config *config, const char *state_dir);
 void gate_child_stop(gate_process *process);
+
+/* What all children share of the open ports; made in the parent, once, before the first fork. */
+void gate_ports_prepare(void);
+/* How many requests the server can work on at once: GateMaxOpenTotal's default is half of it. */
+void gate_ports_workers(gate_process *process, int workers);
 
 /* --- a request ------------------------------------------------------------------------------- */
 
@@ -250,5 +275,28 @@ const char *gate_identity_claim(const gate_config *config, const gate_identity *
 size_t gate_identity_list(const gate_config *config, const gate_identity *identity,
                           const char *path, void *pool, const char *const **items);
 void gate_identity_release(gate_identity *identity);
+
+/* --- a port ---------------------------------------------------------------------------------- */
+
+/* Asks for the port `name`: limits, the job, the target's address, the connection. Blocks, for some
+ * seconds at most. The threads that it starts inherit the caller's signal mask: block all. Fallback:
+ * refused, reason internal. */
+void gate_port_open(gate_process *process, const gate_request *request,
+                    const gate_identity *identity, const char *name, gate_opening *opening);
+
+/* NULL: the port stays open, and should be asked for again within `*wait` milliseconds; else the
+ * reason for its close, which lives for ever. `moved`: bytes both ways so far. Fallback: a reason. */
+const char *gate_port_check(gate_port *port, uint64_t moved, int stopping, int *wait);
+
+/* Closes the target's socket and gives the port back. The line for the error log; pool. */
+const char *gate_port_close(gate_port *port, const char *reason, uint64_t sent, uint64_t received,
+                            void *pool);
+
+/* A WebSocket in an ordinary section: the connection `socket` is cut when GateLifetime says so.
+ * The descriptor is duplicated. NULL: nothing is to be cut, or it could not be watched (then
+ * `*failed` is 1 and the request is refused). */
+gate_cut *gate_cut_at(gate_process *process, const gate_request *request,
+                      const gate_identity *identity, int socket, int *failed);
+void gate_cut_forget(gate_cut *cut);
 
 #endif

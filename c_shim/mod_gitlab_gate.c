@@ -3,6 +3,7 @@
  * Read it as a contents page; what happens in each stands in the file named beside it.
  */
 #include "shim.h"
+#include "mpm_common.h"
 
 static void register_hooks(apr_pool_t *pool)
 {
@@ -19,9 +20,12 @@ static void register_hooks(apr_pool_t *pool)
     ap_hook_open_logs(shim_open_audit_log, NULL, NULL, APR_HOOK_MIDDLE);        /* audit.c */
     ap_hook_post_config(shim_post_config, NULL, NULL, APR_HOOK_MIDDLE);         /* child.c */
     ap_hook_child_init(shim_child_init, NULL, NULL, APR_HOOK_MIDDLE);           /* child.c */
+    ap_hook_child_stopping(shim_child_stopping, NULL, NULL, APR_HOOK_FIRST);    /* tunnel.c */
 
     /* request */
     ap_hook_post_read_request(shim_strip, NULL, before_all, APR_HOOK_REALLY_FIRST); /* request.c */
+    /* Last, so that a <GatePort> wins over every other section. */
+    ap_hook_post_perdir_config(shim_port_place, NULL, NULL, APR_HOOK_REALLY_LAST); /* port.c */
     ap_hook_check_access(shim_access, NULL, NULL, APR_HOOK_FIRST,
                          AP_AUTH_INTERNAL_PER_CONF);                            /* request.c */
     ap_hook_check_access_ex(shim_userless_rules, NULL, before_authz, APR_HOOK_FIRST,
@@ -32,6 +36,9 @@ static void register_hooks(apr_pool_t *pool)
                         AP_AUTH_INTERNAL_PER_CONF);                             /* request.c */
     /* First, so that mod_headers' RequestHeader sees and may edit what the gate has set. */
     ap_hook_fixups(shim_fixups, NULL, NULL, APR_HOOK_REALLY_FIRST);             /* request.c */
+
+    /* Before mod_proxy, which takes CONNECT where ProxyRequests is on. */
+    ap_hook_handler(shim_tunnel, NULL, NULL, APR_HOOK_REALLY_FIRST);            /* tunnel.c */
 
     /* answer */
     ap_hook_insert_error_filter(shim_insert_error_filter, NULL, NULL, APR_HOOK_LAST); /* answer.c */

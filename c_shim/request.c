@@ -3,6 +3,9 @@
  * it says; what the client sees of a refusal is composed in answer.c.
  */
 #include "shim.h"
+#include "apr_portable.h"
+#include <pthread.h>
+#include <signal.h>
 
 /* APR's entry is read in place by Rust. */
 _Static_assert(sizeof(gate_field) == sizeof(apr_table_entry_t), "gate_field is apr_table_entry_t");
@@ -153,8 +156,9 @@ int shim_access(request_rec *r)
     const shim_state *origin;
     shim_state *state;
     gate_request view;
+    int unknown = shim_is_port(r) && !SHIM_DIR(r)->port;
 
-    if (!is_gated(r)) {
+    if (!is_gated(r) && !unknown) {
         return DECLINED;
     }
     state = shim_state_of(r);
@@ -184,6 +188,11 @@ int shim_access(request_rec *r)
     if (state->outcome.status) {
         return shim_refuse(r, state, state->outcome.reason, state->outcome.detail,
                            state->outcome.log_level);
+    }
+    if (unknown) { /* as any other section would: who is nobody is asked who they are */
+        return state->outcome.identity
+            ? shim_refuse(r, state, "port_unknown", "no <GatePort> of this server has that name and port", APLOG_ERR)
+            : shim_refuse(r, state, "token_missing", "no token was sent", APLOG_INFO);
     }
     if (state->outcome.detail) {
         ap_log_rerror(APLOG_MARK, state->outcome.log_level, 0, r, "GATE402: %s", state->outcome.detail);
@@ -262,6 +271,42 @@ int shim_user_rules(request_rec *r)
     return rules(r, ap_run_auth_checker, &shim_state_of(r)->nested);
 }
 
+/* --- WebSockets ----------------------------------------------------------------------------------- */
+
+static apr_status_t forget_cut(void *data)
+{
+    gate_cut_forget(data);
+    return APR_SUCCESS;
+}
+
+/* A connection that another module will tunnel has no end of its own: GateLifetime gives it one.
+ * 0: it can't be had. */
+static int limit_upgrade(request_rec *r, const shim_state *state)
+{
+    const char *protocol = apr_table_get(r->headers_in, "Upgrade");
+    conn_rec *connection = r->connection->master ? r->connection->master : r->connection;
+    apr_os_sock_t fd = -1;
+    sigset_t all, before;
+    gate_request view;
+    gate_cut *cut;
+    int failed = 1;
+
+    if (!protocol || r->main || !state->outcome.identity || !ap_cstr_casecmp(protocol, "h2c")) {
+        return 1;
+    }
+    apr_os_sock_get(&fd, ap_get_conn_socket(connection));
+    shim_view(r, shim_state_of(r), &view);
+    view.id = shim_id_of(r, shim_state_of(r));
+    sigfillset(&all); /* for the thread that may be started */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    cut = gate_cut_at(shim_process, &view, state->outcome.identity, fd, &failed);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (cut) {
+        apr_pool_cleanup_register(r->pool, cut, forget_cut, apr_pool_cleanup_null);
+    }
+    return !failed;
+}
+
 /* --- the upstream --------------------------------------------------------------------------------- */
 
 int shim_fixups(request_rec *r)
@@ -285,6 +330,9 @@ int shim_fixups(request_rec *r)
     /* `Satisfy any` may have gone past the rules: no Require means valid-user all the same */
     if (!SHIM_DIR(r)->has_require && !state->outcome.identity) {
         return shim_refuse(r, shim_state_of(r), "token_missing", "no token was sent", APLOG_INFO);
+    }
+    if (!limit_upgrade(r, state)) {
+        return shim_refuse(r, shim_state_of(r), "internal", "the connection's end can not be watched", APLOG_CRIT);
     }
     set_pairs(r->headers_in, state->outcome.upstream, state->outcome.upstream_count);
     return DECLINED;

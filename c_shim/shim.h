@@ -26,7 +26,16 @@ typedef struct shim_server {
     int index;
     int audit;              /* the audit log's descriptor; -1: none. The main server's */
     const char *audit_path; /* NULL: a program reads it */
+    apr_array_header_t *ports;           /* of shim_port, its own */
+    const struct shim_server *inherited; /* a virtual host's main server */
+    int *any_ports;                      /* some server of the process has a port */
 } shim_server;
+
+/* A <GatePort>. */
+typedef struct shim_port {
+    const char *name;
+    ap_conf_vector_t *config;
+} shim_port;
 
 /* A section's. */
 typedef struct shim_dir {
@@ -34,6 +43,7 @@ typedef struct shim_dir {
     int has_require; /* a Require stands here or in a section that this one was merged with */
     const gate_setting *slot[GATE_SLOTS];
     const gate_chain *headers;
+    const char *port; /* NAME:PORT of the <GatePort> that this is */
 } shim_dir;
 
 /* What is known of one request. Lives in its pool. */
@@ -45,6 +55,7 @@ typedef struct shim_state {
     apr_table_t *withheld;  /* what was taken out of the request, for those that follow from it */
     const char *reason;     /* the code of the refusal, meant or observed */
     const char *detail;
+    int audited;            /* its decision has been written down already, as a port's opening */
     int observed;           /* it would have been refused, but for GateMode observe */
     const char *denied_by;  /* the code of the Require that failed first */
     const char *denied_detail;
@@ -62,7 +73,19 @@ void *shim_create_server(apr_pool_t *pool, server_rec *server);
 void *shim_merge_server(apr_pool_t *pool, void *base, void *add);
 void *shim_create_dir(apr_pool_t *pool, char *section);
 void *shim_merge_dir(apr_pool_t *pool, void *base, void *add);
+/* Where a directive stands; 0: in a .htaccess file, which the library is not told of. */
+int shim_place_of(cmd_parms *cmd, const shim_dir *dir, gate_place *place);
 int shim_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *server);
+
+
+/* port.c */
+const char *shim_port_section(cmd_parms *cmd, void *dir_config, const char *line);
+int shim_is_port(request_rec *r);
+int shim_port_place(request_rec *r);
+
+/* tunnel.c */
+int shim_tunnel(request_rec *r);
+void shim_child_stopping(apr_pool_t *pchild, int graceful);
 
 /* child.c */
 extern gate_process *shim_process; /* this child's; NULL in the parent */
@@ -85,9 +108,9 @@ const shim_state *shim_effective_state(request_rec *r);
 
 /* answer.c */
 int shim_refuse(request_rec *r, shim_state *state, const char *reason, const char *detail, int level);
-const char *shim_request_id(request_rec *r, shim_state *state);
 void shim_register_filters(void);
 void shim_insert_error_filter(request_rec *r);
+const char *shim_id_of(request_rec *r, shim_state *state);
 void shim_view(request_rec *r, shim_state *state, gate_request *view);
 
 /* audit.c */

@@ -9,8 +9,10 @@ mod configuration; // gate_config_…, gate_directive, gate_issuer_…, gate_rul
 pub mod file; //    descriptors that children inherit
 pub mod pairs; //   names and values that C may borrow
 mod panic; //       every entry's panic boundary
+mod ports; //       gate_port_…, gate_cut_…
 mod process; //     gate_child_…, log lines
 mod requests; //    gate_decide, gate_refuse and their kin
+pub mod shared; //  memory that all children share
 pub mod slot; //    the numbers of enum gate_slot
 mod text; //        C text in and out
 

@@ -37,7 +37,7 @@ pub enum AuditOn {
 }
 
 /// What one child writes down, and whether it may go on without.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Recorder {
     frame: Arc<Frame>,
     writer: Option<Arc<Writer>>,

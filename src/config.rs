@@ -91,6 +91,8 @@ pub struct Issuer {
     pub timeout: u64,
     /// Trust this CA for the issuer, instead of the system's.
     pub ca_file: Option<PathBuf>,
+    /// Where GateJob asks.
+    pub job_api: Option<JobApi>,
 }
 
 /// What a header for the upstream holds (GateHeader).
@@ -168,6 +170,50 @@ pub enum Setting {
     Mode(Mode),
     /// GateAuditOn
     AuditOn(AuditOn),
+    /// GateTarget
+    Target(Endpoint),
+    /// GateLifetime
+    Lifetime(Lifetime),
+    /// GateIdle, seconds
+    Idle(u64),
+    /// GateJob
+    Job(bool),
+    /// GateMaxOpen
+    MaxOpen(u32),
+}
+
+/// A host and a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// A name in small letters, or an address; IPv6 without its brackets.
+    pub host: String,
+    /// Never 0.
+    pub port: u16,
+}
+
+/// How long a connection may be open (GateLifetime); a port always ends at `exp`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lifetime {
+    /// Until `exp`.
+    #[default]
+    Token,
+    /// A WebSocket is never cut.
+    Off,
+    /// So many seconds, and until `exp`.
+    Seconds(u64),
+}
+
+/// Where GateJob asks (GateJobAPI).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobApi {
+    /// GitLab's API, without a slash at the end.
+    pub url: String,
+    /// The gate's own token; without it the job shows its `CI_JOB_TOKEN`.
+    pub token_file: Option<PathBuf>,
+    /// Between two questions, seconds.
+    pub every: u64,
+    /// So many answers in a row that say nothing end the port.
+    pub misses: u32,
 }
 
 /// Where something stands in the configuration's text.
@@ -181,6 +227,8 @@ pub struct Place {
     pub line: u32,
     /// The section's argument; `None` outside of one.
     pub section: Option<String>,
+    /// The section is a `<GatePort>`.
+    pub port: bool,
 }
 
 impl fmt::Display for Place {
@@ -213,6 +261,8 @@ pub struct Config {
     pub keep_headers: Vec<String>,
     /// The names of every GateHeader in the configuration.
     pub header_names: Vec<String>,
+    /// GateMaxOpenTotal; without it half of the workers.
+    pub max_open_total: Option<u32>,
     /// What no client may send; made by [`Config::seal`].
     pub protected: Protected,
 }

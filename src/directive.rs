@@ -26,6 +26,16 @@ pub enum Slot {
     Mode = crate::abi::slot::MODE,
     /// GateAuditOn
     AuditOn = crate::abi::slot::AUDIT_ON,
+    /// GateTarget
+    Target = crate::abi::slot::TARGET,
+    /// GateLifetime
+    Lifetime = crate::abi::slot::LIFETIME,
+    /// GateIdle
+    Idle = crate::abi::slot::IDLE,
+    /// GateJob
+    Job = crate::abi::slot::JOB,
+    /// GateMaxOpen
+    MaxOpen = crate::abi::slot::MAX_OPEN,
 }
 
 /// Where a directive may stand.
@@ -83,6 +93,7 @@ pub const TABLE: &[Directive] = &[
     row("GateMaxStale", Scope::Issuer, None, "24h"),
     row("GateTimeout", Scope::Issuer, None, "5s"),
     row("GateCAFile", Scope::Issuer, None, "system"),
+    row("GateJobAPI", Scope::Issuer, None, "none"),
     row("GateIntrospection", Scope::Issuer, None, "off"),
     row(
         "GateStateDir",
@@ -95,6 +106,12 @@ pub const TABLE: &[Directive] = &[
     row("GateAuditLog", Scope::Server, None, "none"),
     row("GateAuditChainKey", Scope::Server, None, "none"),
     row("GateAuditRequired", Scope::Server, None, "off"),
+    row(
+        "GateMaxOpenTotal",
+        Scope::Server,
+        None,
+        "half of the workers",
+    ),
     row("GateAccept", Scope::Section, Some(Slot::Accept), "all"),
     row(
         "GateTokenFrom",
@@ -116,6 +133,21 @@ pub const TABLE: &[Directive] = &[
     ),
     row("GateAuditOn", Scope::Section, Some(Slot::AuditOn), "all"),
     row("GateMode", Scope::Section, Some(Slot::Mode), "enforce"),
+    row(
+        "GateTarget",
+        Scope::Section,
+        Some(Slot::Target),
+        "the name of the <GatePort> itself",
+    ),
+    row(
+        "GateLifetime",
+        Scope::Section,
+        Some(Slot::Lifetime),
+        "token",
+    ),
+    row("GateIdle", Scope::Section, Some(Slot::Idle), "10m"),
+    row("GateJob", Scope::Section, Some(Slot::Job), "off"),
+    row("GateMaxOpen", Scope::Section, Some(Slot::MaxOpen), "8"),
 ];
 
 /// The directive of that name; httpd compares names without case.
@@ -164,6 +196,11 @@ impl Builder {
             "GateAuditLog" | "GateAuditChainKey" | "GateAuditRequired" => {
                 self.main_server_only(place, name)?;
                 self.audit_directive(name, words).map(|()| None)
+            }
+            "GateMaxOpenTotal" => {
+                self.main_server_only(place, name)?;
+                self.config.max_open_total = Some(words::count(name, words)?);
+                Ok(None)
             }
             "GateKeepHeader" => {
                 self.main_server_only(place, name)?;

@@ -7,6 +7,7 @@ use crate::clock;
 use crate::config::{Accept, CACHE_SIZE, Config, Issuer};
 use crate::identity::Identity;
 use crate::jwks::{KeySettings, Keys, Refresher, Report, StateDir};
+use crate::port::Ports;
 use crate::request::{Fields, Target};
 use crate::token::compact::Unverified;
 use crate::token::source::{self, Names, Source, Take};
@@ -30,6 +31,8 @@ pub struct Process {
     names: Names,
     refresher: Refresher,
     recorder: Recorder,
+    /// The open ports of this child.
+    pub ports: Arc<Ports>,
 }
 
 /// The settings of the section that a request fell into.
@@ -90,12 +93,14 @@ impl Process {
             cache: Cache::new(config.cache_size.unwrap_or(CACHE_SIZE)),
             names: Names::new()?,
             refresher: Refresher::start(keys, report),
+            ports: Ports::start(config.max_open_total, recorder.clone()),
             recorder,
         })
     }
 
     /// Stops the threads, in time for httpd's exit.
     pub fn stop(self) {
+        self.ports.stop();
         self.refresher.stop();
         self.recorder.stop();
         // The rest goes with the process: freeing a full cache would only make the exit slow.

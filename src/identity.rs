@@ -123,6 +123,12 @@ impl Identity {
         &self.issuer.name
     }
 
+    /// The issuer's settings.
+    #[must_use]
+    pub const fn issuer(&self) -> &Arc<Issuer> {
+        &self.issuer
+    }
+
     /// The issuer's make.
     #[must_use]
     pub fn kind(&self) -> Kind {

@@ -15,6 +15,7 @@ pub mod identity; //   5 issuer kinds; claims become a person, a project, a job,
 pub mod json; //       strict JSON: no duplicate members, bounded depth
 pub mod jwks; //       2 keys: parsed, fetched, kept, refreshed
 pub mod policy; //     6 conditions, claim paths, Require providers
+pub mod port; //       9 open tunnels, their deadlines, job liveness
 pub mod request; //    what the gate sees of a request
 pub mod token; //      1 where a token may come from, and its compact form
 pub mod verdict; //    reasons and statuses

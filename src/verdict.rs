@@ -38,7 +38,10 @@ pub enum Reason {
     KeysUnavailable,
     PortUnknown,
     PortLimit,
+    /// As [`Reason::PortLimit`] for the client, but it is the server that is full: 503.
+    PortLimitTotal,
     PortUnreachable,
+    EarlyBytes,
     JobEnded,
     JobMismatch,
     JobUnknown,
@@ -61,6 +64,9 @@ pub enum Challenge {
     /// The fault is not the caller's: no challenge at all.
     None,
 }
+
+/// How the shim hands [`Reason::PortLimitTotal`] back, which shares its code with another reason.
+pub const TOTAL: &CStr = c"port_limit total";
 
 impl Reason {
     /// Every reason, in the order of docs/reasons.md.
@@ -96,6 +102,7 @@ impl Reason {
         Self::PortUnknown,
         Self::PortLimit,
         Self::PortUnreachable,
+        Self::EarlyBytes,
         Self::JobEnded,
         Self::JobMismatch,
         Self::JobUnknown,
@@ -270,6 +277,13 @@ impl Reason {
                 "There is no such port",
             ),
             Self::PortLimit => (c"port_limit", 429, None, "Too many ports are open"),
+            Self::PortLimitTotal => (c"port_limit", 503, None, "Too many ports are open"),
+            Self::EarlyBytes => (
+                c"early_bytes",
+                400,
+                None,
+                "Bytes came before the tunnel was open",
+            ),
             Self::PortUnreachable => (
                 c"port_unreachable",
                 502,
@@ -333,6 +347,9 @@ impl Reason {
     /// The reason of that code.
     #[must_use]
     pub fn from_code(code: &str) -> Option<Self> {
+        if code == TOTAL.to_str().unwrap_or_default() {
+            return Some(Self::PortLimitTotal);
+        }
         Self::ALL
             .iter()
             .copied()

@@ -4,12 +4,12 @@
 use super::ffi::{self, gate_host, gate_place};
 use super::panic::boundary;
 use super::process::{ERROR, WARNING, remember, say};
-use super::text::{lossy, words};
+use super::text::{Pool, lossy, words};
 use crate::audit::Log;
 use crate::config::{Place, Server, Setting};
 use crate::directive::{Builder, find};
 use crate::policy::require::Rule;
-use std::ffi::{CString, c_char};
+use std::ffi::{CString, c_char, c_void};
 use std::sync::Arc;
 
 /// One reading of the configuration, as C holds it.
@@ -63,6 +63,7 @@ unsafe fn place_of(place: *const gate_place) -> Option<Place> {
             file: lossy(place.file).unwrap_or_default(),
             line: place.line,
             section: lossy(place.section),
+            port: place.port != 0,
         })
     }
 }
@@ -291,39 +292,66 @@ pub unsafe extern "C" fn gate_issuer_close(
 /// As gate.h says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gate_rule_new(
-    config: *mut ffi::gate_config,
-    place: *const gate_place,
+    config: *const ffi::gate_config,
     provider: *const c_char,
     argc: i32,
     argv: *const *const c_char,
+    pool: *mut c_void,
     error: *mut *const c_char,
 ) -> *mut ffi::gate_rule {
     boundary(std::ptr::null_mut, || {
         // SAFETY: gate.h.
-        let (handle, place, provider, words) = unsafe {
+        let (handle, provider, words) = unsafe {
             (
-                handle(config),
-                place_of(place),
+                config.cast::<Handle>().as_ref(),
                 lossy(provider),
                 words(argc, argv),
             )
         };
-        let (Some(handle), Some(place), Some(provider)) = (handle, place, provider) else {
+        let (Some(handle), Some(provider)) = (handle, provider) else {
             return std::ptr::null_mut();
         };
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         match Rule::parse(&provider, &words) {
-            Ok(rule) => {
-                handle.builder.note_rule(&place, &rule);
-                Box::into_raw(Box::new(rule)).cast()
-            }
+            Ok(rule) => Box::into_raw(Box::new(rule)).cast(),
             Err(wrong) => {
-                // SAFETY: gate.h: `error` is writable.
-                unsafe { *error = handle.keep(&wrong) };
+                // SAFETY: gate.h: a live pool, and `error` is writable.
+                unsafe {
+                    *error =
+                        Pool::new(&handle.host, pool).map_or(PANICKED, |pool| pool.text(wrong));
+                }
                 std::ptr::null_mut()
             }
         }
     })
+}
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_note_rule(
+    config: *mut ffi::gate_config,
+    place: *const gate_place,
+    rule: *const ffi::gate_rule,
+) {
+    boundary(
+        || (),
+        || {
+            // SAFETY: gate.h.
+            let (handle, place, rule) = unsafe {
+                (
+                    handle(config),
+                    place_of(place),
+                    rule.cast::<Rule>().as_ref(),
+                )
+            };
+            if let (Some(handle), Some(place), Some(rule)) = (handle, place, rule) {
+                handle.builder.note_rule(&place, rule);
+            }
+        },
+    );
 }
 
 /// See gate.h.
@@ -470,6 +498,7 @@ const _: usize = [ffi::gate_issuer_directive, gate_issuer_directive].len();
 const _: usize = [ffi::gate_issuer_close, gate_issuer_close].len();
 const _: usize = [ffi::gate_rule_new, gate_rule_new].len();
 const _: usize = [ffi::gate_rule_free, gate_rule_free].len();
+const _: usize = [ffi::gate_note_rule, gate_note_rule].len();
 const _: usize = [ffi::gate_note_auth_type, gate_note_auth_type].len();
 const _: usize = [ffi::gate_note_require, gate_note_require].len();
 const _: usize = [ffi::gate_config_check, gate_config_check].len();

@@ -25,9 +25,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 const BEARER: &[Source] = &[Source::Bearer];
+const PROXY: &[Source] = &[Source::Proxy];
 
 /// httpd's table, read in place; what an earlier request gave up comes first.
-struct Table<'r> {
+pub(super) struct Table<'r> {
     withheld: &'r [gate_field],
     fields: &'r [gate_field],
 }
@@ -59,13 +60,22 @@ fn find<'r>(fields: &'r [gate_field], name: &FieldName) -> Found<'r> {
 }
 
 /// A request and the section it fell into.
-struct View<'r> {
+pub(super) struct View<'r> {
     raw: &'r gate_request,
     pool: Pool,
 }
 
 impl<'r> View<'r> {
-    fn setting(&self, slot: Slot) -> Option<&'r Setting> {
+    /// A view for the length of the call.
+    pub(super) fn new(raw: &'r gate_request) -> Option<Self> {
+        super::process::pool(raw.pool).map(|pool| Self { raw, pool })
+    }
+
+    pub(super) const fn pool(&self) -> Pool {
+        self.pool
+    }
+
+    pub(super) fn setting(&self, slot: Slot) -> Option<&'r Setting> {
         // SAFETY: gate.h: GATE_SLOTS pointers, each NULL or a Setting that the configuration owns,
         // which outlives every request.
         unsafe {
@@ -76,6 +86,7 @@ impl<'r> View<'r> {
 
     fn sources(&self) -> &'r [Source] {
         match self.setting(Slot::TokenFrom) {
+            _ if self.raw.port != 0 => PROXY,
             Some(Setting::TokenFrom(sources)) => sources,
             _ => BEARER,
         }
@@ -112,7 +123,7 @@ impl<'r> View<'r> {
         chosen
     }
 
-    fn table(&self) -> Table<'r> {
+    pub(super) fn table(&self) -> Table<'r> {
         // SAFETY: gate.h: live arrays of these lengths.
         unsafe {
             Table {

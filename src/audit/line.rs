@@ -48,6 +48,29 @@ pub struct Decision<'a> {
     pub duration: u64,
 }
 
+/// An open port.
+#[derive(Clone, Copy, Debug)]
+pub struct Tunnel<'a> {
+    /// NAME:PORT of the section.
+    pub name: &'a str,
+    pub id: &'a str,
+    pub peer: &'a str,
+    pub target: std::net::SocketAddr,
+    pub identity: &'a Identity,
+}
+
+/// How a port ended.
+#[derive(Clone, Copy, Debug)]
+pub struct TunnelEnd<'a> {
+    /// `event.reason`
+    pub reason: &'a str,
+    /// Bytes from the client to the target.
+    pub sent: u64,
+    /// Bytes from the target to the client.
+    pub received: u64,
+    pub nanos: u64,
+}
+
 /// What is the same in all lines of a process, rendered once.
 #[derive(Debug)]
 pub struct Frame(String);
@@ -148,6 +171,51 @@ impl Frame {
             let _ = write!(line, ",\"reason\":\"{}\"", reason.code());
         }
         let _ = write!(line, ",\"duration\":{}", it.duration.saturating_mul(1000));
+        line
+    }
+
+    /// The line of a port's opening, or of its close.
+    #[must_use]
+    pub fn tunnel(&self, it: &Tunnel<'_>, end: Option<TunnelEnd<'_>>) -> String {
+        let mut line = self.begin(now());
+        member(
+            &mut line,
+            ",\"source\":{\"address\":",
+            Some(it.peer.as_bytes()),
+        );
+        if it.peer.parse::<std::net::IpAddr>().is_ok() {
+            member(&mut line, ",\"ip\":", Some(it.peer.as_bytes()));
+        }
+        if let Some(end) = &end {
+            let _ = write!(line, ",\"bytes\":{}", end.sent);
+        }
+        let (ip, port) = (it.target.ip(), it.target.port());
+        let _ = write!(
+            line,
+            "}},\"destination\":{{\"address\":\"{ip}\",\"ip\":\"{ip}\",\"port\":{port}"
+        );
+        if let Some(end) = &end {
+            let _ = write!(line, ",\"bytes\":{}", end.received);
+        }
+        line.push_str("},\"network\":{\"transport\":\"tcp\"},\"http\":{\"request\":{\"id\":");
+        quote(&mut line, it.id.as_bytes());
+        line.push_str(",\"method\":\"CONNECT\"}},\"rule\":{\"name\":");
+        quote(&mut line, it.name.as_bytes());
+        line.push('}');
+        line.push_str(it.identity.audit());
+        line.push_str("\"mode\":\"enforce\"}");
+        let (kind, action) = match end {
+            None => ("\"connection\",\"start\",\"allowed\"", "port-open"),
+            Some(_) => ("\"connection\",\"end\"", "port-close"),
+        };
+        event(&mut line, "network", kind, action, "success");
+        if let Some(end) = end {
+            let _ = write!(
+                line,
+                ",\"reason\":\"{}\",\"duration\":{}",
+                end.reason, end.nanos
+            );
+        }
         line
     }
 

@@ -19,6 +19,7 @@ pub(super) struct Notes {
     accepts: Vec<(Place, Vec<String>)>,
     roles: Vec<(Place, Vec<String>)>,
     issuers: Vec<(Place, Vec<String>)>,
+    jobs: Vec<Place>,
     warnings: Vec<String>,
     sections: BTreeMap<(usize, String), Section>,
 }
@@ -32,6 +33,10 @@ impl Notes {
         self.warnings.push(format!(
             "GATE201: GateAudience any in <GateIssuer {issuer}> ({place}): a token that this issuer made for anybody passes"
         ));
+    }
+
+    pub(super) fn job(&mut self, place: &Place) {
+        self.jobs.push(place.clone());
     }
 
     pub(super) fn observe(&mut self, place: &Place) {
@@ -108,6 +113,17 @@ impl Builder {
             }) {
                 found.warnings.push(format!(
                     "GATE203: Require gate-role {role} ({place}): no issuer grants that role; write GateRole {role} CONDITION in a <GateIssuer>"
+                ));
+            }
+        }
+        for place in &self.notes.jobs {
+            if !self
+                .servers_of(place)
+                .flat_map(|at| self.config.issuers(at))
+                .any(|it| it.job_api.is_some())
+            {
+                found.errors.push(format!(
+                    "GateJob on ({place}): no <GateIssuer> says where to ask; write GateJobAPI https://gitlab.example.com/api/v4 in it"
                 ));
             }
         }

@@ -2,7 +2,7 @@
 //! the defaults of its kind.
 
 use super::{Builder, Scope, find, words};
-use crate::config::{Audience, Issuer, KeyLocation, Kind, Place, RoleRule};
+use crate::config::{Audience, Issuer, JobApi, KeyLocation, Kind, Place, RoleRule};
 use crate::jwks::check_url;
 use crate::policy::condition::Condition;
 use crate::policy::path::ClaimPath;
@@ -62,6 +62,7 @@ pub(super) struct Draft {
     max_stale: Option<u64>,
     timeout: Option<u64>,
     ca_file: Option<PathBuf>,
+    job_api: Option<JobApi>,
 }
 
 impl Builder {
@@ -208,6 +209,7 @@ impl Draft {
                 }
                 self.ca_file = Some(file);
             }
+            "GateJobAPI" => self.job_api = Some(job_api(words)?),
             _ => return Err(format!("{name} is not supported yet")),
         }
         Ok(())
@@ -285,6 +287,7 @@ impl Draft {
             max_stale,
             timeout: self.timeout.unwrap_or(5),
             ca_file: self.ca_file,
+            job_api: self.job_api,
             name,
         })
     }
@@ -355,6 +358,44 @@ fn keys(word: &str) -> Result<KeyLocation, String> {
     }
     check_url(word).map_err(|wrong| format!("GateJWKS {word}: {wrong}"))?;
     Ok(KeyLocation::Url(word.to_owned()))
+}
+
+fn job_api(words: &[&str]) -> Result<JobApi, String> {
+    let [url, options @ ..] = words else {
+        return Err(
+            "GateJobAPI takes GitLab's API, as https://gitlab.example.com/api/v4 token-file=PATH"
+                .into(),
+        );
+    };
+    check_url(url).map_err(|wrong| format!("GateJobAPI {url}: {wrong}"))?;
+    if url.contains('?') {
+        return Err(format!(
+            "GateJobAPI {url}: write it without a query, as https://gitlab.example.com/api/v4"
+        ));
+    }
+    let mut api = JobApi {
+        url: url.trim_end_matches('/').to_owned(),
+        token_file: None,
+        every: 10,
+        misses: 3,
+    };
+    for option in options {
+        match option.split_once('=') {
+            Some(("token-file", file)) => {
+                api.token_file = Some(readable("GateJobAPI token-file", file)?);
+            }
+            Some(("every", value)) => {
+                api.every = words::some_time("GateJobAPI every", &[value])?;
+            }
+            Some(("misses", value)) => api.misses = words::count("GateJobAPI misses", &[value])?,
+            _ => {
+                return Err(format!(
+                    "GateJobAPI {option}: write token-file=PATH, every=10s or misses=3"
+                ));
+            }
+        }
+    }
+    Ok(api)
 }
 
 fn readable(name: &str, file: &str) -> Result<PathBuf, String> {

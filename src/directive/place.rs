@@ -2,8 +2,9 @@
 
 use super::{Builder, words};
 use crate::audit::AuditOn;
-use crate::config::{Accept, HeaderChoice, HeaderValue, Mode, Place, Setting};
+use crate::config::{Accept, HeaderChoice, HeaderValue, Lifetime, Mode, Place, Setting};
 use crate::policy::path::ClaimPath;
+use crate::port::name::parse as parse_endpoint;
 use crate::request::FieldName;
 use crate::token::source::Source;
 
@@ -33,7 +34,34 @@ impl Builder {
     ) -> Result<Setting, String> {
         match name {
             "GateAccept" => self.accept(place, words),
+            "GateTokenFrom" if place.port => Err(
+                "GateTokenFrom has no place in <GatePort>: the token of a CONNECT always comes in Proxy-Authorization".into(),
+            ),
             "GateTokenFrom" => sources(words),
+            "GateTarget" if !place.port => {
+                Err("GateTarget may only stand inside <GatePort NAME:PORT>".into())
+            }
+            "GateTarget" => {
+                let word = words::one(name, words)?;
+                parse_endpoint(word).map(Setting::Target).ok_or_else(|| {
+                    format!("GateTarget {word}: write HOST:PORT, as db7.internal:5432 or [2001:db8::7]:5432")
+                })
+            }
+            "GateLifetime" => match words::one(name, words)? {
+                "token" => Ok(Setting::Lifetime(Lifetime::Token)),
+                "off" => Ok(Setting::Lifetime(Lifetime::Off)),
+                _ => words::some_time(name, words)
+                    .map(|it| Setting::Lifetime(Lifetime::Seconds(it))),
+            },
+            "GateIdle" => words::some_time(name, words).map(Setting::Idle),
+            "GateJob" => {
+                let on = words::switch(name, words)?;
+                if on {
+                    self.notes.job(place);
+                }
+                Ok(Setting::Job(on))
+            }
+            "GateMaxOpen" => words::count(name, words).map(Setting::MaxOpen),
             "GateHeader" => self.header(words),
             "GateForwardToken" => words::switch(name, words).map(Setting::ForwardToken),
             "GateMode" => match words::one(name, words)? {

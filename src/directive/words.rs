@@ -69,6 +69,19 @@ pub fn some_time(name: &str, words: &[&str]) -> Result<u64, String> {
     }
 }
 
+/// A number from 1 to 65535.
+///
+/// # Errors
+/// It is none.
+pub fn count(name: &str, words: &[&str]) -> Result<u32, String> {
+    let word = one(name, words)?;
+    word.parse::<u16>()
+        .ok()
+        .filter(|it| *it > 0)
+        .map(u32::from)
+        .ok_or_else(|| format!("{name} {word}: write a number from 1 to 65535"))
+}
+
 /// A number of bytes: `65536`, `512K`, `16M`, `1G`.
 ///
 /// # Errors

@@ -150,7 +150,7 @@ impl Cancel {
         self.cancelled.load(Ordering::Acquire)
     }
 
-    fn register(&self, agent: &Agent) -> Result<Registered<'_>, FetchError> {
+    pub(crate) fn register(&self, agent: &Agent) -> Result<Registered<'_>, FetchError> {
         let mut agents = lock(&self.agents);
         // Asked under the lock: `cancel` either sees the agent or is seen here.
         if self.is_cancelled() {
@@ -162,7 +162,7 @@ impl Cancel {
     }
 }
 
-struct Registered<'a>(&'a Cancel, u64);
+pub(crate) struct Registered<'a>(&'a Cancel, u64);
 
 impl Drop for Registered<'_> {
     fn drop(&mut self) {
@@ -247,6 +247,22 @@ fn agent(roots: RootCerts) -> Agent {
         .max_redirects_will_error(false)
         .build()
         .new_agent()
+}
+
+/// An agent for requests to that URL alone.
+///
+/// # Errors
+///
+/// No certificate to trust could be read.
+pub(crate) fn agent_for(url: &str, ca_file: Option<&Path>) -> Result<Agent, FetchError> {
+    if url::is_plain(url) {
+        return Ok(agent(RootCerts::new_with_certs(&[])));
+    }
+    let certificates = match ca_file {
+        Some(path) => ca_certificates(path)?,
+        None => system_certificates()?,
+    };
+    Ok(agent(RootCerts::from(certificates)))
 }
 
 /// What both requests of a fetch share.

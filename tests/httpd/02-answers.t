@@ -82,6 +82,14 @@ refused($answer, 503, 'keys_unavailable', 'keys that could never be had are no f
 like($answer->header('Retry-After') // '', qr/^\d+$/, 'with Retry-After');
 is(joined($answer, 'WWW-Authenticate'), '', 'and without a challenge');
 
+# 500: the tests' own build panics when asked to
+$answer = $httpd->get('/valid/x', token => mint(%good), headers => [ 'X-Gate-Test-Panic' => '1' ]);
+refused($answer, 500, 'internal', 'a panic in the gate lets nobody through');
+is(joined($answer, 'WWW-Authenticate'), '', 'and asks for nothing');
+passes($httpd->get('/valid/x', token => mint(%good)), 'and the next request is served') for 1 .. 10;
+unlike($httpd->error_log, qr/AH00051|AH00052|exit signal/, 'no child has died of it');
+expect_in_log(qr/panic/i);
+
 # CONNECT
 $answer = $httpd->raw("CONNECT db.internal:5432 HTTP/1.1\r\nHost: db.internal:5432\r\n\r\n", method => 'CONNECT');
 isnt($answer->status, 200, 'CONNECT leads nowhere where there is no port');

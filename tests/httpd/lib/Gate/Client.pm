@@ -20,10 +20,13 @@ sub ask {
     push @headers, 'Content-Length' => length $with{body} if defined $with{body} && !$has{'transfer-encoding'} && !$has{'content-length'};
     my $text = "$method $target HTTP/1.1\r\n";
     while (my ($name, $value) = splice @headers, 0, 2) { $text .= "$name: $value\r\n" }
-    return raw($port, "$text\r\n" . ($with{body} // ''), method => $method);
+    my $answer = raw($port, "$text\r\n" . ($with{body} // ''), method => $method);
+    # httpd waits up to 2 s for us to close, and a worker with it.
+    close delete $answer->{socket};
+    return $answer;
 }
 
-# Sends these bytes and reads one answer. options: method (HEAD has no body), socket.
+# Sends these bytes and reads one answer, whose {socket} stays open. options: method (HEAD has no body), socket.
 sub raw {
     my ($port, $bytes, %options) = @_;
     my $socket = $options{socket} || connect_to($port);
@@ -33,7 +36,8 @@ sub raw {
     $answer->{port}   = $port;
     $answer->{socket} = $socket;
     $Gate::Httpd::answers{$port} ||= [];
-    push @{ $Gate::Httpd::answers{$port} }, $answer;
+    # Without the socket, which would stay open with it.
+    push @{ $Gate::Httpd::answers{$port} }, bless { status => $answer->{status}, headers => $answer->{headers} }, 'Gate::Answer';
     return $answer;
 }
 

@@ -61,8 +61,8 @@ sub configure {
     push @lines, "Listen 127.0.0.1:$self->{port}", 'DocumentRoot htdocs', 'TypesConfig /etc/mime.types', 'ErrorLog error.log';
     push @lines, 'LogLevel ' . ($options->{log_level} || 'notice' . ($options->{without_gate} ? '' : ' gitlab_gate:debug'));
     push @lines, 'LogFormat "%a \"%r\" %>s user=%u gate=%{GATE_USER}e id=%{UNIQUE_ID}e" test', 'CustomLog access.log test';
-    push @lines, 'KeepAliveTimeout 2', 'Timeout 20', 'AllowEncodedSlashes NoDecode', 'ServerLimit 4';
-    push @lines, $mpm eq 'prefork' ? ('StartServers 2', 'MaxRequestWorkers 4') : ('StartServers 2', 'ThreadsPerChild 8', 'ThreadLimit 8', 'MaxRequestWorkers 32');
+    push @lines, 'KeepAliveTimeout 2', 'Timeout 20', 'AllowEncodedSlashes NoDecode', 'ServerLimit 8';
+    push @lines, $mpm eq 'prefork' ? ('StartServers 2', 'MinSpareServers 1', 'MaxSpareServers 4', 'MaxRequestWorkers 8') : ('StartServers 2', 'ThreadsPerChild 8', 'ThreadLimit 8', 'MaxRequestWorkers 32');
     push @lines, 'MinSpareThreads 1', 'MaxSpareThreads 32' unless $mpm eq 'prefork';
     push @lines, $options->{head} if $options->{head};
     $config =~ s/\@PORT\@/$self->{port}/g;

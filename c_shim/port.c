@@ -1,0 +1,105 @@
+/* port.c: <GatePort NAME:PORT>, a section that is chosen by the target of a CONNECT: how it is read,
+ * and how a request comes into it. The tunnel itself is tunnel.c. */
+#include "shim.h"
+
+static const shim_port *own_port(const shim_server *server, const char *name)
+{
+    int i;
+    for (i = 0; i < server->ports->nelts; i++) {
+        const shim_port *port = &APR_ARRAY_IDX(server->ports, i, shim_port);
+        if (!strcmp(port->name, name)) {
+            return port;
+        }
+    }
+    return NULL;
+}
+
+/* As core's <Location>, but kept by the server under its name. */
+const char *shim_port_section(cmd_parms *cmd, void *dir_config, const char *line)
+{
+    shim_server *server = SHIM_SERVER(cmd->server);
+    const char *end = ap_strrchr_c(line, '>');
+    const ap_directive_t *child;
+    ap_conf_vector_t *config;
+    core_dir_config *core;
+    shim_port *port;
+    shim_dir *dir;
+    const char *name, *wrong;
+    char *old_path = cmd->path;
+    int old_override = cmd->override;
+
+    (void) dir_config;
+    if ((wrong = ap_check_cmd_context(cmd, NOT_IN_DIR_LOC_FILE | NOT_IN_LIMIT))) {
+        return wrong;
+    }
+    if (!end) {
+        return "<GatePort> directive missing closing '>'";
+    }
+    line = apr_pstrmemdup(cmd->temp_pool, line, end - line);
+    name = ap_getword_conf(cmd->pool, &line);
+    name = *line ? NULL : gate_port_name(server->config, name, cmd->pool);
+    if (!name) {
+        return "<GatePort> takes one NAME:PORT, as in <GatePort orders-db:5432>";
+    }
+    if (own_port(server, name)) {
+        return apr_psprintf(cmd->pool, "<GatePort %s> stands twice in this server", name);
+    }
+    for (child = cmd->directive->first_child; child; child = child->next) {
+        if (!strcasecmp(child->directive, "<If")) {
+            cmd->err_directive = child;
+            return "<If> has no effect in <GatePort>: write Require expr";
+        }
+    }
+    config = ap_create_per_dir_config(cmd->pool);
+    cmd->path = apr_pstrdup(cmd->pool, name);
+    cmd->override = OR_ALL | ACCESS_CONF;
+    core = ap_set_config_vectors(cmd->server, config, cmd->path, &core_module, cmd->pool);
+    wrong = ap_walk_config(cmd->directive->first_child, cmd, config);
+    cmd->path = old_path;
+    cmd->override = old_override;
+    if (wrong) {
+        return wrong;
+    }
+    core->d = apr_pstrdup(cmd->pool, name);
+    dir = ap_set_config_vectors(cmd->server, config, name, &gitlab_gate_module, cmd->pool);
+    dir->port = name;
+    port = apr_array_push(server->ports);
+    port->name = name;
+    port->config = config;
+    *server->any_ports = 1;
+    return NULL;
+}
+
+/* A CONNECT that the gate answers itself: the server has ports, or another one has. */
+int shim_is_port(request_rec *r)
+{
+    return r->method_number == M_CONNECT && *SHIM_SERVER(r->server)->any_ports;
+}
+
+int shim_port_place(request_rec *r)
+{
+    const shim_server *server = SHIM_SERVER(r->server);
+    const shim_port *port = NULL;
+    const char *name;
+
+    if (!shim_is_port(r)) {
+        return DECLINED;
+    }
+    if (r->connection->master) {
+        return shim_refuse(r, shim_state_of(r), "connect", "CONNECT over HTTP/2: a stream has no socket of its own", APLOG_ERR);
+    }
+    if (!server->ports->nelts && !(server->inherited && server->inherited->ports->nelts)) {
+        return shim_refuse(r, shim_state_of(r), "connect", "this server has no <GatePort>", APLOG_ERR);
+    }
+    name = gate_port_name(server->config, r->unparsed_uri, r->pool);
+    if (name) {
+        port = own_port(server, name);
+        if (!port && server->inherited) {
+            port = own_port(server->inherited, name);
+        }
+    }
+    if (port) {
+        r->per_dir_config = ap_merge_per_dir_configs(r->pool, r->per_dir_config, port->config);
+    }
+    return DECLINED;
+}

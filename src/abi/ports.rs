@@ -1,0 +1,352 @@
+//! gate_port_…, gate_cut_…: ports and WebSockets, as the shim sees them.
+
+use super::configuration::Handle;
+use super::ffi::{self, gate_opening, gate_request};
+use super::panic::boundary;
+use super::process::{CRITICAL, ERROR, NOTICE, say};
+use super::requests::View;
+use super::text::{Pool, bytes, lossy};
+use crate::config::{Lifetime, Setting};
+use crate::directive::Slot;
+use crate::gate::Process;
+use crate::identity::Identity;
+use crate::port::cut::Cut;
+use crate::port::limit::Cause;
+use crate::port::{IDLE, MAX_OPEN, Opened, Port, Wish, name};
+use crate::request::{FieldName, Fields, Found};
+use crate::verdict::{Reason, Refusal, TOTAL};
+use std::ffi::{CStr, c_char, c_void};
+use std::net::TcpStream;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_port_name(
+    config: *const ffi::gate_config,
+    text: *const c_char,
+    pool: *mut c_void,
+) -> *const c_char {
+    boundary(std::ptr::null, || {
+        // SAFETY: gate.h: a live configuration and pool, text or NULL.
+        let (pool, text) = unsafe {
+            let host = config.cast::<Handle>().as_ref().map(|it| it.host);
+            (
+                host.and_then(|host| Pool::new(&host, pool)),
+                bytes(text).and_then(|it| std::str::from_utf8(it).ok()),
+            )
+        };
+        pool.zip(text.and_then(name::parse))
+            .map_or(std::ptr::null(), |(pool, it)| pool.text(name::written(&it)))
+    })
+}
+
+/// See gate.h.
+#[unsafe(no_mangle)]
+pub extern "C" fn gate_ports_prepare() {
+    boundary(
+        || (),
+        || {
+            super::shared::table();
+        },
+    );
+}
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_ports_workers(process: *mut ffi::gate_process, workers: i32) {
+    boundary(
+        || (),
+        || {
+            // SAFETY: gate.h: a live process.
+            if let Some(process) = unsafe { process.cast::<Process>().as_ref() } {
+                process
+                    .ports
+                    .set_workers(u32::try_from(workers).unwrap_or(2));
+            }
+        },
+    );
+}
+
+/// One more reference to an identity that C holds.
+///
+/// # Safety
+/// NULL, or an identity that gate_decide gave and nobody has released.
+unsafe fn share(identity: *const ffi::gate_identity) -> Option<Arc<Identity>> {
+    let identity = identity.cast::<Identity>();
+    // SAFETY: the caller's promise; the pointer came from Arc::into_raw.
+    (!identity.is_null()).then(|| unsafe {
+        Arc::increment_strong_count(identity);
+        Arc::from_raw(identity)
+    })
+}
+
+fn refused(refusal: &Refusal, pool: Pool) -> gate_opening {
+    let reason = match refusal.reason {
+        Reason::PortLimitTotal => TOTAL,
+        other => other.code_c(),
+    };
+    gate_opening {
+        reason: reason.as_ptr(),
+        detail: pool.text(&refusal.detail),
+        log_level: ERROR,
+        ..gate_opening::default()
+    }
+}
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_port_open(
+    process: *mut ffi::gate_process,
+    request: *const gate_request,
+    identity: *const ffi::gate_identity,
+    name: *const c_char,
+    opening: *mut gate_opening,
+) {
+    let failed = || gate_opening {
+        reason: Reason::Internal.code_c().as_ptr(),
+        detail: c"the gate failed while it opened the port".as_ptr(),
+        log_level: CRITICAL,
+        ..gate_opening::default()
+    };
+    let made = boundary(failed, || {
+        // SAFETY: gate.h: a live process, request and identity; text.
+        let (process, raw, identity, name) = unsafe {
+            (
+                process.cast::<Process>().as_ref(),
+                request.as_ref(),
+                share(identity),
+                lossy(name),
+            )
+        };
+        let (Some(process), Some(raw), Some(identity), Some(name)) = (process, raw, identity, name)
+        else {
+            return failed();
+        };
+        let Some(view) = View::new(raw) else {
+            return failed();
+        };
+        // SAFETY: gate.h: live text or NULL.
+        let (id, peer) = unsafe { (lossy(raw.id), lossy(raw.peer)) };
+        let table = view.table();
+        let job_token = match FieldName::new("Gate-Job-Token").map(|it| table.find(&it)) {
+            Some(Found::One(value)) => Some(value),
+            _ => None,
+        };
+        let wish = Wish {
+            name: &name,
+            request: id.as_deref().unwrap_or("unknown"),
+            peer: peer.as_deref().unwrap_or("unknown"),
+            identity,
+            target: match view.setting(Slot::Target) {
+                Some(Setting::Target(target)) => Some(target),
+                _ => None,
+            },
+            lifetime: lifetime(&view),
+            idle: match view.setting(Slot::Idle) {
+                Some(Setting::Idle(seconds)) => *seconds,
+                _ => IDLE,
+            },
+            job: matches!(view.setting(Slot::Job), Some(Setting::Job(true))),
+            max_open: match view.setting(Slot::MaxOpen) {
+                Some(Setting::MaxOpen(most)) => *most,
+                _ => MAX_OPEN,
+            },
+            job_token,
+        };
+        match process.ports.open(wish) {
+            Err(refusal) => refused(&refusal, view.pool()),
+            Ok(Opened {
+                port,
+                expires,
+                line,
+            }) => {
+                let target = port.socket().as_raw_fd();
+                gate_opening {
+                    port: Box::into_raw(Box::new(port)).cast(),
+                    target,
+                    expires: view.pool().text(expires.to_string()),
+                    line: view.pool().text(line),
+                    ..gate_opening::default()
+                }
+            }
+        }
+    });
+    // SAFETY: gate.h: `opening` is writable.
+    unsafe { opening.write(made) };
+}
+
+fn lifetime(view: &View<'_>) -> Lifetime {
+    match view.setting(Slot::Lifetime) {
+        Some(Setting::Lifetime(lifetime)) => *lifetime,
+        _ => Lifetime::Token,
+    }
+}
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_port_check(
+    port: *mut ffi::gate_port,
+    moved: u64,
+    stopping: i32,
+    wait: *mut i32,
+) -> *const c_char {
+    boundary(
+        || Cause::Stopping.code().as_ptr(),
+        || {
+            // SAFETY: gate.h: made by gate_port_open, and used by one thread alone.
+            let Some(port) = (unsafe { port.cast::<Port>().as_mut() }) else {
+                return Cause::Stopping.code().as_ptr();
+            };
+            match port.look(moved, stopping != 0) {
+                Ok(left) => {
+                    let left = i32::try_from(left.as_millis()).unwrap_or(1).max(1);
+                    // SAFETY: gate.h: `wait` is writable.
+                    unsafe { wait.write(left) };
+                    std::ptr::null()
+                }
+                Err(cause) => cause.code().as_ptr(),
+            }
+        },
+    )
+}
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_port_close(
+    port: *mut ffi::gate_port,
+    reason: *const c_char,
+    sent: u64,
+    received: u64,
+    pool: *mut c_void,
+) -> *const c_char {
+    boundary(
+        || c"GATE702: a port closed".as_ptr(),
+        || {
+            if port.is_null() || reason.is_null() {
+                return c"GATE702: a port closed".as_ptr();
+            }
+            // SAFETY: made by gate_port_open, and closed once; text that lives for ever.
+            let (port, cause) = unsafe {
+                (
+                    Box::from_raw(port.cast::<Port>()),
+                    Cause::from_code(CStr::from_ptr(reason)),
+                )
+            };
+            let line = port.close(cause, sent, received);
+            super::process::pool(pool)
+                .map_or(c"GATE702: a port closed".as_ptr(), |it| it.text(line))
+        },
+    )
+}
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_cut_at(
+    process: *mut ffi::gate_process,
+    request: *const gate_request,
+    identity: *const ffi::gate_identity,
+    socket: i32,
+    failed: *mut i32,
+) -> *mut ffi::gate_cut {
+    // SAFETY: gate.h: `failed` is writable. It says so until the end is reached.
+    unsafe { failed.write(1) };
+    boundary(std::ptr::null_mut, || {
+        // SAFETY: gate.h: a live process, request and identity.
+        let (process, raw, identity) = unsafe {
+            (
+                process.cast::<Process>().as_ref(),
+                request.as_ref(),
+                identity.cast::<Identity>().as_ref(),
+            )
+        };
+        let (Some(process), Some(raw), Some(identity)) = (process, raw, identity) else {
+            return std::ptr::null_mut();
+        };
+        let Some(view) = View::new(raw) else {
+            return std::ptr::null_mut();
+        };
+        let longest = match lifetime(&view) {
+            Lifetime::Off => {
+                // SAFETY: as above.
+                unsafe { failed.write(0) };
+                return std::ptr::null_mut();
+            }
+            Lifetime::Token => None,
+            Lifetime::Seconds(seconds) => Some(Duration::from_secs(seconds)),
+        };
+        if socket < 0 {
+            return std::ptr::null_mut();
+        }
+        // SAFETY: gate.h: an open descriptor, for the length of this call.
+        let Ok(own) = unsafe { BorrowedFd::borrow_raw(socket) }.try_clone_to_owned() else {
+            return std::ptr::null_mut();
+        };
+        // SAFETY: gate.h: live text or NULL.
+        let id = unsafe { lossy(raw.id) }.unwrap_or_default();
+        let cut = process.ports.cutter.watch(
+            TcpStream::from(own),
+            id,
+            identity.expires(),
+            longest,
+            |request, cause| {
+                say(
+                    NOTICE,
+                    &format!(
+                        "GATE703: a WebSocket was cut: {} request={request}",
+                        cause.code().to_string_lossy()
+                    ),
+                );
+            },
+        );
+        cut.map_or(std::ptr::null_mut(), |cut| {
+            // SAFETY: as above.
+            unsafe { failed.write(0) };
+            Box::into_raw(Box::new(cut)).cast()
+        })
+    })
+}
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_cut_forget(cut: *mut ffi::gate_cut) {
+    boundary(
+        || (),
+        || {
+            if !cut.is_null() {
+                // SAFETY: made by gate_cut_at, and forgotten once, by the pool's cleanup.
+                drop(unsafe { Box::from_raw(cut.cast::<Cut>()) });
+            }
+        },
+    );
+}
+
+const _: usize = [ffi::gate_port_name, gate_port_name].len();
+const _: usize = [ffi::gate_ports_workers, gate_ports_workers].len();
+const _: usize = [ffi::gate_port_open, gate_port_open].len();
+const _: usize = [ffi::gate_port_check, gate_port_check].len();
+const _: usize = [ffi::gate_port_close, gate_port_close].len();
+const _: usize = [ffi::gate_cut_at, gate_cut_at].len();
+const _: usize = [ffi::gate_cut_forget, gate_cut_forget].len();

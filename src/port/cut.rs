@@ -1,0 +1,189 @@
+//! Connections whose bytes other modules move (mod_proxy's WebSockets) are cut from outside when
+//! their time is up: a thread of the process shuts a duplicate of the socket down. The duplicate is
+//! the cutter's own, so that a number that httpd has given to another connection is never hit.
+
+use super::limit::{Cause, LOOK, Limits, Moment};
+use crate::clock;
+use std::net::{Shutdown, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::Builder;
+use std::time::{Duration, Instant};
+
+/// What is told of a cut: the request's id, and why.
+pub type Report = fn(&str, Cause);
+
+struct Entry {
+    id: u64,
+    request: String,
+    socket: TcpStream,
+    limits: Limits,
+    since: Instant,
+}
+
+#[derive(Default)]
+struct Watched {
+    entries: Vec<Entry>,
+    next: u64,
+    running: bool,
+    stopped: bool,
+}
+
+#[derive(Default)]
+struct Shared {
+    watched: Mutex<Watched>,
+    changed: Condvar,
+}
+
+/// The cutter of a process. Its thread starts with the first connection.
+#[derive(Default)]
+pub struct Cutter {
+    shared: Arc<Shared>,
+}
+
+/// A connection that is cut at its moment, unless this is dropped before.
+pub struct Cut {
+    shared: Arc<Shared>,
+    id: u64,
+}
+
+impl Drop for Cut {
+    fn drop(&mut self) {
+        self.shared.lock().entries.retain(|it| it.id != self.id);
+    }
+}
+
+impl Cutter {
+    /// Cuts the connection when `expires` or `lifetime` is over. `None`: there is no thread to do it
+    /// in. All signals are blocked by the caller.
+    #[must_use]
+    pub fn watch(
+        &self,
+        socket: TcpStream,
+        request: String,
+        expires: u64,
+        lifetime: Option<Duration>,
+        report: Report,
+    ) -> Option<Cut> {
+        let mut watched = self.shared.lock();
+        if !watched.running {
+            let shared = Arc::clone(&self.shared);
+            Builder::new()
+                .name("gate-cut".to_owned())
+                .stack_size(256 << 10)
+                .spawn(move || shared.run(report))
+                .ok()?;
+            watched.running = true;
+        }
+        watched.next += 1;
+        let id = watched.next;
+        watched.entries.push(Entry {
+            id,
+            request,
+            socket,
+            limits: Limits {
+                expires,
+                lifetime,
+                idle: Duration::MAX,
+            },
+            since: Instant::now(),
+        });
+        drop(watched);
+        self.shared.changed.notify_all();
+        Some(Cut {
+            shared: Arc::clone(&self.shared),
+            id,
+        })
+    }
+
+    /// Ends the thread; nothing is cut any more.
+    pub fn stop(&self) {
+        self.shared.lock().stopped = true;
+        self.shared.changed.notify_all();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Watched> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(&self, report: Report) {
+        let mut watched = self.lock();
+        while !watched.stopped {
+            let now = clock::now();
+            let mut over = Vec::new();
+            watched.entries.retain(|it| {
+                let at = Moment {
+                    now,
+                    open: it.since.elapsed(),
+                    quiet: Duration::ZERO,
+                };
+                let Err(cause) = it.limits.look(at) else {
+                    return true;
+                };
+                // Whoever moves its bytes sees both ends closed, and lets go.
+                let _ = it.socket.shutdown(Shutdown::Both);
+                over.push((it.request.clone(), cause));
+                false
+            });
+            if !over.is_empty() {
+                drop(watched);
+                over.iter()
+                    .for_each(|(request, cause)| report(request, *cause));
+                watched = self.lock();
+                continue;
+            }
+            let idle = watched.entries.is_empty();
+            watched = if idle {
+                self.changed
+                    .wait(watched)
+                    .unwrap_or_else(PoisonError::into_inner)
+            } else {
+                self.changed
+                    .wait_timeout(watched, LOOK)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0
+            };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::net::TcpListener;
+
+    fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap_or_else(|e| panic!("{e}"));
+        let address = listener.local_addr().unwrap_or_else(|e| panic!("{e}"));
+        let one = TcpStream::connect(address).unwrap_or_else(|e| panic!("{e}"));
+        let (other, _) = listener.accept().unwrap_or_else(|e| panic!("{e}"));
+        (one, other)
+    }
+
+    #[test]
+    fn a_connection_is_cut_when_its_time_is_up_and_not_when_it_was_forgotten() {
+        let cutter = Cutter::default();
+        let (mut one, other) = pair();
+        let (mut kept, kept_other) = pair();
+        let past = clock::now();
+        let forgotten = cutter.watch(
+            kept_other,
+            "b".into(),
+            u64::MAX,
+            Some(Duration::from_millis(300)),
+            |_, _| (),
+        );
+        drop(forgotten);
+        let cut = cutter.watch(other, "a".into(), past, None, |_, cause| {
+            assert_eq!(cause, Cause::Expired);
+        });
+        assert!(cut.is_some());
+        assert_eq!(one.read(&mut [0; 1]).ok(), Some(0));
+        let _ = kept.set_read_timeout(Some(Duration::from_millis(900)));
+        // Its own descriptor went with the watch: the peer sees an orderly end of that alone.
+        assert_eq!(kept.read(&mut [0; 1]).ok(), Some(0));
+        cutter.stop();
+    }
+}

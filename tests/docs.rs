@@ -1,0 +1,161 @@
+//! The reference holds what the code holds: directives, their defaults and places, reasons and their
+//! statuses. It fails when one of src/directive.rs, c_shim/conf.c and docs/ moves alone.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use gitlab_gate::directive::{Scope, TABLE};
+use gitlab_gate::verdict::Reason;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+fn read(file: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The sections of a page: a heading's text, and what stands below it.
+fn sections(page: &str, mark: &str) -> Vec<(String, String)> {
+    let mut all: Vec<(String, String)> = Vec::new();
+    for line in page.lines() {
+        if let Some(heading) = line.strip_prefix(mark) {
+            all.push((heading.trim().to_owned(), String::new()));
+        } else if line.starts_with('#') {
+            all.push((String::new(), String::new()));
+        } else if let Some((_, text)) = all.last_mut() {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    all.retain(|(heading, _)| !heading.is_empty());
+    all
+}
+
+/// `- **Name**: value` of a directive's entry.
+fn field<'t>(entry: &'t str, name: &str) -> Option<&'t str> {
+    entry
+        .lines()
+        .find_map(|line| line.strip_prefix(&format!("- **{name}**: ")))
+}
+
+#[test]
+fn the_reference_has_each_directive_in_the_order_of_the_table() {
+    let page = read("docs/directives.md");
+    let documented: Vec<_> = sections(&page, "## Gate")
+        .into_iter()
+        .map(|(name, _)| format!("Gate{name}"))
+        .collect();
+    let known: Vec<_> = TABLE.iter().map(|it| it.name).collect();
+    assert_eq!(documented, known);
+}
+
+#[test]
+fn each_entry_says_default_context_syntax_and_example() {
+    let page = read("docs/directives.md");
+    let entries: BTreeMap<_, _> = sections(&page, "## ").into_iter().collect();
+    for directive in TABLE {
+        let name = directive.name;
+        let entry = entries
+            .get(name)
+            .unwrap_or_else(|| panic!("{name} has no entry"));
+        assert_eq!(
+            field(entry, "Default"),
+            Some(directive.default),
+            "{name}: default"
+        );
+        let context = match directive.scope {
+            Scope::Issuer => "issuer",
+            Scope::Server => "server",
+            Scope::Section => "section",
+        };
+        assert_eq!(field(entry, "Context"), Some(context), "{name}: context");
+        for part in ["Syntax", "Example"] {
+            let text = field(entry, part).unwrap_or_else(|| panic!("{name} has no {part}"));
+            assert!(
+                text.starts_with(&format!("`{name} ")),
+                "{name}: {part} is {text}"
+            );
+        }
+        let prose: Vec<_> = entry
+            .lines()
+            .filter(|line| !line.is_empty() && !line.starts_with("- **"))
+            .collect();
+        assert!(!prose.is_empty(), "{name} says nothing in words");
+    }
+}
+
+#[test]
+fn the_command_table_has_each_directive_in_its_place() {
+    let source = read("c_shim/conf.c");
+    let mut commands = BTreeMap::new();
+    for line in source.lines() {
+        for (make, scope) in [
+            ("ISSUER(\"", Scope::Issuer),
+            ("SERVER(\"", Scope::Server),
+            ("PLACE(\"", Scope::Section),
+        ] {
+            if let Some((name, help)) = line
+                .trim_start()
+                .strip_prefix(make)
+                .and_then(|rest| rest.split_once("\", \""))
+            {
+                assert!(help.len() > 10, "{name} has no help");
+                assert!(
+                    commands.insert(name, scope).is_none(),
+                    "{name} stands twice"
+                );
+            }
+        }
+    }
+    let known: BTreeMap<_, _> = TABLE.iter().map(|it| (it.name, it.scope)).collect();
+    assert_eq!(
+        commands.keys().collect::<Vec<_>>(),
+        known.keys().collect::<Vec<_>>()
+    );
+    for (name, scope) in &known {
+        assert_eq!(commands.get(name), Some(scope), "{name}");
+    }
+}
+
+#[test]
+fn the_reasons_are_documented_with_their_statuses() {
+    let page = read("docs/reasons.md");
+    let mut documented: Vec<_> = sections(&page, "### ")
+        .into_iter()
+        .map(|(heading, text)| {
+            assert!(text.trim().len() > 20, "{heading} is not explained");
+            heading
+        })
+        .collect();
+    let mut known: Vec<_> = Reason::ALL
+        .iter()
+        .map(|it| format!("{} ({})", it.code(), it.status()))
+        .collect();
+    documented.sort();
+    known.sort();
+    assert_eq!(documented, known);
+}
+
+#[test]
+fn links_between_the_pages_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut pages: Vec<_> = ["docs", "docs/issuers"]
+        .iter()
+        .flat_map(|dir| std::fs::read_dir(root.join(dir)).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|it| it == "md"))
+        .collect();
+    pages.extend(["README.md", "CONTRIBUTING.md"].map(|it| root.join(it)));
+    for page in pages {
+        let text = std::fs::read_to_string(&page).unwrap();
+        for target in text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+            .filter(|target| !target.contains("://"))
+        {
+            let file = target.split('#').next().unwrap();
+            let leads = file.is_empty() || page.parent().unwrap().join(file).exists();
+            assert!(leads, "{} links to {target}", page.display());
+        }
+    }
+}

@@ -1,0 +1,154 @@
+# Keys on bad days: issuers that are down, hang or lie; floods of unknown keys; keys that leave; one fetch for the host.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use Gate;
+use Gate::Load;
+use File::Temp ();
+use Time::HiRes qw(time sleep);
+
+my %bad = (
+    hang => {}, drip => {}, redirect => {}, error500 => {}, html => {}, huge => {}, gzip_bomb => {}, wrong_issuer => {}, empty => {},
+    truncated => {}, not_found => {}, down => {}, 'many_keys:101' => {},
+    plain  => { mode => 'ok', discovery => { jwks_uri => 'http://192.0.2.1/jwks' } },
+    nouri  => { mode => 'ok', discovery => { jwks_uri => undef } },
+    userinfo => { mode => 'ok', discovery => { jwks_uri => 'https://a:b@issuer.example.com/jwks' } },
+);
+my %issuer;    # name => how it misbehaves
+for my $mode (sort keys %bad) { (my $name = "bad-$mode") =~ tr/:_/--/; $issuer{$name} = { mode => $mode, %{ $bad{$mode} } } }
+control('set', issuer => $_, %{ $issuer{$_} }) for keys %issuer;
+control('set', issuer => 'late', mode => 'error500');
+
+my $dir = File::Temp->newdir('gate-keys-XXXXXX', TMPDIR => 1);
+chmod 0755, $dir;
+my $public = JSON::decode_json(Gate::Httpd::slurp("$FindBin::RealBin/../support/keys/public.json"));
+sub put_keys {
+    my (@names) = @_;
+    Gate::Httpd::spew("$dir/keys.new", JSON::encode_json({ keys => [ map { { %{ $public->{$_} }, kid => $_ } } @names ] }));
+    chmod 0644, "$dir/keys.new";
+    rename "$dir/keys.new", "$dir/keys.json" or die $!;
+}
+put_keys('rs1');
+
+my $httpd = httpd(
+    join('', map { issuer_section($_, 'GateTimeout 1s') } sort keys %issuer)
+        . issuer_section('late', 'GateTimeout 1s')
+        . issuer_section('good')
+        . issuer_section('once')
+        . issuer_section('leave', 'GateRefresh 1s', 'GateTimeout 1s')
+        . issuer_section('stale', 'GateRefresh 1s', 'GateMaxStale 4s', 'GateTimeout 1s')
+        . issuer_section('flood')
+        . issuer_section('file', "GateJWKS file:$dir/keys.json")
+        . gated('/', 'Require valid-user')
+);
+expect_in_log(qr/GATE31[13]: issuer/);
+
+# Asks until the answer is as wanted, for at most that long.
+sub until_it_is {
+    my ($status, $seconds, $ask) = @_;
+    my $until = time + $seconds;
+    my $answer;
+    do { $answer = $ask->(); return $answer if $answer->status == $status; sleep 0.2 } while (time < $until);
+    return $answer;
+}
+sub get { my ($token) = @_; return $httpd->get('/x', token => $token) }
+
+# -- down at start: httpd serves, and the issuer's return is seen
+refused(get(mint(issuer => 'late')), 503, 'keys_unavailable', 'an issuer that is down at start');
+like(get(mint(issuer => 'late'))->header('Retry-After') // '', qr/^\d+$/, 'with Retry-After');
+passes(get(mint(issuer => 'good')), 'another one serves meanwhile');
+control('set', issuer => 'late', mode => 'ok');
+passes(until_it_is(200, 45, sub { get(mint(issuer => 'late')) }), 'and it serves once it is back');
+
+# -- every way to misbehave is a 503 in good time, and never holds up another issuer
+for my $name (sort keys %issuer) {
+    my $start = time;
+    my $answer = get(mint(issuer => $name));
+    refused($answer, 503, 'keys_unavailable', "$name: no keys");
+    cmp_ok(time - $start, '<', 10, 'in good time');
+    ok($httpd->wait_for_log(qr/GATE311: issuer \Q$name\E: /, 10), 'and the log says why');
+}
+my $start = time;
+passes(get(mint(issuer => 'good')), 'a good issuer passes after all of it');
+cmp_ok(time - $start, '<', 5, 'at once');
+for my $name ('bad-redirect', 'bad-html', 'bad-wrong-issuer', 'bad-plain') {
+    my ($line) = $httpd->error_log =~ /(GATE311: issuer \Q$name\E: .*)/;
+    like($line // '', { 'bad-redirect' => qr/redirect/, 'bad-html' => qr/Maintenance|text\/html/, 'bad-wrong-issuer' => qr/other/, 'bad-plain' => qr/http:\/\/192\.0\.2\.1/ }->{$name}, "$name: with what came");
+}
+for my $pid (split ' ', `pgrep -P @{[ $httpd->{process}->pid ]}`) {
+    my ($peak) = Gate::Httpd::slurp("/proc/$pid/status") =~ /VmHWM:\s+(\d+)/;
+    cmp_ok($peak // 0, '<', 150_000, 'no child took a gigabyte in');
+}
+
+# -- one fetch for the host, however many children and requests
+passes(get(mint(issuer => 'once', claims => { jti => $_ })), "request $_ of one issuer") for 1 .. 20;
+is(counts('once')->{jwks}, 1, 'its keys were fetched once for all children');
+is(counts('once')->{discovery}, 1, 'and discovered once');
+
+# -- good keys serve on, whatever the issuer does afterwards
+my $leave = mint(issuer => 'leave');
+passes(get($leave), 'an issuer that is well');
+for my $mode (qw(hang error500 html empty wrong_issuer down)) {
+    my $before = counts('leave');
+    control('set', issuer => 'leave', mode => $mode);
+    sleep 1.5;
+    passes(get($leave), "serves on while it does this: $mode");
+    passes(get(mint(issuer => 'leave', claims => { jti => $mode })), 'for new tokens too');
+}
+control('set', issuer => 'leave', mode => 'ok');
+
+# -- a key that leaves the set takes its tokens along, cached or not
+control('set', issuer => 'leave', jwks => ['es1']);
+my $gone = until_it_is(401, 45, sub { get($leave) });
+refused($gone, 401, 'key_unknown', 'a token that was verified before is refused once its key is gone');
+passes(get(mint(issuer => 'leave', alg => 'ES256')), 'the key that stays serves');
+control('set', issuer => 'leave', jwks => [ 'es1', 'rs1' ]);
+passes(until_it_is(200, 45, sub { get($leave) }), 'and it passes again once its key is back');
+
+# -- too old to serve
+my $stale = mint(issuer => 'stale');
+passes(get($stale), 'keys that are fresh');
+control('set', issuer => 'stale', mode => 'error500');
+refused(until_it_is(503, 20, sub { get($stale) }), 503, 'keys_unavailable', 'keys older than GateMaxStale serve nobody, a cached token neither');
+control('set', issuer => 'stale', mode => 'ok');
+passes(until_it_is(200, 45, sub { get($stale) }), 'and serve again once they are fresh');
+
+# -- unknown keys by the hundred
+passes(get(mint(issuer => 'flood')), 'before the flood');
+my $before = counts('flood');
+my @valid = map { mint(issuer => 'flood', claims => { jti => "v$_" }) } 1 .. 3;
+my @unknown = map { mint(issuer => 'flood', kid => "nobody-$_") } 1 .. 125;
+$start = time;
+my $valid = Gate::Load->start(clients => 1, ask => sub { get($valid[ rand @valid ]) });
+my @floods = map {
+    my $at = 0;
+    Gate::Load->start(clients => 1, ask => sub { return $at < @unknown ? get($unknown[ $at++ ]) : do { sleep 0.1; bless { status => 401, headers => [], body => '', line => '' }, 'Gate::Answer' } }, good => sub { $_[0]->status == 401 });
+} 1 .. 4;
+sleep 4;
+for my $flood (@floods) { my ($count, @wrong) = $flood->stop; cmp_ok($count, '>=', 20, 'a flood came'); is("@wrong", '', 'and each of it was refused') }
+my ($count, @wrong) = $valid->stop;
+my $took = time - $start;
+ok($count > 10, "$count valid requests flowed meanwhile");
+is(join("\n", @wrong), '', 'and none of them was refused');
+cmp_ok(counts('flood')->{jwks} - $before->{jwks}, '<=', 1 + int($took / 10), 'at most one fetch in 10 s');
+expect_in_log(qr/GATE401: refused: key_unknown: /);
+
+# -- keys in a file
+my ($one, $two) = map { mint(issuer => 'file', key => $_, kid => $_) } qw(rs1 rs2);
+passes(get($one), 'keys in a file serve');
+refused(get($two), 401, 'key_unknown', 'and no others');
+put_keys('rs1', 'rs2');
+passes(until_it_is(200, 15, sub { get($two) }), 'a new one is seen');
+put_keys('rs2');
+refused(until_it_is(401, 15, sub { get($one) }), 401, 'key_unknown', 'one that is taken out is refused, cached or not');
+Gate::Httpd::spew("$dir/keys.json", '{"keys":[');
+ok($httpd->wait_for_log(qr/GATE311: issuer file: /, 15), 'half a file is told');
+passes(get($two), 'and the last good keys serve');
+unlink "$dir/keys.json";
+sleep 1.5;
+passes(get($two), 'also where the file is gone');
+put_keys('rs1');
+passes(until_it_is(200, 20, sub { get($one) }), 'until there is a good one');
+
+finish();
