@@ -112,6 +112,7 @@ int shim_log_transaction(request_rec *r)
     event.identity = state->outcome.identity;
     event.reason = state->reason;
     event.detail = state->detail;
+    event.issuer = state->outcome.issuer;
     event.observed = state->observed;
     event.status = last->status;
     event.place = SHIM_DIR(decided)->section;

@@ -125,6 +125,7 @@ typedef struct gate_request {
 typedef struct gate_outcome {
     int status; /* 0: go on, with the identity if there is one; else refuse with this status */
     const char *reason; /* the code of the refusal; lives for ever */
+    const char *issuer; /* the issuer that a refused token named; pool */
     const char *detail; /* for the error log; pool */
     int log_level;      /* APLOG_ level of that line */
     gate_identity *identity; /* counted (gate_identity_release), NULL: none */
@@ -152,6 +153,7 @@ typedef struct gate_event {
     const gate_identity *identity; /* NULL: nobody is known */
     const char *reason;            /* the refusal's code; NULL: granted */
     const char *detail;
+    const char *issuer; /* that a refused token named; NULL: none of ours */
     int observed; /* the refusal was only written down (GateMode observe) */
     int status;
     const char *place; /* the section's argument */
@@ -262,6 +264,10 @@ void gate_refuse(const gate_config *config, const gate_request *request, const c
 
 /* Writes a finished request down. Never waits for the disk. */
 void gate_audit(gate_process *process, const gate_event *event);
+
+/* How the gate is, for `SetHandler gate-status`: the page, `?json` or `?metrics` (the query without
+ * its '?', or NULL). NULL: it can't be said. Pool; the media type lives for ever. */
+const char *gate_status(gate_process *process, const char *query, void *pool, const char **type);
 
 /* 1: the rule holds; 0: it does not, and `*reason` is the code (lives for ever), `*detail` what was
  * wanted and what came (pool). Fallback: 0. */

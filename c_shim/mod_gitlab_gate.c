@@ -15,6 +15,8 @@ static void register_hooks(apr_pool_t *pool)
     /* The status and headers of a denial are the gate's, so it wraps mod_authz_core. */
     static const char *const before_authz[] = {"mod_authz_core.c", "mod_authn_core.c", NULL};
 
+    static const char *const before_proxy[] = {"mod_proxy.c", NULL};
+
     /* start */
     ap_hook_check_config(shim_check_config, NULL, NULL, APR_HOOK_MIDDLE);       /* conf.c */
     ap_hook_open_logs(shim_open_audit_log, NULL, NULL, APR_HOOK_MIDDLE);        /* audit.c */
@@ -39,6 +41,10 @@ static void register_hooks(apr_pool_t *pool)
 
     /* Before mod_proxy, which takes CONNECT where ProxyRequests is on. */
     ap_hook_handler(shim_tunnel, NULL, NULL, APR_HOOK_REALLY_FIRST);            /* tunnel.c */
+
+    /* SetHandler gate-… wins over a ProxyPass: after mod_proxy's fixups, before its handler. */
+    ap_hook_fixups(shim_own_handler, NULL, NULL, APR_HOOK_REALLY_LAST);         /* status.c */
+    ap_hook_handler(shim_status, NULL, before_proxy, APR_HOOK_REALLY_FIRST);    /* status.c */
 
     /* answer */
     ap_hook_insert_error_filter(shim_insert_error_filter, NULL, NULL, APR_HOOK_LAST); /* answer.c */

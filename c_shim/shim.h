@@ -118,6 +118,10 @@ int shim_open_audit_log(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
 int shim_start_audit(apr_pool_t *pconf, server_rec *server);
 int shim_log_transaction(request_rec *r);
 
+/* status.c */
+int shim_own_handler(request_rec *r);
+int shim_status(request_rec *r);
+
 /* authz.c */
 void shim_register_authz(apr_pool_t *pool);
 int shim_expr_lookup(ap_expr_lookup_parms *parms);

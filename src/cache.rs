@@ -43,6 +43,8 @@ pub struct Cache {
     bound: usize,
     size: AtomicUsize,
     hand: AtomicUsize,
+    /// How many there are, for all children's sum.
+    gauge: Option<&'static AtomicUsize>,
 }
 
 impl Cache {
@@ -56,7 +58,15 @@ impl Cache {
             bound,
             size: AtomicUsize::new(0),
             hand: AtomicUsize::new(0),
+            gauge: None,
         }
+    }
+
+    /// Its entries are counted there from now on.
+    #[must_use]
+    pub fn counted_by(mut self, gauge: Option<&'static AtomicUsize>) -> Self {
+        self.gauge = gauge;
+        self
     }
 
     /// The identity of a token that was verified before in the same scope and still holds.
@@ -107,6 +117,9 @@ impl Cache {
         };
         if let Some(place) = self.set(hash).iter().min_by_key(|place| rank(place)) {
             self.size.fetch_add(size, Relaxed);
+            if let Some(gauge) = self.gauge {
+                gauge.fetch_add(1, Relaxed);
+            }
             self.release(place.swap(Some(Arc::new(entry))));
         }
         // Over the bound: a hand goes round and empties places.
@@ -148,6 +161,9 @@ impl Cache {
     fn release(&self, entry: Option<Arc<Entry>>) {
         if let Some(entry) = entry {
             self.size.fetch_sub(entry.size, Relaxed);
+            if let Some(gauge) = self.gauge {
+                gauge.fetch_sub(1, Relaxed);
+            }
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod jwks; //       2 keys: parsed, fetched, kept, refreshed
 pub mod policy; //     6 conditions, claim paths, Require providers
 pub mod port; //       9 open tunnels, their deadlines, job liveness
 pub mod request; //    what the gate sees of a request
+pub mod status; //     how the gate is: counters of all children, a page, metrics
 pub mod token; //      1 where a token may come from, and its compact form
 pub mod verdict; //    reasons and statuses
 pub mod verify; //     3 signature and claims; the only maker of VerifiedClaims //      now(), so that tests can move time

@@ -176,6 +176,9 @@ impl Ports {
         };
         let expires = limits.end(now);
         let line = event::opened(&subject, expires);
+        if let Some(board) = shared::board() {
+            board.port(wish.name);
+        }
         self.recorder.push(|frame| event::opening(frame, &subject));
         let opened = Instant::now();
         Ok(Opened {

@@ -13,8 +13,9 @@ use crate::audit::{AuditOn, Decision, Log};
 use crate::config::Setting;
 use crate::directive::Slot;
 use crate::gate::Process;
+use crate::status::Outcome;
 use crate::verdict::Reason;
-use std::ffi::c_char;
+use std::ffi::{c_char, c_void};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -40,7 +41,11 @@ impl Report for AuditLog {
         );
     }
 
-    fn lost(&self, _lines: u64) {}
+    fn lost(&self, lines: u64) {
+        if let Some(board) = super::shared::board() {
+            board.lost(lines);
+        }
+    }
 }
 
 /// See gate.h.
@@ -134,6 +139,20 @@ pub unsafe extern "C" fn gate_audit(process: *mut ffi::gate_process, event: *con
             if let Some((process, event)) = process.zip(event) {
                 // SAFETY: as above.
                 let (decision, on) = unsafe { (decision_of(event), audit_on(event)) };
+                if let Some(board) = super::shared::board() {
+                    let outcome = match (decision.reason, decision.observed) {
+                        (None, _) => Outcome::Success,
+                        (Some(_), false) => Outcome::Failure,
+                        (Some(_), true) => Outcome::Observed,
+                    };
+                    let issuer = decision.issuer();
+                    board.decided(
+                        outcome,
+                        decision.reason,
+                        issuer.as_deref(),
+                        decision.time / 1_000_000,
+                    );
+                }
                 process.recorder().record(&decision, on);
             }
         },
@@ -166,6 +185,7 @@ unsafe fn decision_of(event: &gate_event) -> Decision<'_> {
         Decision {
             identity: identity_of(event.identity),
             reason,
+            named: bytes(event.issuer),
             observed: event.observed != 0,
             detail: bytes(event.detail),
             status: u16::try_from(event.status).unwrap_or_default(),
@@ -187,3 +207,29 @@ unsafe fn decision_of(event: &gate_event) -> Decision<'_> {
 const _: usize = [ffi::gate_audit_open, gate_audit_open].len();
 const _: usize = [ffi::gate_audit_close, gate_audit_close].len();
 const _: usize = [ffi::gate_audit, gate_audit].len();
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_status(
+    process: *mut ffi::gate_process,
+    query: *const c_char,
+    pool: *mut c_void,
+    media_type: *mut *const c_char,
+) -> *const c_char {
+    boundary(std::ptr::null, || {
+        // SAFETY: gate.h: a live process; text or NULL.
+        let (process, query) = unsafe { (process.cast::<Process>().as_ref(), bytes(query)) };
+        let found = process.and_then(|it| it.status(query.unwrap_or_default()));
+        let Some(((name, text), pool)) = found.zip(super::process::pool(pool)) else {
+            return std::ptr::null();
+        };
+        // SAFETY: gate.h: `media_type` is writable.
+        unsafe { media_type.write(name.as_ptr()) };
+        pool.text(text)
+    })
+}
+
+const _: usize = [ffi::gate_status, gate_status].len();

@@ -90,6 +90,12 @@ impl Report for KeyLog {
         );
     }
 
+    fn fetched(&self, issuer: &str, ok: bool) {
+        if let Some(board) = super::shared::board() {
+            board.fetched(issuer, ok);
+        }
+    }
+
     fn store_failed(&self, detail: &str) {
         say(WARNING, &format!("GATE314: the state directory: {detail}"));
     }

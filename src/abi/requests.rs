@@ -204,7 +204,12 @@ impl<'r> View<'r> {
         match decision.verdict {
             Ok(None) => {}
             Ok(Some(identity)) => self.grant(identity, &mut outcome),
-            Err(Refusal { reason, detail }) => {
+            Err(Refusal {
+                reason,
+                detail,
+                issuer,
+            }) => {
+                outcome.issuer = issuer.map_or(std::ptr::null(), |it| self.pool.text(it));
                 outcome.status = i32::from(reason.status());
                 outcome.reason = reason.code_c().as_ptr();
                 outcome.detail = self.pool.text(detail);

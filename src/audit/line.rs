@@ -7,6 +7,7 @@
 use crate::identity::Identity;
 use crate::verdict::Reason;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// The version of the schema whose names are used.
@@ -21,6 +22,8 @@ pub struct Decision<'a> {
     pub identity: Option<&'a Identity>,
     /// Why it was refused; `None`: granted.
     pub reason: Option<Reason>,
+    /// The issuer that a refused token named, where it is one of the configuration's.
+    pub named: Option<&'a [u8]>,
     /// The refusal was only written down (GateMode observe).
     pub observed: bool,
     /// What was wanted and what came.
@@ -46,6 +49,17 @@ pub struct Decision<'a> {
     pub time: u64,
     /// Microseconds.
     pub duration: u64,
+}
+
+impl Decision<'_> {
+    /// The issuer: the identity's, or the one that a refused token named.
+    #[must_use]
+    pub fn issuer(&self) -> Option<Cow<'_, str>> {
+        match self.identity {
+            Some(identity) => Some(Cow::Borrowed(identity.issuer_name())),
+            None => self.named.map(String::from_utf8_lossy),
+        }
+    }
 }
 
 /// An open port.
@@ -145,7 +159,16 @@ impl Frame {
             member(&mut line, ",\"rule\":{\"name\":", it.place);
             line.push('}');
         }
-        line.push_str(it.identity.map_or(",\"gitlab_gate\":{", Identity::audit));
+        match it.identity {
+            Some(identity) => line.push_str(identity.audit()),
+            None => {
+                line.push_str(",\"gitlab_gate\":{");
+                if it.named.is_some() {
+                    member(&mut line, "\"issuer\":", it.named);
+                    line.push(',');
+                }
+            }
+        }
         line.push_str(if it.observed {
             "\"mode\":\"observe\"}"
         } else {
