@@ -117,6 +117,8 @@ typedef struct gate_request {
     const char *peer;  /* the client's address */
     const char *realm; /* AuthName */
     const char *id;    /* the request's id, mod_unique_id's or made by gate_request_id */
+    int explain;       /* only asked: `token` is judged, whatever the request holds */
+    const char *token; /* NULL: none */
     const gate_setting *const *slots; /* GATE_SLOTS of them */
     const gate_chain *headers;        /* GateHeader, inner section first */
 } gate_request;
@@ -124,6 +126,7 @@ typedef struct gate_request {
 /* What was decided about the token. */
 typedef struct gate_outcome {
     int status; /* 0: go on, with the identity if there is one; else refuse with this status */
+    int observe; /* nothing is refused here (GateMode observe) */
     const char *reason; /* the code of the refusal; lives for ever */
     const char *issuer; /* the issuer that a refused token named; pool */
     const char *detail; /* for the error log; pool */
@@ -140,7 +143,7 @@ typedef struct gate_outcome {
 
 /* A refusal as the client sees it. */
 typedef struct gate_answer {
-    int status;
+    int status; /* 0: it is only written down (GateMode observe), and the request goes on */
     const gate_pair *fields; /* response headers; pool */
     size_t field_count;
     const char *content_type; /* lives for ever */
@@ -179,6 +182,27 @@ typedef struct gate_opening {
     const char *expires; /* Gate-Expires; pool */
     const char *line;    /* for the error log; pool */
 } gate_opening;
+
+/* What was found out about a request that was only asked about. Borrowed. */
+typedef struct gate_explained {
+    const char *method;
+    const char *path;
+    const char *peer;
+    const char *place;   /* the section's argument */
+    const char *handler;
+    const char *forward; /* the URL that it would be forwarded to; NULL: none */
+    int gated;           /* AuthType Gate is in force */
+    int status;          /* httpd's: 200 where it would be served */
+    const char *reason;  /* the refusal's code, also where it would only be observed */
+    const char *detail;
+    int observed;
+    const char *checks; /* gate_explain_token's */
+    const gate_identity *identity;
+    const gate_pair *upstream;
+    size_t upstream_count;
+    const gate_pair *rules; /* Require lines of the gate's, and what was missing; "" held */
+    size_t rule_count;
+} gate_explained;
 
 /* --- configuration --------------------------------------------------------------------------- */
 
@@ -268,6 +292,11 @@ void gate_audit(gate_process *process, const gate_event *event);
 /* How the gate is, for `SetHandler gate-status`: the page, `?json` or `?metrics` (the query without
  * its '?', or NULL). NULL: it can't be said. Pool; the media type lives for ever. */
 const char *gate_status(gate_process *process, const char *query, void *pool, const char **type);
+
+/* Each check of the token that `request` is asked about: a JSON object. NULL: there is no token. Pool. */
+const char *gate_explain_token(gate_process *process, const gate_request *request);
+/* The whole answer as JSON. NULL: it can't be said. Pool. */
+const char *gate_explain(const gate_explained *explained, void *pool);
 
 /* 1: the rule holds; 0: it does not, and `*reason` is the code (lives for ever), `*detail` what was
  * wanted and what came (pool). Fallback: 0. */

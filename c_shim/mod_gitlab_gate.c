@@ -44,6 +44,7 @@ static void register_hooks(apr_pool_t *pool)
 
     /* SetHandler gate-… wins over a ProxyPass: after mod_proxy's fixups, before its handler. */
     ap_hook_fixups(shim_own_handler, NULL, NULL, APR_HOOK_REALLY_LAST);         /* status.c */
+    ap_hook_handler(shim_explain, NULL, before_proxy, APR_HOOK_REALLY_FIRST);   /* explain.c */
     ap_hook_handler(shim_status, NULL, before_proxy, APR_HOOK_REALLY_FIRST);    /* status.c */
 
     /* answer */

@@ -46,6 +46,13 @@ typedef struct shim_dir {
     const char *port; /* NAME:PORT of the <GatePort> that this is */
 } shim_dir;
 
+/* A question about a request that nobody sent (SetHandler gate-explain). */
+typedef struct shim_question {
+    const char *token;
+    const char *checks;
+    apr_array_header_t *rules; /* of gate_pair */
+} shim_question;
+
 /* What is known of one request. Lives in its pool. */
 typedef struct shim_state {
     int decided;            /* the library was asked; without it a gated request is refused */
@@ -55,6 +62,7 @@ typedef struct shim_state {
     apr_table_t *withheld;  /* what was taken out of the request, for those that follow from it */
     const char *reason;     /* the code of the refusal, meant or observed */
     const char *detail;
+    shim_question *question; /* the request asks about another: that is its sub-request */
     int audited;            /* its decision has been written down already, as a port's opening */
     int observed;           /* it would have been refused, but for GateMode observe */
     const char *denied_by;  /* the code of the Require that failed first */
@@ -121,6 +129,8 @@ int shim_log_transaction(request_rec *r);
 /* status.c */
 int shim_own_handler(request_rec *r);
 int shim_status(request_rec *r);
+int shim_explain(request_rec *r);
+shim_question *shim_question_of(request_rec *r);
 
 /* authz.c */
 void shim_register_authz(apr_pool_t *pool);

@@ -6,6 +6,7 @@
 
 mod audit; //        gate_audit_…: the log, its lines
 mod configuration; // gate_config_…, gate_directive, gate_issuer_…, gate_rule_…
+mod explain; //      gate_explain…: questions about requests that nobody sent
 pub mod file; //    descriptors that children inherit
 pub mod pairs; //   names and values that C may borrow
 mod panic; //       every entry's panic boundary

@@ -21,9 +21,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// One issuer in one process: its settings and its keys.
-struct LiveIssuer {
-    settings: Arc<Issuer>,
-    keys: Arc<Keys>,
+pub(crate) struct LiveIssuer {
+    pub(crate) settings: Arc<Issuer>,
+    pub(crate) keys: Arc<Keys>,
 }
 
 /// What one child has, made after the fork.
@@ -221,7 +221,7 @@ impl Process {
     }
 
     /// The issuers that the token's `iss` names and the section accepts; never none.
-    fn issuers_of(
+    pub(crate) fn issuers_of(
         &self,
         section: &Section<'_>,
         token: &Unverified<'_>,

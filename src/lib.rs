@@ -9,6 +9,7 @@ pub mod cache; //      4 tokens verified before
 pub mod clock;
 pub mod config; //     typed settings, checked as a whole before httpd starts
 pub mod directive; //  the table of directives: name, scope, default, one line of help
+pub mod explain; //    what would become of a request, check by check
 pub mod gate; //       the walk of one request through the rooms below
 pub mod headers; //    7 what is stripped from every request, and what is set on a grant
 pub mod identity; //   5 issuer kinds; claims become a person, a project, a job, roles

@@ -5,10 +5,14 @@ use std::process::ExitCode;
 
 #[path = "gatectl/audit.rs"]
 mod audit; //   audit verify, audit report
+#[path = "gatectl/explain.rs"]
+mod explain; //  explain
 #[path = "gatectl/progress.rs"]
 mod progress; // how far a long file is
 #[path = "gatectl/report.rs"]
 mod report; //  the access review
+#[path = "gatectl/rewrite.rs"]
+mod rewrite; //  a configuration for a private httpd
 #[path = "gatectl/token.rs"]
 mod token; //   token: decode and verify
 #[path = "gatectl/words.rs"]
@@ -35,7 +39,11 @@ const USAGE: &str = "gatectl: beside mod_gitlab_gate
   gatectl token [--issuer URL | --jwks FILE] [--audience AUD] < TOKEN
                                                  decodes and verifies a token
 
-Ends with 0 for whole or valid, 1 for broken or refused, 2 for wrong usage.
+  gatectl explain --config FILE --method M --path P [--peer IP] < TOKEN
+          [--host NAME] [--httpd PROGRAM] [--format text|json]
+                                                 what the gate would do with a request, and why
+
+Ends with 0 for whole, valid or granted, 1 for broken or refused, 2 for wrong usage.
 ";
 
 fn main() -> ExitCode {
@@ -47,6 +55,7 @@ fn main() -> ExitCode {
     let ended = match words.as_slice() {
         ["audit", "verify", rest @ ..] => audit::verify(rest),
         ["audit", "report", rest @ ..] => report::run(rest),
+        ["explain", rest @ ..] => explain::run(rest),
         ["token", rest @ ..] => token::run(rest),
         ["help" | "--help" | "-h", ..] => {
             print!("{USAGE}");
