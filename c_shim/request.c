@@ -14,7 +14,13 @@ _Static_assert(offsetof(gate_field, checksum) == offsetof(apr_table_entry_t, key
 
 static int is_gated(request_rec *r)
 {
-    const char *type = ap_auth_type(r);
+    const shim_state *state = SHIM_STATE(r);
+    const char *type;
+
+    if (state && state->gated) {
+        return 1;
+    }
+    type = ap_auth_type(r);
     return type && !ap_cstr_casecmp(type, GATE_AUTH_TYPE);
 }
 
@@ -38,6 +44,7 @@ int shim_strip(request_rec *r)
 {
     const char *connection;
 
+    shim_take_back(r);
     strip_spoofed(r);
     connection = apr_table_get(r->headers_in, "Connection");
     if (connection) {
@@ -101,6 +108,9 @@ const shim_state *shim_effective_state(request_rec *r)
 
 static void withhold(request_rec *r, shim_state *state, const char *name, const char *value)
 {
+    if (!state) {
+        return;
+    }
     if (!state->withheld) {
         state->withheld = apr_table_make(r->pool, 2);
     }
@@ -109,14 +119,15 @@ static void withhold(request_rec *r, shim_state *state, const char *name, const 
     }
 }
 
-static void apply_edits(request_rec *r, shim_state *state)
+/* `withholding` keeps what goes for the requests that follow from this one; NULL: it is gone. */
+void shim_apply_edits(request_rec *r, const gate_outcome *outcome, shim_state *withholding)
 {
     size_t i;
-    for (i = 0; i < state->outcome.edit_count; i++) {
-        const gate_edit *edit = &state->outcome.edits[i];
+    for (i = 0; i < outcome->edit_count; i++) {
+        const gate_edit *edit = &outcome->edits[i];
         switch (edit->kind) {
         case GATE_EDIT_HEADER:
-            withhold(r, state, edit->name, apr_table_get(r->headers_in, edit->name));
+            withhold(r, withholding, edit->name, apr_table_get(r->headers_in, edit->name));
             if (edit->value) {
                 apr_table_setn(r->headers_in, edit->name, edit->value);
             }
@@ -125,7 +136,7 @@ static void apply_edits(request_rec *r, shim_state *state)
             }
             break;
         case GATE_EDIT_ARGS:
-            withhold(r, state, "?", r->args);
+            withhold(r, withholding, "?", r->args);
             r->args = (char *) edit->value;
             r->parsed_uri.query = (char *) edit->value;
             break;
@@ -142,11 +153,29 @@ static void apply_edits(request_rec *r, shim_state *state)
     }
 }
 
-static void set_pairs(apr_table_t *table, const gate_pair *pairs, size_t count)
+void shim_set_pairs(apr_table_t *table, const gate_pair *pairs, size_t count)
 {
     size_t i;
     for (i = 0; i < count; i++) {
         apr_table_setn(table, pairs[i].name, pairs[i].value);
+    }
+}
+
+/* Adding is cheaper than setting, which looks for the name, but right only where none is there: a
+ * SetEnvIf of the administrator's, or a subrequest's copy. */
+static void set_environment(request_rec *r, const gate_outcome *outcome)
+{
+    const apr_array_header_t *there = apr_table_elts(r->subprocess_env);
+    void (*put)(apr_table_t *, const char *, const char *) = apr_table_addn;
+    size_t i;
+
+    for (i = 0; i < (size_t) there->nelts; i++) {
+        if (!strncasecmp(APR_ARRAY_IDX(there, i, apr_table_entry_t).key, "GATE_", 5)) {
+            put = apr_table_setn;
+        }
+    }
+    for (i = 0; i < outcome->environment_count; i++) {
+        put(r->subprocess_env, outcome->environment[i].name, outcome->environment[i].value);
     }
 }
 
@@ -163,6 +192,7 @@ int shim_access(request_rec *r)
         return DECLINED;
     }
     state = shim_state_of(r);
+    state->gated = 1;
     if (state->decided) {
         return state->refused ? state->outcome.status : DECLINED;
     }
@@ -188,7 +218,7 @@ int shim_access(request_rec *r)
         apr_pool_cleanup_register(r->pool, state->outcome.identity, release_identity,
                                   apr_pool_cleanup_null);
     }
-    apply_edits(r, state);
+    shim_apply_edits(r, &state->outcome, state);
     state->decided = 1;
     if (state->outcome.status) {
         int status = shim_refuse(r, state, state->outcome.reason, state->outcome.detail,
@@ -208,7 +238,7 @@ int shim_access(request_rec *r)
     if (state->outcome.identity) {
         r->user = (char *) state->outcome.user;
         r->ap_auth_type = (char *) GATE_AUTH_TYPE;
-        set_pairs(r->subprocess_env, state->outcome.environment, state->outcome.environment_count);
+        set_environment(r, &state->outcome);
     }
     /* mod_cache looks for Authorization, which is gone by now: what is behind a gate is not kept. */
     apr_table_setn(r->subprocess_env, "no-cache", "gate");
@@ -323,15 +353,28 @@ static int limit_upgrade(request_rec *r, const shim_state *state)
 
 /* --- the upstream --------------------------------------------------------------------------------- */
 
+/* No header of these names is left once what could pass for one is gone: setting each would look
+ * for it among all the others again. */
+static void send_upstream(request_rec *r, const gate_outcome *outcome)
+{
+    size_t i;
+    strip_spoofed(r);
+    for (i = 0; i < outcome->upstream_count; i++) {
+        apr_table_addn(r->headers_in, outcome->upstream[i].name, outcome->upstream[i].value);
+    }
+}
+
 int shim_fixups(request_rec *r)
 {
     const shim_state *state;
 
     if (r->main) {
+        shim_take_back(r);
         strip_spoofed(r); /* the copy may hold what was set for the main request */
     }
+    shim_choose_handler(r);
     if (!is_gated(r)) {
-        return DECLINED;
+        return shim_upstream(r, NULL);
     }
     state = shim_effective_state(r);
     if (!state) {
@@ -339,7 +382,7 @@ int shim_fixups(request_rec *r)
     }
     if (state->refused) {
         /* its own ErrorDocument may be served, without an identity; nothing else */
-        return r->prev && state != SHIM_STATE(r) ? DECLINED : state->outcome.status;
+        return r->prev && state != SHIM_STATE(r) ? shim_upstream(r, NULL) : state->outcome.status;
     }
     /* `Satisfy any` may have gone past the rules: no Require means valid-user all the same */
     if (!SHIM_DIR(r)->has_require && !state->outcome.identity) {
@@ -348,6 +391,6 @@ int shim_fixups(request_rec *r)
     if (!limit_upgrade(r, state)) {
         return shim_refuse(r, shim_state_of(r), "internal", "the connection's end can not be watched", APLOG_CRIT);
     }
-    set_pairs(r->headers_in, state->outcome.upstream, state->outcome.upstream_count);
-    return DECLINED;
+    send_upstream(r, &state->outcome);
+    return shim_upstream(r, state->outcome.identity);
 }

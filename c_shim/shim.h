@@ -55,6 +55,7 @@ typedef struct shim_question {
 
 /* What is known of one request. Lives in its pool. */
 typedef struct shim_state {
+    int gated;              /* AuthType Gate is in force: asked once */
     int decided;            /* the library was asked; without it a gated request is refused */
     int refused;            /* the gate answered it */
     int nested;             /* the rest of a hook is being run from within it */
@@ -69,6 +70,8 @@ typedef struct shim_state {
     const char *denied_detail;
     const char *id;
     const char *content_type; /* of the refusal's body */
+    const gate_pair *put;     /* put in for the upstream, and for nobody else */
+    size_t put_count;
 } shim_state;
 
 #define SHIM_SERVER(s) ((shim_server *) ap_get_module_config((s)->module_config, &gitlab_gate_module))
@@ -112,7 +115,18 @@ int shim_check_user(request_rec *r);
 int shim_user_rules(request_rec *r);
 int shim_fixups(request_rec *r);
 shim_state *shim_state_of(request_rec *r);
+void shim_apply_edits(request_rec *r, const gate_outcome *outcome, shim_state *withholding);
+void shim_set_pairs(apr_table_t *table, const gate_pair *pairs, size_t count);
 const shim_state *shim_effective_state(request_rec *r);
+
+/* upstream.c */
+void shim_take_back(request_rec *r);
+int shim_forget(request_rec *r);
+int shim_upstream(request_rec *r, const gate_identity *identity);
+
+/* handlers.c */
+void shim_choose_handler(request_rec *r);
+int shim_handle(request_rec *r);
 
 /* answer.c */
 int shim_refuse(request_rec *r, shim_state *state, const char *reason, const char *detail, int level);
@@ -126,8 +140,7 @@ int shim_open_audit_log(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
 int shim_start_audit(apr_pool_t *pconf, server_rec *server);
 int shim_log_transaction(request_rec *r);
 
-/* status.c */
-int shim_own_handler(request_rec *r);
+/* status.c, explain.c */
 int shim_status(request_rec *r);
 int shim_explain(request_rec *r);
 shim_question *shim_question_of(request_rec *r);

@@ -13,6 +13,7 @@ use crate::request::{Fields, Target};
 use crate::status::{Board, View, metrics, page};
 use crate::token::compact::Unverified;
 use crate::token::source::{self, Names, Source, Take};
+use crate::upstream::{Upstream, credential::News};
 use crate::verdict::{Reason, Refusal};
 use crate::verify::{self, Rejected, VerifiedClaims, shown, verify};
 use serde_json::Value;
@@ -37,6 +38,7 @@ pub struct Process {
     board: Option<&'static Board>,
     /// The open ports of this child.
     pub ports: Arc<Ports>,
+    upstream: Upstream,
 }
 
 /// The settings of the section that a request fell into.
@@ -64,10 +66,10 @@ pub struct Decision<'r> {
 impl Process {
     /// Makes the cache and starts the refresher. Called after the fork.
     #[must_use]
-    pub fn start(
+    pub fn start<R: Report + News + 'static>(
         config: &Config,
         state_dir: &Path,
-        report: Arc<dyn Report>,
+        report: Arc<R>,
         recorder: Recorder,
     ) -> Option<Self> {
         let dir = StateDir::new(state_dir);
@@ -98,6 +100,7 @@ impl Process {
                 .counted_by(shared::board().and_then(Board::child)),
             board: shared::board(),
             names: Names::new()?,
+            upstream: Upstream::start(config, state_dir, Arc::clone(&report) as Arc<dyn News>),
             refresher: Refresher::start(keys, report),
             ports: Ports::start(config.max_open_total, recorder.clone()),
             recorder,
@@ -107,6 +110,7 @@ impl Process {
     /// Stops the threads, in time for httpd's exit.
     pub fn stop(self) {
         self.ports.stop();
+        self.upstream.stop();
         self.refresher.stop();
         self.recorder.stop();
         if let Some(board) = self.board {
@@ -114,6 +118,12 @@ impl Process {
         }
         // The rest goes with the process: freeing a full cache would only make the exit slow.
         std::mem::forget(self.cache);
+    }
+
+    /// What goes on to the upstream beside the identity's headers.
+    #[must_use]
+    pub const fn upstream(&self) -> &Upstream {
+        &self.upstream
     }
 
     /// Looks for a token, verifies it, says who it is.
@@ -160,7 +170,9 @@ impl Process {
             .flatten()
             .map(|it| Arc::clone(&it.keys))
             .collect();
-        let view = View::new(self.board?, keys.iter());
+        let files = self.upstream.credentials().into_iter();
+        let files = files.filter_map(|it| Some((it.file.display().to_string(), it.age?)));
+        let view = View::new(self.board?, keys.iter(), files.collect());
         Some(match query {
             b"json" => (c"application/json", view.json()),
             b"metrics" => (

@@ -8,6 +8,7 @@ use crate::config::{HeaderChoice, Issuer, Kind};
 use crate::headers;
 use crate::jwks::{Key, Keys};
 use crate::policy::path::ClaimPath;
+use crate::upstream::assertion;
 use crate::verdict::Reason;
 use crate::verify::VerifiedClaims;
 use serde_json::{Map, Value};
@@ -49,6 +50,7 @@ pub struct Identity {
     upstream: Pairs,
     audit: OnceLock<Box<str>>,
     chosen: [OnceLock<(Vec<u64>, Pairs)>; RENDERED],
+    assertions: assertion::Kept,
 }
 
 impl fmt::Debug for Identity {
@@ -84,6 +86,7 @@ impl Identity {
             upstream: Pairs::default(),
             audit: OnceLock::new(),
             chosen: [const { OnceLock::new() }; RENDERED],
+            assertions: assertion::Kept::default(),
         };
         identity.environment = identity.render_environment();
         identity.upstream = headers::render(&identity, &[]);
@@ -255,6 +258,12 @@ impl Identity {
             }
         }
         None
+    }
+
+    /// What the gate has signed for it.
+    #[must_use]
+    pub const fn assertions(&self) -> &assertion::Kept {
+        &self.assertions
     }
 
     /// About how many bytes it holds, for the cache's bound.

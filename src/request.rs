@@ -92,7 +92,7 @@ impl<'r> Fields<'r> for &'r [(&'r str, &'r str)] {
 }
 
 /// The parts of a request that may hold a token.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Target<'r> {
     /// The query, without its `?`.
     pub args: Option<&'r [u8]>,

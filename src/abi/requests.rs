@@ -30,7 +30,7 @@ const PROXY: &[Source] = &[Source::Proxy];
 /// httpd's table, read in place; what an earlier request gave up comes first.
 pub(super) struct Table<'r> {
     withheld: &'r [gate_field],
-    fields: &'r [gate_field],
+    pub(super) fields: &'r [gate_field],
 }
 
 impl<'r> Fields<'r> for Table<'r> {
@@ -61,8 +61,8 @@ fn find<'r>(fields: &'r [gate_field], name: &FieldName) -> Found<'r> {
 
 /// A request and the section it fell into.
 pub(super) struct View<'r> {
-    raw: &'r gate_request,
-    pool: Pool,
+    pub(super) raw: &'r gate_request,
+    pub(super) pool: Pool,
 }
 
 impl<'r> View<'r> {
@@ -109,7 +109,7 @@ impl<'r> View<'r> {
     }
 
     /// The GateHeader lines in force, inner section first.
-    fn chosen_headers(&self) -> Vec<&'r HeaderChoice> {
+    pub(super) fn chosen_headers(&self) -> Vec<&'r HeaderChoice> {
         let mut chosen = Vec::new();
         let mut link: *const gate_chain = self.raw.headers;
         // SAFETY: gate.h: a list that ends in NULL; its values as in `setting`.
@@ -133,7 +133,15 @@ impl<'r> View<'r> {
         }
     }
 
-    fn target(&self) -> Target<'r> {
+    pub(super) fn target(&self) -> Target<'r> {
+        // Most places read no token from the query: then nobody looks at the rest.
+        if !self
+            .sources()
+            .iter()
+            .any(|it| matches!(it, Source::Query(_)))
+        {
+            return Target::default();
+        }
         let query = FieldName::withheld_query();
         // SAFETY: gate.h: live text or NULL.
         unsafe {
@@ -150,13 +158,13 @@ impl<'r> View<'r> {
         }
     }
 
-    fn edits(&self, take: &[Take<'_>]) -> Vec<gate_edit> {
+    pub(super) fn edits(&self, take: &[Take<'_>]) -> Vec<gate_edit> {
         let edit = |kind: u32, name: *const c_char, value: Option<&[u8]>| gate_edit {
             kind: kind.cast_signed(),
             name,
             value: value.map_or(std::ptr::null(), |it| self.pool.text(it)),
         };
-        let mut edits = Vec::new();
+        let mut edits = Vec::with_capacity(take.len() * 4);
         for it in take {
             match it {
                 Take::Header(name) => edits.push(edit(
