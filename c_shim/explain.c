@@ -75,9 +75,6 @@ int shim_explain(request_rec *r)
     shim_state *state, *seen;
     request_rec *sub;
 
-    if (!r->handler || strcmp(r->handler, "gate-explain")) {
-        return DECLINED;
-    }
     if (r->method_number != M_GET && r->method_number != M_POST) {
         return HTTP_METHOD_NOT_ALLOWED;
     }

@@ -25,6 +25,12 @@ int shim_handle(request_rec *r)
     if (!r->handler || (strcmp(r->handler, "gate-jwks") && strcmp(r->handler, "gate-gitlab-login"))) {
         return DECLINED; /* gate-status and gate-explain have files of their own */
     }
+    if (!strcmp(r->handler, "gate-status")) {
+        return shim_status(r);
+    }
+    if (!strcmp(r->handler, "gate-explain")) {
+        return shim_explain(r);
+    }
     if (r->method_number != M_GET) {
         r->allowed |= AP_METHOD_BIT << M_GET;
         return HTTP_METHOD_NOT_ALLOWED;

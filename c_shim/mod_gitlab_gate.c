@@ -48,11 +48,6 @@ static void register_hooks(apr_pool_t *pool)
     /* Before mod_log_config, which could be told to log what the gate has put in. */
     ap_hook_log_transaction(shim_forget, NULL, NULL, APR_HOOK_REALLY_FIRST);    /* upstream.c */
 
-    /* SetHandler gate-… wins over a ProxyPass: after mod_proxy's fixups, before its handler. */
-    ap_hook_fixups(shim_own_handler, NULL, NULL, APR_HOOK_REALLY_LAST);         /* status.c */
-    ap_hook_handler(shim_explain, NULL, before_proxy, APR_HOOK_REALLY_FIRST);   /* explain.c */
-    ap_hook_handler(shim_status, NULL, before_proxy, APR_HOOK_REALLY_FIRST);    /* status.c */
-
     /* answer */
     ap_hook_insert_error_filter(shim_insert_error_filter, NULL, NULL, APR_HOOK_LAST); /* answer.c */
     shim_register_filters();

@@ -146,8 +146,7 @@ int shim_open_audit_log(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
 int shim_start_audit(apr_pool_t *pconf, server_rec *server);
 int shim_log_transaction(request_rec *r);
 
-/* status.c */
-int shim_own_handler(request_rec *r);
+/* status.c, explain.c */
 int shim_status(request_rec *r);
 int shim_explain(request_rec *r);
 shim_question *shim_question_of(request_rec *r);

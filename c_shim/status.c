@@ -1,22 +1,10 @@
 /* status.c: `SetHandler gate-status`. What it shows is made in Rust (src/status.rs). */
 #include "shim.h"
 
-/* mod_proxy takes every request that its ProxyPass covers, unless it is told otherwise. */
-int shim_own_handler(request_rec *r)
-{
-    if (r->handler && !strncmp(r->handler, "gate-", 5)) {
-        r->proxyreq = PROXYREQ_NONE;
-    }
-    return DECLINED;
-}
-
 int shim_status(request_rec *r)
 {
     const char *type = NULL, *text;
 
-    if (!r->handler || strcmp(r->handler, "gate-status")) {
-        return DECLINED;
-    }
     if (r->method_number != M_GET) {
         return HTTP_METHOD_NOT_ALLOWED;
     }

@@ -170,7 +170,9 @@ impl Process {
             .flatten()
             .map(|it| Arc::clone(&it.keys))
             .collect();
-        let view = View::new(self.board?, keys.iter());
+        let files = self.upstream.credentials().into_iter();
+        let files = files.filter_map(|it| Some((it.file.display().to_string(), it.age?)));
+        let view = View::new(self.board?, keys.iter(), files.collect());
         Some(match query {
             b"json" => (c"application/json", view.json()),
             b"metrics" => (

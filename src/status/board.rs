@@ -1,12 +1,12 @@
 //! The counters of all children, in one block of shared memory. Every place is an atomic and every
-//! step a relaxed increment: nobody waits. Zeroes are an empty board. Names (issuers, ports, files)
+//! step a relaxed increment: nobody waits. Zeroes are an empty board. Names (issuers and ports)
 //! are written once and never taken back, so that a place keeps its meaning over restarts.
 
 use crate::abi::shared::is_running;
 use crate::verdict::Reason;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-/// Issuers, ports and files that are told apart; the last stands for all more.
+/// Issuers and ports that are told apart; the last stands for all more.
 const NAMES: usize = 64;
 /// Bytes of a name that are kept.
 const NAME: usize = 96;
@@ -119,12 +119,10 @@ struct Minute {
 pub struct Board {
     issuers: Names,
     ports: Names,
-    files: Names,
     /// By issuer (0: none known), reason and outcome.
     decisions: [[[AtomicU64; 3]; REASONS]; NAMES + 1],
     /// Succeeded and failed.
     fetches: [[AtomicU64; 2]; NAMES],
-    modified: [AtomicU64; NAMES],
     hits: AtomicU64,
     misses: AtomicU64,
     lost: AtomicU64,
@@ -245,13 +243,6 @@ impl Board {
         self.ports.place(name);
     }
 
-    /// An upstream token was read from this file, which was last changed then.
-    pub fn upstream_token(&self, file: &str, modified: u64) {
-        if let Some(at) = self.modified.get(self.files.place(file)) {
-            at.store(modified, Relaxed);
-        }
-    }
-
     /// A child's own gauge: how many tokens it has in its cache. Of a child that is no more, the
     /// place is taken over.
     pub fn child(&self) -> Option<&AtomicUsize> {
@@ -347,15 +338,6 @@ impl Board {
     #[must_use]
     pub fn ports(&self) -> Vec<String> {
         self.ports.all().map(|(_, name)| name).collect()
-    }
-
-    /// The upstream tokens' files, and when each was last changed.
-    #[must_use]
-    pub fn files(&self) -> Vec<(String, u64)> {
-        self.files
-            .all()
-            .map(|(at, name)| (name, self.modified.get(at).map_or(0, |it| it.load(Relaxed))))
-            .collect()
     }
 
     /// The last minutes, the oldest first.

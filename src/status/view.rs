@@ -31,7 +31,7 @@ pub struct View {
     pub cache: (usize, u64, u64),
     /// Names, and how many are open.
     pub ports: Vec<(String, usize)>,
-    /// Files, and the seconds since they were changed.
+    /// Files of upstream tokens, and the seconds since each was changed.
     pub files: Vec<(String, u64)>,
     pub audit_lost: u64,
     pub children: usize,
@@ -40,7 +40,11 @@ pub struct View {
 impl View {
     /// Now.
     #[must_use]
-    pub fn new<'k>(board: &Board, keys: impl Iterator<Item = &'k Arc<Keys>>) -> Self {
+    pub fn new<'k>(
+        board: &Board,
+        keys: impl Iterator<Item = &'k Arc<Keys>>,
+        files: Vec<(String, u64)>,
+    ) -> Self {
         let now = clock::now();
         let mut issuers: Vec<_> = keys
             .map(|keys| {
@@ -73,11 +77,7 @@ impl View {
                     (name, open)
                 })
                 .collect(),
-            files: board
-                .files()
-                .into_iter()
-                .map(|(file, modified)| (file, now.saturating_sub(modified)))
-                .collect(),
+            files,
             audit_lost: board.audit_lost(),
             children: board.children(),
         }
