@@ -25,6 +25,8 @@ static void register_hooks(apr_pool_t *pool)
 
     /* request */
     ap_hook_post_read_request(shim_strip, NULL, before_all, APR_HOOK_REALLY_FIRST); /* request.c */
+    ap_hook_translate_name(shim_port_translate, NULL, NULL, APR_HOOK_REALLY_FIRST); /* port.c */
+    ap_hook_map_to_storage(shim_port_storage, NULL, NULL, APR_HOOK_REALLY_FIRST); /* port.c */
     /* Last, so that a <GatePort> wins over every other section. */
     ap_hook_post_perdir_config(shim_port_place, NULL, NULL, APR_HOOK_REALLY_LAST); /* port.c */
     ap_hook_check_access(shim_access, NULL, NULL, APR_HOOK_FIRST,

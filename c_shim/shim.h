@@ -78,6 +78,8 @@ int shim_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, se
 /* port.c */
 const char *shim_port_section(cmd_parms *cmd, void *dir_config, const char *line);
 int shim_is_port(request_rec *r);
+int shim_port_translate(request_rec *r);
+int shim_port_storage(request_rec *r);
 int shim_port_place(request_rec *r);
 
 /* tunnel.c */
