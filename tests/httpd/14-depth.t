@@ -14,12 +14,15 @@ my $httpd = httpd(
         . gated('/anynet/', 'Satisfy Any', 'Order deny,allow', 'Deny from all', 'Allow from 127.0.0.1', 'Require gate-role dev')
         . gated('/both/', 'Satisfy All', 'Order deny,allow', 'Allow from all', 'Require gate-role dev')
         . gated('/secret/', 'Require gate-role dev')
+        . qq(<Directory "\@DIR\@/htdocs/plain">\n Require expr "gate_claim('sub') == 'dana'"\n</Directory>\n)
         . "<Location /open/>\n ProxyPass $up/open/ nocanon\n</Location>\n"
         . qq(<Directory "\@DIR\@/htdocs/ssi">\n Options +Includes\n AddOutputFilter INCLUDES .shtml\n AddType text/html .shtml\n AuthType Gate\n AuthName x\n Require valid-user\n</Directory>\n),
     modules => [ 'include', 'access_compat' ],
 );
 expect_in_log(qr/AH0(?:1630|1629|1617|1374|1797)|include/, qr/GATE401: refused: role: .*got no role/);
-mkdir $httpd->dir . '/htdocs/ssi';
+mkdir $httpd->dir . "/htdocs/$_" for qw(ssi plain);
+$httpd->write_file('htdocs/plain/p.txt', "plain\n");
+$httpd->write_file('htdocs/ssi/plain.shtml', qq(before <!--#include virtual="/plain/p.txt" -->\n));
 $httpd->write_file('htdocs/ssi/open.shtml',   qq(<!--#include virtual="/open/x" -->\n));
 $httpd->write_file('htdocs/ssi/secret.shtml', qq(before <!--#include virtual="/secret/x" -->\n));
 
@@ -36,6 +39,9 @@ like($answer->body, qr/"X-Forwarded-User","dana"/i, 'a gated page takes in anoth
 $answer = $httpd->get('/ssi/secret.shtml', token => $none);
 like($answer->body, qr/^before /, 'without the role the page comes');
 unlike($answer->body, qr/"target"/, 'and the other does not');
+$answer = $httpd->get('/ssi/plain.shtml', token => $dev);
+like($answer->body, qr/^before /, 'a gated page takes in one that is not gated and asks who it is');
+unlike($answer->body, qr/plain/, 'where nobody is known');
 
 # -- Satisfy
 refused($httpd->get('/any/x'), 401, 'token_missing', 'Satisfy Any without any rule: a token is needed');
