@@ -32,7 +32,7 @@ my $httpd = httpd(
         . port('job:1', 'GateJob on', 'GateMaxOpen 20') . port('few:1', 'GateMaxOpen 2')
         . port('open:1', 'Require all granted') . port('ci-only:1', 'GateAccept ci')
         . "<VirtualHost 127.0.0.1:\@PORT\@>\nServerName main.test\n</VirtualHost>\n"
-        . gated('/', 'Require all denied')
+        . "<Location />\nAuthType Gate\nRequire all denied\n</Location>\n"
         . "<Location /ws/>\nAuthType Gate\nRequire valid-user\nProxyPass " . upstream_base() . "/-/ upgrade=websocket\n</Location>\n",
     modules => [],
 );
