@@ -113,6 +113,7 @@ int shim_port_place(request_rec *r)
             port = own_port(server->inherited, name);
         }
     }
+    r->handler = "gate-port"; /* no other module is to look for an index or a fallback */
     if (port) {
         r->per_dir_config = ap_merge_per_dir_configs(r->pool, r->per_dir_config, port->config);
     }

@@ -24,7 +24,7 @@
 #define DRAIN_MS 700
 #define LINGER_MS 300
 #define LOOK_MS 200
-#define ORPHAN_MS 600
+#define ORPHAN_MS 3000 /* a restart on a busy machine takes a while to fork */
 
 typedef struct tunnel {
     request_rec *r;

@@ -14,6 +14,7 @@ mod ports; //       gate_port_…, gate_cut_…
 mod process; //     gate_child_…, log lines
 mod requests; //    gate_decide, gate_refuse and their kin
 pub mod shared; //  memory that all children share
+pub mod signals; // for gatectl
 pub mod slot; //    the numbers of enum gate_slot
 mod text;
 mod upstream; //    gate_upstream, gate_handle //        C text in and out

@@ -7,6 +7,10 @@ use std::process::ExitCode;
 mod audit; //   audit verify, audit report
 #[path = "gatectl/explain.rs"]
 mod explain; //  explain
+#[path = "gatectl/gate.rs"]
+mod gate; //    the way to a gate
+#[path = "gatectl/port.rs"]
+mod port; //    port: the local end of a CI port
 #[path = "gatectl/progress.rs"]
 mod progress; // how far a long file is
 #[path = "gatectl/report.rs"]
@@ -36,6 +40,8 @@ const USAGE: &str = "gatectl: beside mod_gitlab_gate
           [--after SEQUENCE:HASH] [--last SEQUENCE]
   gatectl audit report FILE... [--format table|csv|json]
                                                  the access review: who used what, from when to when
+  gatectl port --gate URL --token-env VAR --to NAME:PORT (--listen ADDRESS:PORT | --stdio) [-- COMMAND...]
+                                                 the local end of a CI port, while COMMAND runs
   gatectl token [--issuer URL | --jwks FILE] [--audience AUD] < TOKEN
                                                  decodes and verifies a token
 
@@ -52,6 +58,10 @@ fn main() -> ExitCode {
         .map(|it| it.to_string_lossy().into_owned())
         .collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    // Ends as the command does that runs beside it.
+    if let ["port", rest @ ..] = words.as_slice() {
+        return port::run(rest);
+    }
     let ended = match words.as_slice() {
         ["audit", "verify", rest @ ..] => audit::verify(rest),
         ["audit", "report", rest @ ..] => report::run(rest),

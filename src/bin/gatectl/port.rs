@@ -1,0 +1,254 @@
+//! `gatectl port`: opens the local end of a port, runs a command beside it and ends as that does.
+//! One tunnel per connection. How bytes go through TLS is [`crate::gate`]'s.
+
+use crate::gate::{Gate, Reading, Writing};
+use gitlab_gate::abi::signals;
+use std::io::{IsTerminal, Read, Write, stdin, stdout};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, ExitCode, exit};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The words of the command line.
+pub const USAGE: &str =
+    "gatectl port --gate URL --token-env VAR [--job-token-env CI_JOB_TOKEN] [--ca-file FILE]
+             --to NAME:PORT (--listen ADDRESS:PORT | --stdio) [-- COMMAND...]";
+
+/// Before the end of a port, its user is told.
+const WARNING: u64 = 60;
+
+#[derive(Default)]
+struct Options<'a> {
+    gate: Option<&'a str>,
+    token_env: Option<&'a str>,
+    job_token_env: Option<&'a str>,
+    ca_file: Option<&'a str>,
+    to: Option<&'a str>,
+    listen: Option<&'a str>,
+    stdio: bool,
+    command: &'a [&'a str],
+}
+
+fn parse<'a>(mut words: &'a [&'a str]) -> Result<Options<'a>, String> {
+    let mut options = Options::default();
+    while let [word, rest @ ..] = words {
+        words = rest;
+        match *word {
+            "--" => {
+                options.command = rest;
+                break;
+            }
+            "--stdio" => {
+                options.stdio = true;
+                continue;
+            }
+            _ => {}
+        }
+        let (name, value) = match word.split_once('=') {
+            Some((name, value)) => (name, value),
+            None => {
+                let [value, rest @ ..] = words else {
+                    return Err(format!("{word} takes a value"));
+                };
+                words = rest;
+                (*word, *value)
+            }
+        };
+        let slot = match name {
+            "--gate" => &mut options.gate,
+            "--token-env" => &mut options.token_env,
+            "--job-token-env" => &mut options.job_token_env,
+            "--ca-file" => &mut options.ca_file,
+            "--to" => &mut options.to,
+            "--listen" => &mut options.listen,
+            _ => return Err(format!("{name} is not known here")),
+        };
+        if slot.replace(value).is_some() {
+            return Err(format!("{name} is there twice"));
+        }
+    }
+    if options.stdio == options.listen.is_some() {
+        return Err("say either --listen ADDRESS:PORT or --stdio".into());
+    }
+    if options.stdio && !options.command.is_empty() {
+        return Err("--stdio is the port itself: no command can run beside it".into());
+    }
+    Ok(options)
+}
+
+fn secret(variable: &str) -> Result<String, String> {
+    match std::env::var(variable) {
+        Ok(value) if !value.trim().is_empty() => Ok(value.trim().to_owned()),
+        _ => Err(format!("the variable {variable} holds no token")),
+    }
+}
+
+/// Runs the command line; what is left after `port`.
+pub fn run(words: &[&str]) -> ExitCode {
+    let prepared = parse(words).and_then(|options| {
+        let url = options.gate.ok_or("--gate is missing")?;
+        let to = options.to.ok_or("--to is missing")?;
+        let token = secret(options.token_env.ok_or("--token-env is missing")?)?;
+        let job_token = options.job_token_env.map(secret).transpose()?;
+        let gate = Gate::new(url, to, &token, job_token.as_deref(), options.ca_file)?;
+        Ok((options, Arc::new(gate)))
+    });
+    let (options, gate) = match prepared {
+        Ok(prepared) => prepared,
+        Err(wrong) => {
+            eprintln!("gatectl: {wrong}\n\n  {USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match options.listen {
+        None => stdio(&gate),
+        Some(address) => match TcpListener::bind(address) {
+            Ok(listener) => beside(options.command, listener, &gate),
+            Err(error) => {
+                eprintln!("gatectl: {address}: {error}");
+                ExitCode::from(2)
+            }
+        },
+    }
+}
+
+/// The port is this process's own input and output (ssh's ProxyCommand).
+fn stdio(gate: &Gate) -> ExitCode {
+    let (mut from, mut to) = match open(gate) {
+        Ok(ends) => ends,
+        Err(code) => return code,
+    };
+    thread::spawn(move || {
+        let _ = pump(&mut stdin().lock(), &mut to);
+        to.finish();
+    });
+    let _ = pump(&mut from, &mut stdout().lock());
+    ExitCode::SUCCESS
+}
+
+/// Listens, runs the command, and ends with its status; without one, serves until it is told to end.
+fn beside(command: &[&str], listener: TcpListener, gate: &Arc<Gate>) -> ExitCode {
+    let [program, arguments @ ..] = command else {
+        if let Ok(address) = listener.local_addr() {
+            eprintln!("gatectl: listening on {address}");
+        }
+        serve(&listener, gate);
+        return ExitCode::from(2);
+    };
+    // The command is started first: it must see its signals as ever.
+    let mut child = match Command::new(program).args(arguments).spawn() {
+        Ok(child) => child,
+        Err(error) => {
+            eprintln!("gatectl: {program}: {error}");
+            return ExitCode::from(127);
+        }
+    };
+    signals::hold_back();
+    {
+        let gate = Arc::clone(gate);
+        thread::spawn(move || serve(&listener, &gate));
+    }
+    let running = Arc::new(AtomicBool::new(true));
+    {
+        let (process, running) = (child.id(), Arc::clone(&running));
+        thread::spawn(move || {
+            loop {
+                let signal = signals::next();
+                // What a terminal sends, it sends to the command too.
+                let from_terminal = matches!(signal, 2 | 3) && stdin().is_terminal();
+                if running.load(Ordering::Acquire) && !from_terminal {
+                    signals::send(process, signal);
+                }
+            }
+        });
+    }
+    let ended = child.wait();
+    running.store(false, Ordering::Release);
+    match ended {
+        Ok(status) => {
+            let code = status.code().or(status.signal().map(|it| 128 + it));
+            exit(code.unwrap_or(1))
+        }
+        Err(error) => {
+            eprintln!("gatectl: {program}: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn serve(listener: &TcpListener, gate: &Arc<Gate>) {
+    for local in listener.incoming().flatten() {
+        let gate = Arc::clone(gate);
+        let _ = thread::Builder::new().spawn(move || connection(&local, &gate));
+    }
+}
+
+fn connection(local: &TcpStream, gate: &Gate) {
+    let _ = local.set_nodelay(true);
+    let Ok((mut from, mut to)) = open(gate) else {
+        return; // dropped: the client sees the connection closed
+    };
+    let Ok(mut up) = local.try_clone() else {
+        return;
+    };
+    let upward = thread::spawn(move || {
+        let _ = pump(&mut up, &mut to);
+        to.finish();
+    });
+    let mut down = local;
+    let _ = pump(&mut from, &mut down);
+    let _ = local.shutdown(Shutdown::Write);
+    let _ = upward.join();
+}
+
+/// Opens one tunnel, and tells of a refusal.
+fn open(gate: &Gate) -> Result<(Reading, Writing), ExitCode> {
+    match gate.open() {
+        Ok(opened) => {
+            if let Some(expires) = opened.expires {
+                warn_before(expires, gate.name());
+            }
+            Ok((opened.from, opened.to))
+        }
+        Err(why) => {
+            eprintln!("gatectl: {why}");
+            Err(ExitCode::from(1))
+        }
+    }
+}
+
+/// One warning for each end, however many tunnels have it.
+fn warn_before(expires: u64, name: &str) {
+    static SAID: AtomicU64 = AtomicU64::new(0);
+    if SAID.swap(expires, Ordering::Relaxed) == expires {
+        return;
+    }
+    let name = name.to_owned();
+    let _ = thread::Builder::new().spawn(move || {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |it| it.as_secs());
+        let left = expires.saturating_sub(now);
+        let wait = left.saturating_sub(WARNING);
+        thread::sleep(Duration::from_secs(wait));
+        eprintln!(
+            "gatectl: the port {name} will be closed in {} s",
+            left - wait
+        );
+    });
+}
+
+fn pump(from: &mut impl Read, to: &mut impl Write) -> std::io::Result<()> {
+    let mut block = vec![0; 16 * 1024];
+    loop {
+        let got = from.read(&mut block)?;
+        if got == 0 {
+            return Ok(());
+        }
+        to.write_all(block.get(..got).unwrap_or_default())?;
+        to.flush()?;
+    }
+}
