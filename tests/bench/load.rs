@@ -200,8 +200,16 @@ fn one_connection(
             .ok_or("no request")?
             .as_bytes();
         let begin = Instant::now();
-        connection.get_mut().write_all(text)?;
-        let (status, open) = answer(&mut connection, &mut line)?;
+        let _ = connection.get_mut().write_all(text);
+        // httpd may have closed the connection meanwhile, as at a restart: once more, then.
+        let (status, open) = match answer(&mut connection, &mut line) {
+            Ok(answered) => answered,
+            Err(_) => {
+                connection = connect()?;
+                connection.get_mut().write_all(text)?;
+                answer(&mut connection, &mut line)?
+            }
+        };
         seen.nanos.push(begin.elapsed().as_nanos() as u64);
         *seen.statuses.entry(status).or_default() += 1;
         if !open {
