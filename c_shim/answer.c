@@ -39,6 +39,8 @@ void shim_view(request_rec *r, shim_state *state, gate_request *view)
     view->the_request = r->the_request;
     view->filename = r->filename;
     view->peer = r->useragent_ip;
+    view->server_name = r->server->server_hostname;
+    view->server_port = r->server->port ? r->server->port : r->connection->local_addr->port;
     view->slots = dir->slot;
     view->headers = dir->headers;
 }

@@ -225,6 +225,16 @@ static const char *note_auth_type(cmd_parms *cmd, void *dir_config, const char *
     return DECLINE_CMD;
 }
 
+static const char *note_handler(cmd_parms *cmd, void *dir_config, const char *line)
+{
+    gate_place place;
+
+    if (shim_place_of(cmd, dir_config, &place) && config) {
+        gate_note_handler(config, &place, ap_getword_conf(cmd->temp_pool, &line));
+    }
+    return DECLINE_CMD;
+}
+
 int shim_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *server)
 {
     (void) pconf;
@@ -269,7 +279,7 @@ const command_rec shim_commands[] = {
     /* a section */
     PLACE("GateAccept", "The issuers accepted here"),
     PLACE("GateTokenFrom", "Where a token may come from: bearer basic proxy header:NAME cookie:NAME query:NAME"),
-    PLACE("GateHeader", "A header for the upstream: NAME and user email subject issuer roles claim:PATH none"),
+    PLACE("GateHeader", "A header for the upstream: NAME and user email subject issuer roles claim:PATH assertion none"),
     PLACE("GateForwardToken", "on: leave the verified token in what goes upstream"),
     PLACE("GateMode", "enforce, or observe: decide and write down, refuse nothing"),
 
@@ -280,8 +290,14 @@ const command_rec shim_commands[] = {
     PLACE("GateIdle", "How long a port may be open without a byte either way"),
     PLACE("GateJob", "on: a port is closed when the job ends"),
     PLACE("GateMaxOpen", "How many ports one job may have open"),
+    /* towards the upstream */
+    SERVER("GateAssertionKey", "A private key that signs assertions; the first signs, all are published"),
+    PLACE("GateUpstreamToken", "The upstream's own credential, put in by the gate: file:PATH [header=NAME]"),
+    PLACE("GateSudo", "on: GitLab acts for the person (Sudo)"),
+    PLACE("GateAssertion", "on: send a signed assertion [audience=…] [ttl=60s] [header=X-Gate-Assertion]"),
 
     /* httpd's own, seen in passing */
+    AP_INIT_RAW_ARGS("SetHandler", note_handler, NULL, OR_FILEINFO, "core's"),
     AP_INIT_RAW_ARGS("Require", note_require, NULL, OR_AUTHCFG, "mod_authz_core's"),
     AP_INIT_RAW_ARGS("AuthType", note_auth_type, NULL, OR_AUTHCFG, "mod_authn_core's"),
     {NULL, {NULL}, NULL, 0, RAW_ARGS, NULL}

@@ -115,6 +115,8 @@ typedef struct gate_request {
     const char *the_request;
     const char *filename;
     const char *peer;  /* the client's address */
+    const char *server_name; /* ServerName, never the client's Host */
+    int server_port;
     const char *realm; /* AuthName */
     const char *id;    /* the request's id, mod_unique_id's or made by gate_request_id */
     const gate_setting *const *slots; /* GATE_SLOTS of them */
@@ -191,6 +193,8 @@ void gate_note_rule(gate_config *config, const gate_place *place, const gate_rul
 void gate_note_auth_type(gate_config *config, const gate_place *place, const char *type);
 void gate_note_require(gate_config *config, const gate_place *place, const char *arguments);
 
+void gate_note_handler(gate_config *config, const gate_place *place, const char *handler);
+
 /* Checks the whole; says what is wrong by the log. The number of errors. Fallback: 1. */
 int gate_config_check(gate_config *config);
 
@@ -225,6 +229,18 @@ const char *gate_request_id(const gate_config *config, void *pool);
 
 /* Looks for a token, verifies it, says who it is. Fallback: status 500, reason internal. */
 void gate_decide(gate_process *process, const gate_request *request, gate_outcome *outcome);
+
+/* What goes on to the upstream beside the identity's headers: of `outcome` the edits (the client's
+ * copies go), `upstream` (in the pool: the gate's come) and a refusal are set. `identity` may be
+ * NULL. Fallback: status 500, reason internal. */
+void gate_upstream(gate_process *process, const gate_request *request,
+                   const gate_identity *identity, gate_outcome *outcome);
+
+/* `SetHandler gate-…`: what the handler answers. The reason of a refusal (lives for ever) and
+ * `*detail` (pool), or NULL and the answer; status 404 where there is no such handler.
+ * `identity` may be NULL. Fallback: internal. */
+const char *gate_handle(gate_process *process, const gate_request *request, const char *handler,
+                        const gate_identity *identity, gate_answer *answer, const char **detail);
 
 /* Composes a refusal. `identity` may be NULL. Fallback: an answer of 500. */
 void gate_refuse(const gate_config *config, const gate_request *request, const char *reason,

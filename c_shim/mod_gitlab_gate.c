@@ -15,6 +15,8 @@ static void register_hooks(apr_pool_t *pool)
     /* The status and headers of a denial are the gate's, so it wraps mod_authz_core. */
     static const char *const before_authz[] = {"mod_authz_core.c", "mod_authn_core.c", NULL};
 
+    static const char *const before_proxy[] = {"mod_proxy.c", NULL};
+
     /* start */
     ap_hook_check_config(shim_check_config, NULL, NULL, APR_HOOK_MIDDLE);       /* conf.c */
     ap_hook_post_config(shim_post_config, NULL, NULL, APR_HOOK_MIDDLE);         /* child.c */
@@ -23,6 +25,8 @@ static void register_hooks(apr_pool_t *pool)
 
     /* request */
     ap_hook_post_read_request(shim_strip, NULL, before_all, APR_HOOK_REALLY_FIRST); /* request.c */
+    ap_hook_translate_name(shim_port_translate, NULL, NULL, APR_HOOK_REALLY_FIRST); /* port.c */
+    ap_hook_map_to_storage(shim_port_storage, NULL, NULL, APR_HOOK_REALLY_FIRST); /* port.c */
     /* Last, so that a <GatePort> wins over every other section. */
     ap_hook_post_perdir_config(shim_port_place, NULL, NULL, APR_HOOK_REALLY_LAST); /* port.c */
     ap_hook_check_access(shim_access, NULL, NULL, APR_HOOK_FIRST,
@@ -38,6 +42,10 @@ static void register_hooks(apr_pool_t *pool)
 
     /* Before mod_proxy, which takes CONNECT where ProxyRequests is on. */
     ap_hook_handler(shim_tunnel, NULL, NULL, APR_HOOK_REALLY_FIRST);            /* tunnel.c */
+    /* Before mod_proxy, which would take every request that a ProxyPass covers. */
+    ap_hook_handler(shim_handle, NULL, before_proxy, APR_HOOK_REALLY_FIRST);    /* handlers.c */
+    /* Before mod_log_config, which could be told to log what the gate has put in. */
+    ap_hook_log_transaction(shim_forget, NULL, NULL, APR_HOOK_REALLY_FIRST);    /* upstream.c */
 
     /* answer */
     ap_hook_insert_error_filter(shim_insert_error_filter, NULL, NULL, APR_HOOK_LAST); /* answer.c */

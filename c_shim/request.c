@@ -44,6 +44,7 @@ int shim_strip(request_rec *r)
 {
     const char *connection;
 
+    shim_take_back(r);
     strip_spoofed(r);
     connection = apr_table_get(r->headers_in, "Connection");
     if (connection) {
@@ -107,6 +108,9 @@ const shim_state *shim_effective_state(request_rec *r)
 
 static void withhold(request_rec *r, shim_state *state, const char *name, const char *value)
 {
+    if (!state) {
+        return;
+    }
     if (!state->withheld) {
         state->withheld = apr_table_make(r->pool, 2);
     }
@@ -115,14 +119,15 @@ static void withhold(request_rec *r, shim_state *state, const char *name, const 
     }
 }
 
-static void apply_edits(request_rec *r, shim_state *state)
+/* `withholding` keeps what goes for the requests that follow from this one; NULL: it is gone. */
+void shim_apply_edits(request_rec *r, const gate_outcome *outcome, shim_state *withholding)
 {
     size_t i;
-    for (i = 0; i < state->outcome.edit_count; i++) {
-        const gate_edit *edit = &state->outcome.edits[i];
+    for (i = 0; i < outcome->edit_count; i++) {
+        const gate_edit *edit = &outcome->edits[i];
         switch (edit->kind) {
         case GATE_EDIT_HEADER:
-            withhold(r, state, edit->name, apr_table_get(r->headers_in, edit->name));
+            withhold(r, withholding, edit->name, apr_table_get(r->headers_in, edit->name));
             if (edit->value) {
                 apr_table_setn(r->headers_in, edit->name, edit->value);
             }
@@ -131,7 +136,7 @@ static void apply_edits(request_rec *r, shim_state *state)
             }
             break;
         case GATE_EDIT_ARGS:
-            withhold(r, state, "?", r->args);
+            withhold(r, withholding, "?", r->args);
             r->args = (char *) edit->value;
             r->parsed_uri.query = (char *) edit->value;
             break;
@@ -145,6 +150,14 @@ static void apply_edits(request_rec *r, shim_state *state)
             r->filename = (char *) edit->value;
             break;
         }
+    }
+}
+
+void shim_set_pairs(apr_table_t *table, const gate_pair *pairs, size_t count)
+{
+    size_t i;
+    for (i = 0; i < count; i++) {
+        apr_table_setn(table, pairs[i].name, pairs[i].value);
     }
 }
 
@@ -201,7 +214,7 @@ int shim_access(request_rec *r)
         apr_pool_cleanup_register(r->pool, state->outcome.identity, release_identity,
                                   apr_pool_cleanup_null);
     }
-    apply_edits(r, state);
+    shim_apply_edits(r, &state->outcome, state);
     state->decided = 1;
     if (state->outcome.status) {
         return shim_refuse(r, state, state->outcome.reason, state->outcome.detail,
@@ -343,10 +356,12 @@ int shim_fixups(request_rec *r)
     const shim_state *state;
 
     if (r->main) {
+        shim_take_back(r);
         strip_spoofed(r); /* the copy may hold what was set for the main request */
     }
+    shim_choose_handler(r);
     if (!is_gated(r)) {
-        return DECLINED;
+        return shim_upstream(r, NULL);
     }
     state = shim_effective_state(r);
     if (!state) {
@@ -354,7 +369,7 @@ int shim_fixups(request_rec *r)
     }
     if (state->refused) {
         /* its own ErrorDocument may be served, without an identity; nothing else */
-        return r->prev && state != SHIM_STATE(r) ? DECLINED : state->outcome.status;
+        return r->prev && state != SHIM_STATE(r) ? shim_upstream(r, NULL) : state->outcome.status;
     }
     /* `Satisfy any` may have gone past the rules: no Require means valid-user all the same */
     if (!SHIM_DIR(r)->has_require && !state->outcome.identity) {
@@ -364,5 +379,5 @@ int shim_fixups(request_rec *r)
         return shim_refuse(r, shim_state_of(r), "internal", "the connection's end can not be watched", APLOG_CRIT);
     }
     send_upstream(r, &state->outcome);
-    return DECLINED;
+    return shim_upstream(r, state->outcome.identity);
 }

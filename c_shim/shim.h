@@ -56,6 +56,8 @@ typedef struct shim_state {
     const char *denied_detail;
     const char *id;
     const char *content_type; /* of the refusal's body */
+    const gate_pair *put;     /* put in for the upstream, and for nobody else */
+    size_t put_count;
 } shim_state;
 
 #define SHIM_SERVER(s) ((shim_server *) ap_get_module_config((s)->module_config, &gitlab_gate_module))
@@ -76,6 +78,8 @@ int shim_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, se
 /* port.c */
 const char *shim_port_section(cmd_parms *cmd, void *dir_config, const char *line);
 int shim_is_port(request_rec *r);
+int shim_port_translate(request_rec *r);
+int shim_port_storage(request_rec *r);
 int shim_port_place(request_rec *r);
 
 /* tunnel.c */
@@ -98,7 +102,18 @@ int shim_check_user(request_rec *r);
 int shim_user_rules(request_rec *r);
 int shim_fixups(request_rec *r);
 shim_state *shim_state_of(request_rec *r);
+void shim_apply_edits(request_rec *r, const gate_outcome *outcome, shim_state *withholding);
+void shim_set_pairs(apr_table_t *table, const gate_pair *pairs, size_t count);
 const shim_state *shim_effective_state(request_rec *r);
+
+/* upstream.c */
+void shim_take_back(request_rec *r);
+int shim_forget(request_rec *r);
+int shim_upstream(request_rec *r, const gate_identity *identity);
+
+/* handlers.c */
+void shim_choose_handler(request_rec *r);
+int shim_handle(request_rec *r);
 
 /* answer.c */
 int shim_refuse(request_rec *r, shim_state *state, const char *reason, const char *detail, int level);

@@ -12,7 +12,8 @@ mod process; //     gate_child_…, log lines
 mod requests; //    gate_decide, gate_refuse and their kin
 pub mod shared; //  memory that all children share
 pub mod slot; //    the numbers of enum gate_slot
-mod text; //        C text in and out
+mod text;
+mod upstream; //    gate_upstream, gate_handle //        C text in and out
 
 /// What bindgen made of c_shim/gate.h.
 #[allow(

@@ -7,6 +7,7 @@ use crate::headers::Protected;
 use crate::policy::condition::Condition;
 use crate::policy::path::ClaimPath;
 use crate::token::source::Source;
+use crate::upstream::signer::Signer;
 use jsonwebtoken::Algorithm;
 use std::fmt;
 use std::path::PathBuf;
@@ -109,6 +110,8 @@ pub enum HeaderValue {
     Roles,
     /// A claim.
     Claim(ClaimPath),
+    /// A statement signed by the gate.
+    Assertion,
     /// Nothing: a default header is dropped.
     None,
 }
@@ -166,6 +169,12 @@ pub enum Setting {
     Job(bool),
     /// GateMaxOpen
     MaxOpen(u32),
+    /// GateUpstreamToken
+    UpstreamToken(UpstreamToken),
+    /// GateSudo
+    Sudo(bool),
+    /// GateAssertion
+    Assertion(AssertionSetting),
 }
 
 /// A host and a port.
@@ -200,6 +209,42 @@ pub struct JobApi {
     pub every: u64,
     /// So many answers in a row that say nothing end the port.
     pub misses: u32,
+}
+
+/// GateUpstreamToken.
+#[derive(Clone, Debug)]
+pub struct UpstreamToken {
+    /// Which of [`Config::credentials`]; `None`: none here.
+    pub file: Option<usize>,
+    /// The header that it goes into.
+    pub header: String,
+}
+
+/// GateAssertion.
+#[derive(Clone, Debug)]
+pub struct AssertionSetting {
+    /// Its own number in this configuration, so that what was signed for it can be found again.
+    pub id: u64,
+    /// Whether the header is sent.
+    pub on: bool,
+    /// `aud`; `None`: the gate's own URL.
+    pub audience: Option<String>,
+    /// The longest life, seconds.
+    pub ttl: u64,
+    /// The header.
+    pub header: String,
+}
+
+impl Default for AssertionSetting {
+    fn default() -> Self {
+        Self {
+            id: 0,
+            on: false,
+            audience: None,
+            ttl: 60,
+            header: "X-Gate-Assertion".into(),
+        }
+    }
 }
 
 /// Where something stands in the configuration's text.
@@ -247,6 +292,14 @@ pub struct Config {
     pub header_names: Vec<String>,
     /// GateMaxOpenTotal; without it half of the workers.
     pub max_open_total: Option<u32>,
+    /// The files of GateUpstreamToken.
+    pub credentials: Vec<PathBuf>,
+    /// The headers that GateUpstreamToken and GateSudo set.
+    pub credential_names: Vec<String>,
+    /// GateAssertionKey: the first signs.
+    pub signers: Vec<Arc<Signer>>,
+    /// Some place says `SetHandler gate-gitlab-login`.
+    pub login: bool,
     /// What no client may send; made by [`Config::seal`].
     pub protected: Protected,
 }
@@ -280,6 +333,7 @@ impl Config {
         self.protected = Protected::new(
             self.header_names.iter().map(String::as_str),
             self.keep_headers.iter().map(String::as_str),
-        );
+        )
+        .and_set(self.credential_names.iter().map(String::as_str));
     }
 }

@@ -5,6 +5,7 @@
 pub mod check; //  the whole: unknown issuers, roles that nobody grants, places left open
 pub mod issuer; // the lines of <GateIssuer>
 pub mod place; //  the lines of a section
+pub mod upstream; // what goes to the upstream beside the identity
 pub mod words; //  durations, sizes, switches
 
 use crate::config::{Config, Place, Setting};
@@ -31,6 +32,12 @@ pub enum Slot {
     Job = crate::abi::slot::JOB,
     /// GateMaxOpen
     MaxOpen = crate::abi::slot::MAX_OPEN,
+    /// GateUpstreamToken
+    UpstreamToken = crate::abi::slot::UPSTREAM_TOKEN,
+    /// GateSudo
+    Sudo = crate::abi::slot::SUDO,
+    /// GateAssertion
+    Assertion = crate::abi::slot::ASSERTION,
 }
 
 /// Where a directive may stand.
@@ -139,6 +146,20 @@ pub const TABLE: &[Directive] = &[
     row("GateIdle", Scope::Section, Some(Slot::Idle), "10m"),
     row("GateJob", Scope::Section, Some(Slot::Job), "off"),
     row("GateMaxOpen", Scope::Section, Some(Slot::MaxOpen), "8"),
+    row(
+        "GateUpstreamToken",
+        Scope::Section,
+        Some(Slot::UpstreamToken),
+        "none",
+    ),
+    row("GateSudo", Scope::Section, Some(Slot::Sudo), "off"),
+    row("GateAssertionKey", Scope::Server, None, "none"),
+    row(
+        "GateAssertion",
+        Scope::Section,
+        Some(Slot::Assertion),
+        "off",
+    ),
 ];
 
 /// The directive of that name; httpd compares names without case.
@@ -208,6 +229,13 @@ impl Builder {
                     .keep_headers
                     .extend(words.iter().map(|it| (*it).to_owned()));
                 Ok(None)
+            }
+            "GateAssertionKey" => {
+                self.main_server_only(place, name)?;
+                self.assertion_key(words).map(|()| None)
+            }
+            "GateUpstreamToken" | "GateSudo" | "GateAssertion" => {
+                self.upstream_directive(place, name, words).map(Some)
             }
             _ => self.section_directive(place, name, words).map(Some),
         }

@@ -10,6 +10,7 @@ use crate::port::Ports;
 use crate::request::{Fields, Target};
 use crate::token::compact::Unverified;
 use crate::token::source::{self, Names, Source, Take};
+use crate::upstream::{Upstream, credential::News};
 use crate::verdict::{Reason, Refusal};
 use crate::verify::{self, Rejected, VerifiedClaims, shown, verify};
 use serde_json::Value;
@@ -31,6 +32,7 @@ pub struct Process {
     refresher: Refresher,
     /// The open ports of this child.
     pub ports: Arc<Ports>,
+    upstream: Upstream,
 }
 
 /// The settings of the section that a request fell into.
@@ -58,7 +60,11 @@ pub struct Decision<'r> {
 impl Process {
     /// Makes the cache and starts the refresher. Called after the fork.
     #[must_use]
-    pub fn start(config: &Config, state_dir: &Path, report: Arc<dyn Report>) -> Option<Self> {
+    pub fn start<R: Report + News + 'static>(
+        config: &Config,
+        state_dir: &Path,
+        report: Arc<R>,
+    ) -> Option<Self> {
         let dir = StateDir::new(state_dir);
         let mut live: Vec<Arc<LiveIssuer>> = Vec::new();
         let mut servers = Vec::new();
@@ -85,6 +91,7 @@ impl Process {
             servers,
             cache: Cache::new(config.cache_size.unwrap_or(CACHE_SIZE)),
             names: Names::new()?,
+            upstream: Upstream::start(config, state_dir, Arc::clone(&report) as Arc<dyn News>),
             refresher: Refresher::start(keys, report),
             ports: Ports::start(config.max_open_total),
         })
@@ -93,9 +100,16 @@ impl Process {
     /// Stops the threads, in time for httpd's exit.
     pub fn stop(self) {
         self.ports.stop();
+        self.upstream.stop();
         self.refresher.stop();
         // The rest goes with the process: freeing a full cache would only make the exit slow.
         std::mem::forget(self.cache);
+    }
+
+    /// What goes on to the upstream beside the identity's headers.
+    #[must_use]
+    pub const fn upstream(&self) -> &Upstream {
+        &self.upstream
     }
 
     /// Looks for a token, verifies it, says who it is.

@@ -18,6 +18,7 @@ pub const IDENTITY: &[&str] = &[
     "X-Gate-Ref",
     "X-Gate-Pipeline",
     "X-Gate-Job",
+    "X-Gate-Assertion",
 ];
 
 /// GitLab's components trust these of each other (ASKS: HackerOne 1040786).
@@ -29,6 +30,9 @@ const INTERNAL: &[&str] = &["Gitlab-Agent-Api-Request", "Geo-GL-Id"];
 pub struct Protected {
     names: Vec<Box<[u8]>>,
     kept: Vec<Box<[u8]>>,
+    /// What the gate sets in some places, and a client may send in others: only `Connection` may
+    /// not name them.
+    set: Vec<Box<[u8]>>,
     /// By first letter: which lengths occur. Most fields are passed over by this alone.
     lengths: [u64; 32],
 }
@@ -66,6 +70,17 @@ impl Protected {
         protected
     }
 
+    /// Keeps these names out of `Connection` too.
+    #[must_use]
+    pub fn and_set<'a>(mut self, names: impl Iterator<Item = &'a str>) -> Self {
+        self.set.extend(names.map(|it| folded(it.as_bytes())));
+        self
+    }
+
+    fn is_set(&self, name: &[u8]) -> bool {
+        self.is_protected(name) || self.set.iter().any(|it| same(it, name))
+    }
+
     /// Whether a client may not send a field of this name.
     #[must_use]
     pub fn is_protected(&self, name: &[u8]) -> bool {
@@ -89,12 +104,10 @@ impl Protected {
                 .map(<[u8]>::trim_ascii)
                 .filter(|it| !it.is_empty())
         };
-        if !options().any(|option| self.is_protected(option)) {
+        if !options().any(|option| self.is_set(option)) {
             return None;
         }
-        let kept: Vec<_> = options()
-            .filter(|option| !self.is_protected(option))
-            .collect();
+        let kept: Vec<_> = options().filter(|option| !self.is_set(option)).collect();
         Some(kept.join(&b", "[..]))
     }
 }
@@ -122,6 +135,12 @@ fn fold(byte: u8) -> u8 {
 
 fn folded(name: &[u8]) -> Box<[u8]> {
     name.iter().map(|b| fold(*b)).collect()
+}
+
+/// Whether an upstream could take `name` for this header.
+#[must_use]
+pub fn folds_to(header: &str, name: &[u8]) -> bool {
+    same(&folded(header.as_bytes()), name)
 }
 
 fn same(folded: &[u8], name: &[u8]) -> bool {
@@ -228,7 +247,8 @@ fn chosen_value<'a>(identity: &'a Identity, value: &HeaderValue) -> Option<Cow<'
             identity.roles().iter().map(|it| Cow::Borrowed(it.as_str())),
         )),
         HeaderValue::Claim(path) => claim_text(path.get(identity.claims())?),
-        HeaderValue::None => return None,
+        // An assertion is made anew from time to time: `upstream` sets it.
+        HeaderValue::Assertion | HeaderValue::None => return None,
     };
     (!text.is_empty()).then_some(text)
 }

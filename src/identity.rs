@@ -7,6 +7,7 @@ use crate::config::{HeaderChoice, Issuer, Kind};
 use crate::headers;
 use crate::jwks::{Key, Keys};
 use crate::policy::path::ClaimPath;
+use crate::upstream::assertion;
 use crate::verdict::Reason;
 use crate::verify::VerifiedClaims;
 use serde_json::{Map, Value};
@@ -47,6 +48,7 @@ pub struct Identity {
     environment: Pairs,
     upstream: Pairs,
     chosen: [OnceLock<(Vec<u64>, Pairs)>; RENDERED],
+    assertions: assertion::Kept,
 }
 
 impl fmt::Debug for Identity {
@@ -81,6 +83,7 @@ impl Identity {
             environment: Pairs::default(),
             upstream: Pairs::default(),
             chosen: [const { OnceLock::new() }; RENDERED],
+            assertions: assertion::Kept::default(),
         };
         identity.environment = identity.render_environment();
         identity.upstream = headers::render(&identity, &[]);
@@ -246,6 +249,12 @@ impl Identity {
             }
         }
         None
+    }
+
+    /// What the gate has signed for it.
+    #[must_use]
+    pub const fn assertions(&self) -> &assertion::Kept {
+        &self.assertions
     }
 
     /// About how many bytes it holds, for the cache's bound.

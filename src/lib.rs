@@ -5,7 +5,7 @@
 pub mod abi; //        the boundary to the C shim, and the only unsafe room
 pub mod answer; //     what a refusal says to the client
 pub mod cache; //      4 tokens verified before
-pub mod clock;
+pub mod clock; //      now(), so that tests can move time
 pub mod config; //     typed settings, checked as a whole before httpd starts
 pub mod directive; //  the table of directives: name, scope, default, one line of help
 pub mod gate; //       the walk of one request through the rooms below
@@ -17,5 +17,6 @@ pub mod policy; //     6 conditions, claim paths, Require providers
 pub mod port; //       9 open tunnels, their deadlines, job liveness
 pub mod request; //    what the gate sees of a request
 pub mod token; //      1 where a token may come from, and its compact form
+pub mod upstream; //   8 the upstream's credential, Sudo, assertions, GitLab's login
 pub mod verdict; //    reasons and statuses
-pub mod verify; //     3 signature and claims; the only maker of VerifiedClaims //      now(), so that tests can move time
+pub mod verify; //     3 signature and claims; the only maker of VerifiedClaims

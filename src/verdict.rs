@@ -47,6 +47,9 @@ pub enum Reason {
     JobUnknown,
     Connect,
     AuditUnavailable,
+    CredentialUnavailable,
+    SudoUser,
+    Login,
     Internal,
 }
 
@@ -108,6 +111,9 @@ impl Reason {
         Self::JobUnknown,
         Self::Connect,
         Self::AuditUnavailable,
+        Self::CredentialUnavailable,
+        Self::SudoUser,
+        Self::Login,
         Self::Internal,
     ];
 
@@ -309,6 +315,24 @@ impl Reason {
                 503,
                 None,
                 "The audit log can not be written",
+            ),
+            Self::CredentialUnavailable => (
+                c"credential_unavailable",
+                503,
+                None,
+                "The gate's own credential can not be had at present",
+            ),
+            Self::SudoUser => (
+                c"sudo_user",
+                403,
+                InsufficientScope,
+                "The user's name can not be sent upstream",
+            ),
+            Self::Login => (
+                c"login",
+                403,
+                None,
+                "The login is not a fresh one of this gate",
             ),
             Self::Internal => (c"internal", 500, None, "The gate failed"),
         }

@@ -415,6 +415,29 @@ pub unsafe extern "C" fn gate_note_require(
 /// # Safety
 /// As gate.h says.
 #[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_note_handler(
+    config: *mut ffi::gate_config,
+    place: *const gate_place,
+    handler: *const c_char,
+) {
+    boundary(
+        || (),
+        || {
+            // SAFETY: gate.h.
+            let (handle, place, handler) =
+                unsafe { (handle(config), place_of(place), lossy(handler)) };
+            if let (Some(handle), Some(place), Some(handler)) = (handle, place, handler) {
+                handle.builder.note_handler(&place, &handler);
+            }
+        },
+    );
+}
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
 pub unsafe extern "C" fn gate_config_check(config: *mut ffi::gate_config) -> i32 {
     boundary(
         || 1,
@@ -471,5 +494,6 @@ const _: usize = [ffi::gate_rule_free, gate_rule_free].len();
 const _: usize = [ffi::gate_note_rule, gate_note_rule].len();
 const _: usize = [ffi::gate_note_auth_type, gate_note_auth_type].len();
 const _: usize = [ffi::gate_note_require, gate_note_require].len();
+const _: usize = [ffi::gate_note_handler, gate_note_handler].len();
 const _: usize = [ffi::gate_config_check, gate_config_check].len();
 const _: usize = [ffi::gate_config_state_dir, gate_config_state_dir].len();

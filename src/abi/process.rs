@@ -6,9 +6,10 @@ use super::panic::{boundary, install_hook};
 use super::text::{Pool, lossy};
 use crate::gate::Process;
 use crate::jwks::Report;
+use crate::upstream::credential::{News, Unfit};
 use once_cell::sync::OnceCell;
 use std::ffi::{CString, c_char, c_void};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// APLOG_CRIT
@@ -84,6 +85,44 @@ impl Report for KeyLog {
 
     fn store_failed(&self, detail: &str) {
         say(WARNING, &format!("GATE314: the state directory: {detail}"));
+    }
+}
+
+/// The credentials' news.
+impl News for KeyLog {
+    fn credential_changed(&self, file: &Path) {
+        say(
+            NOTICE,
+            &format!(
+                "GATE802: GateUpstreamToken {}: another credential is in force",
+                file.display()
+            ),
+        );
+    }
+
+    fn credential_unfit(&self, file: &Path, why: &Unfit, kept: bool) {
+        let then = if kept {
+            "the one read before stays in force"
+        } else {
+            "requests with an identity are refused there; httpd's run user must be able to read it"
+        };
+        say(
+            ERROR,
+            &format!(
+                "GATE801: GateUpstreamToken {}: {why}: {then}",
+                file.display()
+            ),
+        );
+    }
+
+    fn credential_old(&self, file: &Path, days: u64) {
+        say(
+            WARNING,
+            &format!(
+                "GATE803: GateUpstreamToken {}: it was written {days} days ago: change it",
+                file.display()
+            ),
+        );
     }
 }
 

@@ -30,7 +30,7 @@ const PROXY: &[Source] = &[Source::Proxy];
 /// httpd's table, read in place; what an earlier request gave up comes first.
 pub(super) struct Table<'r> {
     withheld: &'r [gate_field],
-    fields: &'r [gate_field],
+    pub(super) fields: &'r [gate_field],
 }
 
 impl<'r> Fields<'r> for Table<'r> {
@@ -61,8 +61,8 @@ fn find<'r>(fields: &'r [gate_field], name: &FieldName) -> Found<'r> {
 
 /// A request and the section it fell into.
 pub(super) struct View<'r> {
-    raw: &'r gate_request,
-    pool: Pool,
+    pub(super) raw: &'r gate_request,
+    pub(super) pool: Pool,
 }
 
 impl<'r> View<'r> {
@@ -109,7 +109,7 @@ impl<'r> View<'r> {
     }
 
     /// The GateHeader lines in force, inner section first.
-    fn chosen_headers(&self) -> Vec<&'r HeaderChoice> {
+    pub(super) fn chosen_headers(&self) -> Vec<&'r HeaderChoice> {
         let mut chosen = Vec::new();
         let mut link: *const gate_chain = self.raw.headers;
         // SAFETY: gate.h: a list that ends in NULL; its values as in `setting`.
@@ -133,15 +133,18 @@ impl<'r> View<'r> {
         }
     }
 
-    fn target(&self) -> Target<'r> {
-        // Most places read no token from the query: then nobody looks at the rest.
-        if !self
-            .sources()
-            .iter()
-            .any(|it| matches!(it, Source::Query(_)))
-        {
-            return Target::default();
+    /// The target, where a token may be in it: most places read none from the query, and then
+    /// nobody looks at the rest.
+    fn token_target(&self) -> Target<'r> {
+        let reads_query = |it: &Source| matches!(it, Source::Query(_));
+        if self.sources().iter().any(reads_query) {
+            self.target()
+        } else {
+            Target::default()
         }
+    }
+
+    pub(super) fn target(&self) -> Target<'r> {
         let query = FieldName::withheld_query();
         // SAFETY: gate.h: live text or NULL.
         unsafe {
@@ -158,7 +161,7 @@ impl<'r> View<'r> {
         }
     }
 
-    fn edits(&self, take: &[Take<'_>]) -> Vec<gate_edit> {
+    pub(super) fn edits(&self, take: &[Take<'_>]) -> Vec<gate_edit> {
         let edit = |kind: u32, name: *const c_char, value: Option<&[u8]>| gate_edit {
             kind: kind.cast_signed(),
             name,
@@ -271,7 +274,7 @@ unsafe fn pool_of(config: *const ffi::gate_config, pool: *mut c_void) -> Option<
 
 /// # Safety
 /// NULL, or an identity that gate_decide gave and nobody has released.
-unsafe fn identity_of<'i>(identity: *const ffi::gate_identity) -> Option<&'i Identity> {
+pub(super) unsafe fn identity_of<'i>(identity: *const ffi::gate_identity) -> Option<&'i Identity> {
     // SAFETY: the caller's promise.
     unsafe { identity.cast::<Identity>().as_ref() }
 }
@@ -389,7 +392,7 @@ pub unsafe extern "C" fn gate_decide(
         let view = View { raw, pool };
         #[cfg(feature = "test-hooks")]
         panic_on_purpose(&view.table());
-        view.outcome(process.decide(&view.section(), &view.table(), &view.target()))
+        view.outcome(process.decide(&view.section(), &view.table(), &view.token_target()))
     });
     // SAFETY: gate.h: `outcome` is writable.
     unsafe { outcome.write(decided) };

@@ -11,3 +11,6 @@ pub const LIFETIME: u32 = ffi::GATE_SLOT_LIFETIME;
 pub const IDLE: u32 = ffi::GATE_SLOT_IDLE;
 pub const JOB: u32 = ffi::GATE_SLOT_JOB;
 pub const MAX_OPEN: u32 = ffi::GATE_SLOT_MAX_OPEN;
+pub const UPSTREAM_TOKEN: u32 = ffi::GATE_SLOT_UPSTREAM_TOKEN;
+pub const SUDO: u32 = ffi::GATE_SLOT_SUDO;
+pub const ASSERTION: u32 = ffi::GATE_SLOT_ASSERTION;

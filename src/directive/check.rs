@@ -21,6 +21,8 @@ pub(super) struct Notes {
     issuers: Vec<(Place, Vec<String>)>,
     jobs: Vec<Place>,
     warnings: Vec<String>,
+    assertions: Vec<Place>,
+    logins: Vec<Place>,
     sections: BTreeMap<(usize, String), Section>,
 }
 
@@ -43,6 +45,14 @@ impl Notes {
         self.warnings.push(format!(
             "GATE202: GateMode observe ({place}): nothing is refused there"
         ));
+    }
+
+    pub(super) fn warn(&mut self, text: String) {
+        self.warnings.push(text);
+    }
+
+    pub(super) fn assertion(&mut self, place: &Place) {
+        self.assertions.push(place.clone());
     }
 
     fn section(&mut self, place: &Place) -> &mut Section {
@@ -74,6 +84,14 @@ impl Builder {
     pub fn note_require(&mut self, place: &Place, arguments: &str) {
         let words = arguments.split_whitespace().collect::<Vec<_>>().join(" ");
         self.notes.section(place).requires.push(words);
+    }
+
+    /// `SetHandler` stood in this section.
+    pub fn note_handler(&mut self, place: &Place, handler: &str) {
+        if handler == crate::upstream::login::HANDLER {
+            self.config.login = true;
+            self.notes.logins.push(place.clone());
+        }
     }
 
     /// A Require of ours was compiled.
@@ -152,8 +170,26 @@ impl Builder {
                 ));
             }
         }
+        self.check_keys(&mut found);
         self.config.seal();
         found
+    }
+
+    fn check_keys(&self, found: &mut Findings) {
+        if self.config.signers.is_empty() {
+            for place in &self.notes.assertions {
+                found.errors.push(format!(
+                    "an assertion is asked for ({place}): there is no GateAssertionKey that could sign it"
+                ));
+            }
+        }
+        if !crate::upstream::login::can_sign(&self.config.signers) {
+            for place in &self.notes.logins {
+                found.errors.push(format!(
+                    "SetHandler gate-gitlab-login ({place}): GitLab's provider takes RS256 and ES256; write a GateAssertionKey of RSA or P-256"
+                ));
+            }
+        }
     }
 
     /// The main server's sections hold in virtual hosts too.

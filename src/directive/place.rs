@@ -8,7 +8,7 @@ use crate::request::FieldName;
 use crate::token::source::Source;
 
 /// Headers that carry a request: a GateHeader of that name would break it or the upstream.
-const RESERVED: &[&str] = &[
+pub(super) const RESERVED: &[&str] = &[
     "host",
     "connection",
     "content-length",
@@ -61,7 +61,7 @@ impl Builder {
                 Ok(Setting::Job(on))
             }
             "GateMaxOpen" => words::count(name, words).map(Setting::MaxOpen),
-            "GateHeader" => self.header(words),
+            "GateHeader" => self.header(place, words),
             "GateForwardToken" => words::switch(name, words).map(Setting::ForwardToken),
             "GateMode" => match words::one(name, words)? {
                 "enforce" => Ok(Setting::Mode(Mode::Enforce)),
@@ -95,7 +95,7 @@ impl Builder {
         Ok(Setting::Accept(Accept { issuers, scope }))
     }
 
-    fn header(&mut self, words: &[&str]) -> Result<Setting, String> {
+    fn header(&mut self, place: &Place, words: &[&str]) -> Result<Setting, String> {
         let [name, value] = words else {
             return Err(
                 "GateHeader takes a header and a value, as in GateHeader X-Login user".into(),
@@ -115,6 +115,10 @@ impl Builder {
             "subject" => HeaderValue::Subject,
             "issuer" => HeaderValue::Issuer,
             "roles" => HeaderValue::Roles,
+            "assertion" => {
+                self.notes.assertion(place);
+                HeaderValue::Assertion
+            }
             "none" => HeaderValue::None,
             other => match other.strip_prefix("claim:") {
                 Some(path) => HeaderValue::Claim(
@@ -123,7 +127,7 @@ impl Builder {
                 ),
                 None => {
                     return Err(format!(
-                        "GateHeader {name} {other}: the value is one of user, email, subject, issuer, roles, claim:PATH, none"
+                        "GateHeader {name} {other}: the value is one of user, email, subject, issuer, roles, claim:PATH, assertion, none"
                     ));
                 }
             },

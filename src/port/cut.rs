@@ -149,6 +149,7 @@ impl Shared {
 }
 
 #[cfg(test)]
+#[allow(clippy::panic)]
 mod tests {
     use super::*;
     use std::io::Read;

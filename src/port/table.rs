@@ -135,6 +135,7 @@ impl Table {
 }
 
 #[cfg(test)]
+#[allow(clippy::panic)]
 mod tests {
     use super::*;
     use crate::abi::shared;

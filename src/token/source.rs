@@ -117,6 +117,13 @@ impl Take<'_> {
             Self::Header(_) | Self::Cookies(_) => false,
         }
     }
+
+    /// Leaves the request line as it came: what goes is no token of the gate's.
+    pub fn keep_request_line(&mut self) {
+        if let Self::Query { the_request, .. } = self {
+            *the_request = None;
+        }
+    }
 }
 
 /// What the sources hold.
@@ -341,35 +348,63 @@ fn add_one<'r>(shown: &mut Shown<'r>, mut tokens: impl Iterator<Item = Cow<'r, [
 }
 
 fn query<'r>(shown: &mut Shown<'r>, target: &Target<'r>, name: &str) {
-    let own = target.args.unwrap_or_default();
-    let (kept, tokens) = without(own, name);
+    let is_name = |key: &[u8]| key == name.as_bytes();
+    let (take, tokens) = take_parameters(target, &is_name);
     if tokens.is_empty() {
-        let (_, withheld) = without(target.withheld_args.unwrap_or_default(), name);
+        let (_, withheld) = without(target.withheld_args.unwrap_or_default(), &is_name);
         add_one(shown, withheld.into_iter().map(Cow::Owned));
         return;
     }
     add_one(shown, tokens.into_iter().map(Cow::Owned));
-    shown.take.push(Take::Query {
+    shown.take.push(take);
+}
+
+/// What takes the parameters of these names (unescaped) out of the target; `None`: it holds none.
+pub fn without_parameters<'r>(
+    target: &Target<'r>,
+    is_name: &dyn Fn(&[u8]) -> bool,
+) -> Option<Take<'r>> {
+    let (take, values) = take_parameters(target, is_name);
+    let everywhere = !values.is_empty()
+        || matches!(&take, Take::Query { unparsed_uri, filename, .. }
+            if unparsed_uri.is_some() || filename.is_some());
+    everywhere.then_some(take)
+}
+
+/// What takes the parameters of these names out of the target, and their values in its query.
+fn take_parameters<'r>(
+    target: &Target<'r>,
+    is_name: &dyn Fn(&[u8]) -> bool,
+) -> (Take<'r>, Vec<Vec<u8>>) {
+    let (kept, values) = without(target.args.unwrap_or_default(), is_name);
+    let take = Take::Query {
         args: kept,
-        unparsed_uri: target_without(target.unparsed_uri, name),
-        the_request: target_without(target.the_request, name),
+        unparsed_uri: target_without(target.unparsed_uri, is_name),
+        the_request: target_without(target.the_request, is_name),
         filename: target
             .filename
             .starts_with(b"proxy:")
-            .then(|| target_without(target.filename, name))
+            .then(|| target_without(target.filename, is_name))
             .flatten(),
         forward: false,
-    });
+    };
+    (take, values)
 }
 
-/// The query without that parameter (`None`: nothing is left), and the parameter's values.
-fn without(query: &[u8], name: &str) -> (Option<Vec<u8>>, Vec<Vec<u8>>) {
+/// The values of the parameters of that name.
+#[must_use]
+pub fn parameters(query: &[u8], name: &str) -> Vec<Vec<u8>> {
+    without(query, &|key| key == name.as_bytes()).1
+}
+
+/// The query without those parameters (`None`: nothing is left), and the parameters' values.
+fn without(query: &[u8], is_name: &dyn Fn(&[u8]) -> bool) -> (Option<Vec<u8>>, Vec<Vec<u8>>) {
     let mut kept: Option<Vec<u8>> = None;
     let mut values = Vec::new();
     for (separator, pair) in pieces(query, |b| matches!(b, b'&' | b';')) {
         let at = pair.iter().position(|b| *b == b'=').unwrap_or(pair.len());
         let (key, value) = pair.split_at_checked(at).unwrap_or((pair, &[]));
-        if unescape(key) == name.as_bytes() {
+        if is_name(&unescape(key)) {
             values.push(unescape(value.get(1..).unwrap_or_default()));
         } else if let Some(kept) = &mut kept {
             kept.extend(separator);
@@ -382,7 +417,7 @@ fn without(query: &[u8], name: &str) -> (Option<Vec<u8>>, Vec<Vec<u8>>) {
 }
 
 /// A target, a request line or a URL without that parameter; `None`: it holds none.
-fn target_without(text: &[u8], name: &str) -> Option<Vec<u8>> {
+fn target_without(text: &[u8], is_name: &dyn Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
     let at = text.iter().position(|b| *b == b'?')?;
     let (before, rest) = text.split_at_checked(at)?;
     let rest = rest.get(1..)?;
@@ -391,7 +426,7 @@ fn target_without(text: &[u8], name: &str) -> Option<Vec<u8>> {
         .position(|b| matches!(b, b' ' | b'#'))
         .unwrap_or(rest.len());
     let (query, after) = rest.split_at_checked(end)?;
-    let (kept, values) = without(query, name);
+    let (kept, values) = without(query, is_name);
     if values.is_empty() {
         return None;
     }

@@ -1,0 +1,56 @@
+/*
+ * upstream.c: what goes on to the upstream beside the identity: the gate's credential, Sudo, an
+ * assertion. What is put into the request's headers there is for that upstream alone: it is taken
+ * back before another request is made of this one, and before the log.
+ */
+#include "shim.h"
+
+static void unset_put(apr_table_t *fields, const shim_state *state)
+{
+    size_t i;
+    for (i = 0; state && i < state->put_count; i++) {
+        const char *value = apr_table_get(fields, state->put[i].name);
+        if (value && !strcmp(value, state->put[i].value)) {
+            apr_table_unset(fields, state->put[i].name);
+        }
+    }
+}
+
+/* Redirects share the table of the request before them, subrequests copy it. */
+void shim_take_back(request_rec *r)
+{
+    const request_rec *from;
+    for (from = r->prev ? r->prev : r->main; from; from = from->prev ? from->prev : from->main) {
+        unset_put(r->headers_in, SHIM_STATE(from));
+    }
+}
+
+int shim_forget(request_rec *r)
+{
+    const request_rec *next;
+    for (next = r; next; next = next->next) {
+        unset_put(next->headers_in, SHIM_STATE(next));
+    }
+    return DECLINED;
+}
+
+/* Whether a section that applies says something about the upstream; the login's way back is
+ * looked at wherever it leads. */
+int shim_upstream(request_rec *r, const gate_identity *identity)
+{
+    gate_outcome outcome;
+    gate_request view;
+    shim_state *state = shim_state_of(r);
+
+    memset(&outcome, 0, sizeof(outcome));
+    shim_view(r, state, &view);
+    gate_upstream(shim_process, &view, identity, &outcome);
+    shim_apply_edits(r, &outcome, NULL);
+    if (outcome.status) {
+        return shim_refuse(r, state, outcome.reason, outcome.detail, outcome.log_level);
+    }
+    shim_set_pairs(r->headers_in, outcome.upstream, outcome.upstream_count);
+    state->put = outcome.upstream;
+    state->put_count = outcome.upstream_count;
+    return DECLINED;
+}

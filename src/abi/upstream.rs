@@ -1,0 +1,286 @@
+//! gate_upstream and gate_handle: what the section's directives towards the upstream do to a
+//! request, and what our own handlers answer.
+
+use super::ffi::{self, gate_answer, gate_edit, gate_outcome, gate_pair, gate_request};
+use super::panic::boundary;
+use super::process::{CRITICAL, ERROR, pool};
+use super::requests::{View, identity_of};
+use super::text::{bytes, lossy};
+use crate::config::{AssertionSetting, HeaderValue, Setting};
+use crate::directive::Slot;
+use crate::gate::Process;
+use crate::headers::folds_to;
+use crate::identity::Identity;
+use crate::upstream::assertion::Gate;
+use crate::upstream::{Upstream, login, signer, spoof, sudo_name};
+use crate::verdict::{Reason, Refusal};
+use std::ffi::{CStr, c_char};
+
+/// How long others may keep the public keys, seconds: a new key is published that long before it
+/// signs.
+const JWKS_LIFE: &str = "public, max-age=300";
+
+impl View<'_> {
+    fn upstream(
+        &self,
+        process: Option<&Process>,
+        identity: Option<&Identity>,
+        outcome: &mut gate_outcome,
+    ) -> Result<(), Refusal> {
+        let failed = || Refusal::new(Reason::Internal, "the gate did not start in this child");
+        let token = match self.setting(Slot::UpstreamToken) {
+            Some(Setting::UpstreamToken(token)) if token.file.is_some() => Some(token),
+            _ => None,
+        };
+        let sudo = matches!(self.setting(Slot::Sudo), Some(Setting::Sudo(true)));
+        if token.is_some() || sudo {
+            let own = token.map(|it| it.header.as_str());
+            let edits = self.spoofed(own);
+            outcome.edits = self.pool.slice(&edits);
+            outcome.edit_count = edits.len();
+        }
+        if let Some(logins) = process.and_then(|it| it.upstream().logins()) {
+            // SAFETY: gate.h: live text or NULL.
+            let (method, uri, args) = unsafe {
+                (
+                    lossy(self.raw.method).unwrap_or_default(),
+                    bytes(self.raw.uri).unwrap_or_default(),
+                    bytes(self.raw.args),
+                )
+            };
+            logins.pass(&method, uri, args, identity)?;
+        }
+        let Some(identity) = identity else {
+            return Ok(());
+        };
+        let upstream = || process.map(Process::upstream).ok_or_else(failed);
+        let mut pairs = Vec::new();
+        if let Some(token) = token
+            && let Some(secret) = upstream()?.credential(token)?
+        {
+            pairs.push((token.header.as_str(), self.pool.text(secret.reveal())));
+        }
+        if sudo {
+            pairs.push(("Sudo", self.pool.text(sudo_name(identity)?)));
+        }
+        for (name, setting) in self.assertions() {
+            let text = upstream()?.assertion(identity, &setting, &self.gate())?;
+            pairs.push((name, self.pool.text(&*text)));
+        }
+        let pairs: Vec<gate_pair> = pairs
+            .into_iter()
+            .map(|(name, value)| gate_pair {
+                name: self.pool.text(name),
+                value,
+            })
+            .collect();
+        outcome.upstream = self.pool.slice(&pairs);
+        outcome.upstream_count = pairs.len();
+        Ok(())
+    }
+
+    /// What takes the client's copies out; `own` is the credential's header.
+    fn spoofed(&self, own: Option<&str>) -> Vec<gate_edit> {
+        let mut edits: Vec<_> = spoof::take(&self.target()).into_iter().collect();
+        for it in &mut edits {
+            it.keep_request_line();
+        }
+        let mut edits = self.edits(&edits);
+        for field in self.table().fields {
+            // SAFETY: apr_tables.c keeps the name NUL-terminated as long as the request lives.
+            if unsafe { bytes(field.name) }.is_some_and(|name| spoof::is_header(name, own)) {
+                edits.push(gate_edit {
+                    kind: ffi::GATE_EDIT_HEADER.cast_signed(),
+                    name: field.name,
+                    value: std::ptr::null(),
+                });
+            }
+        }
+        edits
+    }
+
+    /// The assertions that are sent here: each header, and what its assertion is like.
+    fn assertions(&self) -> Vec<(&str, std::borrow::Cow<'_, AssertionSetting>)> {
+        let setting = match self.setting(Slot::Assertion) {
+            Some(Setting::Assertion(setting)) => Some(setting),
+            _ => None,
+        };
+        let mut all = Vec::new();
+        if let Some(setting) = setting.filter(|it| it.on) {
+            all.push((setting.header.as_str(), std::borrow::Cow::Borrowed(setting)));
+        }
+        if self.raw.headers.is_null() {
+            return all;
+        }
+        let chosen = self.chosen_headers();
+        for (at, choice) in chosen.iter().enumerate() {
+            let inner = chosen.get(..at).unwrap_or_default();
+            if choice.value == HeaderValue::Assertion
+                && !inner
+                    .iter()
+                    .any(|it| folds_to(&it.name, choice.name.as_bytes()))
+            {
+                let setting = setting.map_or_else(
+                    || std::borrow::Cow::Owned(AssertionSetting::default()),
+                    std::borrow::Cow::Borrowed,
+                );
+                all.push((choice.name.as_str(), setting));
+            }
+        }
+        all
+    }
+
+    fn gate(&self) -> Gate<'_> {
+        // SAFETY: gate.h: live text or NULL.
+        let name = unsafe { bytes(self.raw.server_name) }.unwrap_or_default();
+        Gate {
+            server: usize::try_from(self.raw.server).unwrap_or(usize::MAX),
+            secure: self.raw.secure != 0,
+            name: std::str::from_utf8(name).unwrap_or_default(),
+            port: u16::try_from(self.raw.server_port).unwrap_or(0),
+        }
+    }
+}
+
+fn refused(view: &View<'_>, refusal: &Refusal, outcome: &mut gate_outcome) {
+    outcome.status = i32::from(refusal.reason.status());
+    outcome.reason = refusal.reason.code_c().as_ptr();
+    outcome.detail = view.pool.text(&refusal.detail);
+    outcome.log_level = ERROR;
+}
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_upstream(
+    process: *mut ffi::gate_process,
+    request: *const gate_request,
+    identity: *const ffi::gate_identity,
+    outcome: *mut gate_outcome,
+) {
+    let failed = || gate_outcome {
+        status: i32::from(Reason::Internal.status()),
+        reason: Reason::Internal.code_c().as_ptr(),
+        detail: c"the gate failed on the way to the upstream".as_ptr(),
+        log_level: CRITICAL,
+        ..gate_outcome::default()
+    };
+    let done = boundary(failed, || {
+        // SAFETY: gate.h: a live process or NULL, a live request, an identity or NULL.
+        let (process, raw, identity) = unsafe {
+            (
+                process.cast::<Process>().as_ref(),
+                request.as_ref(),
+                identity_of(identity),
+            )
+        };
+        let Some((raw, pool)) = raw.and_then(|raw| Some((raw, pool(raw.pool)?))) else {
+            return failed();
+        };
+        let view = View { raw, pool };
+        let mut outcome = gate_outcome::default();
+        if let Err(refusal) = view.upstream(process, identity, &mut outcome) {
+            refused(&view, &refusal, &mut outcome);
+        }
+        outcome
+    });
+    // SAFETY: gate.h: `outcome` is writable.
+    unsafe { outcome.write(done) };
+}
+
+/// An answer of a handler: status, media type, headers, body.
+type Page = (u16, &'static CStr, Vec<(&'static str, String)>, String);
+
+fn handle(
+    upstream: &Upstream,
+    handler: &str,
+    view: &View<'_>,
+    identity: Option<&Identity>,
+) -> Result<Page, Refusal> {
+    match handler {
+        "gate-jwks" if !upstream.signers().is_empty() => Ok((
+            200,
+            c"application/jwk-set+json",
+            vec![("Cache-Control", JWKS_LIFE.to_owned())],
+            signer::jwks(upstream.signers()),
+        )),
+        login::HANDLER => {
+            let identity =
+                identity.ok_or_else(|| Refusal::new(Reason::TokenMissing, "nobody is known"))?;
+            // SAFETY: gate.h: live text or NULL.
+            let args = unsafe { bytes(view.raw.args) }.unwrap_or_default();
+            let location = login::location(upstream.signers(), identity, args)?;
+            let fields = vec![
+                ("Location", location),
+                ("Cache-Control", "no-store".to_owned()),
+                ("Referrer-Policy", "no-referrer".to_owned()),
+            ];
+            Ok((302, c"text/html", fields, String::new()))
+        }
+        _ => Ok((404, c"text/html", Vec::new(), String::new())),
+    }
+}
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_handle(
+    process: *mut ffi::gate_process,
+    request: *const gate_request,
+    handler: *const c_char,
+    identity: *const ffi::gate_identity,
+    answer: *mut gate_answer,
+    detail: *mut *const c_char,
+) -> *const c_char {
+    let failed = || Reason::Internal.code_c().as_ptr();
+    boundary(failed, || {
+        // SAFETY: gate.h: all live, or NULL.
+        let (process, raw, handler, identity) = unsafe {
+            (
+                process.cast::<Process>().as_ref(),
+                request.as_ref(),
+                lossy(handler).unwrap_or_default(),
+                identity_of(identity),
+            )
+        };
+        let Some(((process, raw), pool)) =
+            process.zip(raw).and_then(|it| Some((it, pool(it.1.pool)?)))
+        else {
+            return failed();
+        };
+        let view = View { raw, pool };
+        match handle(process.upstream(), &handler, &view, identity) {
+            Ok((status, content_type, fields, body)) => {
+                let fields: Vec<gate_pair> = fields
+                    .iter()
+                    .map(|(name, value)| gate_pair {
+                        name: pool.text(name),
+                        value: pool.text(value),
+                    })
+                    .collect();
+                let page = gate_answer {
+                    status: i32::from(status),
+                    fields: pool.slice(&fields),
+                    field_count: fields.len(),
+                    content_type: content_type.as_ptr(),
+                    body: pool.text(body),
+                };
+                // SAFETY: gate.h: `answer` is writable.
+                unsafe { answer.write(page) };
+                std::ptr::null()
+            }
+            Err(refusal) => {
+                // SAFETY: gate.h: `detail` is writable.
+                unsafe { detail.write(pool.text(&refusal.detail)) };
+                refusal.reason.code_c().as_ptr()
+            }
+        }
+    })
+}
+
+const _: usize = [ffi::gate_upstream, gate_upstream].len();
+const _: usize = [ffi::gate_handle, gate_handle].len();

@@ -1,0 +1,120 @@
+//! What the gate adds on the way to the upstream beside the identity's headers, and what clients
+//! may not send there. Who the identity is, is settled before; nothing here grants anything.
+
+pub mod assertion; //  a signed statement of the identity, made once per token and period
+pub mod credential; // the upstream's own credential, read from a file that may change
+pub mod login; //      GitLab's OmniAuth login by such a statement
+pub mod signer; //     the gate's signing keys
+pub mod spoof; //      what a client may not send where the gate's credential goes in
+
+use crate::clock;
+use crate::config::{AssertionSetting, Config, UpstreamToken};
+use crate::identity::Identity;
+use crate::verdict::{Reason, Refusal};
+use assertion::Gate;
+use credential::{Credentials, News, Secret};
+use login::Logins;
+use signer::Signer;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What one child has of this, made after the fork.
+pub struct Upstream {
+    credentials: Credentials,
+    signers: Vec<Arc<Signer>>,
+    logins: Option<Logins>,
+}
+
+impl Upstream {
+    /// Reads the credentials and watches their files. Called after the fork.
+    #[must_use]
+    pub fn start(config: &Config, state_dir: &Path, news: Arc<dyn News>) -> Self {
+        Self {
+            credentials: Credentials::start(&config.credentials, state_dir, news),
+            signers: config.signers.clone(),
+            logins: config
+                .login
+                .then(|| Logins::new(&config.signers, state_dir)),
+        }
+    }
+
+    /// Stops the watching.
+    pub fn stop(self) {
+        self.credentials.stop();
+    }
+
+    /// The gate's signing keys; the first signs.
+    #[must_use]
+    pub fn signers(&self) -> &[Arc<Signer>] {
+        &self.signers
+    }
+
+    /// What sees to GitLab's logins; `None`: this gate makes none.
+    #[must_use]
+    pub const fn logins(&self) -> Option<&Logins> {
+        self.logins.as_ref()
+    }
+
+    /// An assertion of the identity.
+    ///
+    /// # Errors
+    /// No key can sign it: never so once httpd has started.
+    pub fn assertion(
+        &self,
+        identity: &Identity,
+        setting: &AssertionSetting,
+        gate: &Gate<'_>,
+    ) -> Result<Arc<str>, Refusal> {
+        let failed = || Refusal::new(Reason::Internal, "the assertion could not be signed");
+        let signer = self.signers.first().ok_or_else(failed)?;
+        identity
+            .assertions()
+            .get(identity, setting, gate, signer, clock::now())
+            .map_err(|_| failed())
+    }
+
+    /// For the status: each file, its age and what was wrong with it last.
+    #[must_use]
+    pub fn credentials(&self) -> Vec<credential::Status> {
+        self.credentials.status()
+    }
+
+    /// The credential of a section.
+    ///
+    /// # Errors
+    /// It could never be read: a request that needs it can't go on.
+    pub fn credential(&self, token: &UpstreamToken) -> Result<Option<Arc<Secret>>, Refusal> {
+        let Some(file) = token.file else {
+            return Ok(None);
+        };
+        self.credentials.get(file).map(Some).ok_or_else(|| {
+            Refusal::new(
+                Reason::CredentialUnavailable,
+                "GateUpstreamToken's file could never be read",
+            )
+        })
+    }
+}
+
+/// The name under which GitLab is asked to act for the person (`Sudo`).
+///
+/// # Errors
+/// GitLab reads digits alone as the number of an account, so that a person called `1` would be its
+/// first administrator; and white space is trimmed on the way.
+pub fn sudo_name(identity: &Identity) -> Result<&str, Refusal> {
+    let user = identity.user();
+    let numeric = user.bytes().all(|b| b.is_ascii_digit());
+    let odd = user
+        .chars()
+        .any(|c| c.is_whitespace() || c.is_control() || c == ',');
+    if numeric || odd {
+        return Err(Refusal::new(
+            Reason::SudoUser,
+            format!(
+                "GateSudo: {} can't be sent to GitLab as a user's name",
+                crate::verify::shown(user)
+            ),
+        ));
+    }
+    Ok(user)
+}

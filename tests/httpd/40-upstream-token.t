@@ -1,0 +1,157 @@
+# The upstream's own credential, Sudo, and what clients may not send beside them.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use Gate;
+use Time::HiRes qw(sleep time);
+use File::Temp ();
+
+my $dir = File::Temp->newdir('gate-upstream-XXXXXX', TMPDIR => 1);
+chmod 0755, $dir;
+my ($token, $other, $missing) = map { "$dir/$_" } qw(token other missing);
+sub put {
+    my ($file, $text) = @_;
+    Gate::Httpd::spew("$file.new", $text);
+    chmod 0644, "$file.new";
+    rename "$file.new", $file or die "$file: $!";
+    return;
+}
+put($token, "glpat-first-secret-000000000001\n");
+put($other, "Bearer other-secret-0000000000002");
+
+my $up = upstream_base();
+my $httpd = httpd(
+    issuer_section('a')
+        . gated('/', 'Require valid-user')
+        . gated('/api/', "GateUpstreamToken file:$token", 'GateSudo on', 'Require valid-user')
+        . gated('/api/own/', "GateUpstreamToken off", 'GateSudo off')
+        . gated('/bearer/', "GateUpstreamToken file:$other header=Authorization", 'Require valid-user')
+        . gated('/optional/', "GateUpstreamToken file:$token header=X-Up", 'GateSudo on', 'Require all granted')
+        . gated('/missing/', "GateUpstreamToken file:$missing", 'Require valid-user')
+        . gated('/sudo/', 'GateSudo on', 'Require valid-user')
+        . gated('/header/', 'GateTokenFrom header:PRIVATE-TOKEN', "GateUpstreamToken file:$token", 'Require valid-user')
+        . "<Location /open/>\n GateUpstreamToken file:$token\n GateSudo on\n AuthType None\n Require all granted\n ProxyPass $up/open/ nocanon\n</Location>\n"
+        . "<Location /plain/>\n GateUpstreamToken file:$token\n AuthType None\n Require all granted\n ProxyPass $up/plain/\n</Location>\n"
+        . "<Location /outside/>\n AuthType None\n Require all granted\n ProxyPass $up/outside/ nocanon\n</Location>\n"
+        . "<Location /api/err/>\n ErrorDocument 403 /outside/refused\n</Location>\n"
+        . "LogFormat \"%{PRIVATE-TOKEN}i %{X-Up}i %{Sudo}i %{Authorization}i\" curious\nCustomLog curious.log curious\n"
+);
+expect_in_log('all granted', qr/GATE80[13]/, 'GATE205');
+my $jwt = mint(issuer => 'a');
+
+# -- what goes in
+my $answer = $httpd->get('/api/x', token => $jwt);
+is($answer->sent('PRIVATE-TOKEN'), 'glpat-first-secret-000000000001', 'the credential is put in');
+is($answer->sent('Sudo'), 'dana', 'and whom to act for');
+is($answer->sent('Authorization'), undef, "the person's token does not go on");
+is($httpd->get('/x', token => $jwt)->sent('PRIVATE-TOKEN'), undef, 'elsewhere there is none');
+$answer = $httpd->get('/api/own/x', token => $jwt, headers => [ 'PRIVATE-TOKEN' => 'mine' ]);
+is($answer->sent('PRIVATE-TOKEN'), 'mine', 'off in a section inside');
+is($answer->sent('Sudo'), undef, 'Sudo too');
+is($httpd->get('/bearer/x', token => $jwt)->sent('Authorization'), 'Bearer other-secret-0000000000002', 'another header');
+is($httpd->get('/sudo/x', token => $jwt)->sent('Sudo'), 'dana', 'Sudo alone');
+is($httpd->get('/header/x', headers => [ 'PRIVATE-TOKEN' => $jwt ])->sent('PRIVATE-TOKEN'), 'glpat-first-secret-000000000001', "the gate's own token may come in the same header");
+
+# -- nobody known: nothing
+for my $place ('/optional/x', '/open/x') {
+    my $answer = $httpd->get($place);
+    passes($answer, "$place without a token passes");
+    is($answer->sent($_), undef, "$place: no $_ without an identity") for qw(PRIVATE-TOKEN X-Up Sudo);
+}
+is($httpd->get('/optional/x', token => $jwt)->sent('X-Up'), 'glpat-first-secret-000000000001', 'with one there is');
+
+# -- what clients may not send
+for my $place ('/api/x', '/optional/x', '/open/x', '/sudo/x', '/plain/x') {
+    for my $with ($place =~ /api|sudo/ ? $jwt : (undef, $jwt)) {
+        for my $name (qw(Sudo PRIVATE-TOKEN JOB-TOKEN), $place =~ /optional/ ? 'X-Up' : ()) {
+            (my $under = $name) =~ tr/-/_/;
+            my $answer = $httpd->get($place, token => $with, headers => [ map { $_ => 'mallory' } $name, lc $name, uc $name, $under, lc $under ]);
+            my $saw = JSON::encode_json($answer->upstream_saw || {});
+            ok($answer->upstream_saw && $saw !~ /mallory/, "$name does not get through at $place" . ($with ? ' with a token' : '')) or diag($answer->as_string);
+        }
+        for my $key (qw(sudo private_token access_token job_token %73udo private%5ftoken access%5Ftoken SUDO %5Bsudo%5D sudo%5B%5D)) {
+            for my $query ("$key=mallory", "a=1&$key=mallory&b=%2F", "$key=mallory;$key=mallory") {
+                my $answer = $httpd->get("$place?$query", token => $with);
+                ok($answer->upstream_saw && $answer->target !~ /mallory/, "?$query does not get through at $place") or diag($answer->as_string);
+            }
+        }
+    }
+}
+like($httpd->get('/api/x?a=1&sudo=root&b=%2F', token => $jwt)->target, qr/\?a=1&b=%2F$/, 'what else the query says stays');
+like($httpd->get('/outside/x?sudo=1&private_token=2', headers => [ Sudo => 'x' ])->target, qr/sudo=1&private_token=2/, 'elsewhere clients keep their own');
+is($httpd->get('/outside/x', headers => [ 'PRIVATE-TOKEN' => 'mine' ])->sent('PRIVATE-TOKEN'), 'mine', 'headers too');
+for my $name (qw(PRIVATE-TOKEN Sudo private-token SUDO)) {
+    my $answer = $httpd->get('/api/x', token => $jwt, headers => [ Connection => "close, $name" ]);
+    ok(defined $answer->sent('PRIVATE-TOKEN') && defined $answer->sent('Sudo'), "Connection: $name drops nothing");
+}
+
+# -- Sudo takes digits for the number of an account
+for my $user ('1', '00017', 'da na', 'a,b', "dana\x{a0}") {
+    refused($httpd->get('/api/x', token => mint(issuer => 'a', claims => { sub => $user })), 403, 'sudo_user', "'$user' is no name for Sudo");
+}
+is($httpd->get('/api/x', token => mint(issuer => 'a', claims => { sub => 'dana@example.com' }))->sent('Sudo'), 'dana@example.com', 'an address is one');
+my $answer_403 = $httpd->get('/api/err/x', token => mint(issuer => 'a', claims => { sub => '1' }));
+ok($answer_403->upstream_saw && !defined $answer_403->sent('PRIVATE-TOKEN'), 'an ErrorDocument elsewhere does not get the credential');
+
+# -- the file
+refused($httpd->get('/missing/x', token => $jwt), 503, 'credential_unavailable', 'a file that was never there: 503, not a request without the credential');
+put($missing, 'glpat-late-secret-0000000000003');
+ok(soon(sub { ($httpd->get('/missing/x', token => $jwt)->sent('PRIVATE-TOKEN') // '') eq 'glpat-late-secret-0000000000003' }), 'it is in force soon after it comes');
+
+my ($failed, $now, $until) = (0, '', time + 10);
+put($token, "glpat-second-secret-00000000004\n");
+my $changed = time;
+while (time < $until) {
+    my $answer = $httpd->get('/api/x', token => $jwt);
+    $now = $answer->sent('PRIVATE-TOKEN') // '';
+    $failed++ if $now !~ /^glpat-(?:first|second)-/;
+    last if $now =~ /second/;
+    sleep 0.05;
+}
+like($now, qr/second/, 'a rotated credential comes into force without a restart');
+cmp_ok(time - $changed, '<', 4, 'soon');
+is($failed, 0, 'and without a failed request');
+sleep 1.5;    # every child has seen it
+for my $bad ('', "two\nlines\n", "x" x 4097, "nul\0", "tab\t", "caf\xc3\xa9") {
+    put($token, $bad);
+    sleep 1.3;
+    like($httpd->get('/api/x', token => $jwt)->sent('PRIVATE-TOKEN'), qr/^glpat-second/, 'an unfit file changes nothing: ' . substr $bad =~ s/[^ -~]/?/gr, 0, 10);
+}
+unlink $token;
+sleep 1.3;
+like($httpd->get('/api/x', token => $jwt)->sent('PRIVATE-TOKEN'), qr/^glpat-second/, 'nor does one that is gone');
+put($token, 'glpat-third-secret-000000000005');
+utime time - 31 * 86400, time - 31 * 86400, $token;
+ok(soon(sub { $httpd->get('/api/x', token => $jwt)->sent('PRIVATE-TOKEN') =~ /third/ }), 'the next good one is');
+ok($httpd->wait_for_log(qr/GATE803: GateUpstreamToken \Q$token\E: it was written 31 days ago/, 5), 'an old one is warned of');
+sleep 2.5;
+my $warnings = () = $httpd->error_log =~ /GATE803/g;
+is($warnings, 1, 'once, whatever the number of children');
+
+sub soon {
+    my ($holds) = @_;
+    my $until = time + 10;
+    while (time < $until) { return 1 if $holds->(); sleep 0.1 }
+    return 0;
+}
+
+# -- what can't be written
+for my $case (
+    [ 'GateUpstreamToken',                          'takes file:PATH' ],
+    [ 'GateUpstreamToken token',                    'write file: and an absolute path' ],
+    [ 'GateUpstreamToken file:token',               'write file: and an absolute path' ],
+    [ 'GateUpstreamToken file:/x header=Host',      'carries the request itself' ],
+    [ 'GateUpstreamToken file:/x header="a b"',     'no header name' ],
+    [ 'GateUpstreamToken file:/x more',             'takes file:PATH' ],
+    [ 'GateSudo perhaps',                           'write on or off' ],
+) {
+    my ($status, $out) = configtest(issuer_section('a') . gated('/', $case->[0], 'Require valid-user'));
+    ok($status != 0 && $out =~ /\Q$case->[1]\E/, "$case->[0] is refused") or diag($out);
+}
+my ($status, $out) = configtest(issuer_section('a') . gated('/', 'GateUpstreamToken file:/nonexistent', 'Require valid-user'));
+ok($status == 0 && $out =~ /GATE205.*nonexistent/, 'a file that is not there is warned of') or diag($out);
+
+my $curious = Gate::Httpd::slurp($httpd->dir . '/curious.log');
+unlike($curious . $httpd->error_log . $httpd->access_log, qr/-secret-/, 'no log holds a credential, not even one that logs headers');
+finish();

@@ -1,0 +1,209 @@
+# docs/examples/gitlab.conf, run as it is, with the clients that people use: git, skopeo, python-gitlab, curl.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use Gate;
+use Cwd ();
+use Digest::SHA qw(sha256_hex);
+use File::Temp ();
+use MIME::Base64 qw(encode_base64);
+
+plan(skip_all => 'one MPM is enough for the clients') if Gate::Httpd::mpm() ne 'event';
+
+my $root = Cwd::abs_path("$FindBin::RealBin/../..");
+my $dir = File::Temp->newdir('gate-gitlab-XXXXXX', TMPDIR => 1);
+chmod 0755, $dir;
+$ENV{HOME} = "$dir/home";
+$ENV{XDG_RUNTIME_DIR} = "$dir/home";
+$ENV{GIT_TERMINAL_PROMPT} = 0;
+$ENV{GIT_CONFIG_NOSYSTEM} = 1;
+delete @ENV{qw(http_proxy https_proxy HTTP_PROXY HTTPS_PROXY all_proxy ALL_PROXY)};
+mkdir "$dir/home";
+system(qw(git config --global), @$_) == 0 or die 'git config' for [ 'user.name', 'Dana' ], [ 'user.email', 'dana@example.com' ], [ 'safe.directory', '*' ], [ 'init.defaultBranch', 'main' ];
+
+# run('command line') -> (exit status, output); nothing may hang.
+sub run {
+    my ($command) = @_;
+    my $out = "$dir/out";
+    unlink $out;
+    my $process = Gate::Process->start({ out => $out }, 'sh', '-c', "cd $dir && $command");
+    $process->wait_gone(60) or do { $process->stop; return (-1, "no end in 60 s\n" . Gate::Httpd::slurp($out)) };
+    return ($process->{status} >> 8, Gate::Httpd::slurp($out));
+}
+sub works {
+    my ($command, $name) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my ($status, $out) = run($command);
+    is($status, 0, $name) or diag($out);
+    return $out;
+}
+sub fails {
+    my ($command, $words, $name) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my ($status, $out) = run($command);
+    ok($status > 0 && $out =~ $words && $out !~ /<html|<!doctype/i, $name) or diag("exit $status: $out");
+    return $out;
+}
+
+# -- GitLab's side: the stand-in, git http-backend behind the same door, a registry with token authentication
+my ($pat, $job_token) = ('glpat-admin-secret-00000000001', 'glcbt-job-1');
+my $password = 'service-secret-0000000000002';
+my $basic = 'Basic ' . encode_base64("gate:$password", '');
+system("openssl req -x509 -newkey rsa:2048 -nodes -keyout $dir/registry.key -out $dir/registry.crt -days 2 -subj /CN=registry 2>/dev/null") == 0 or die 'openssl';
+my $stand_in = Gate::Process->start_listening('/usr/bin/python3', "$root/tests/support/gitlab.py", $pat, $basic, $job_token, "$dir/registry.key", "$dir/registry.crt");
+my $api = $stand_in->address;
+
+my $crypt = `openssl passwd -apr1 $password`;
+Gate::Httpd::spew("$dir/htpasswd", "gate:$crypt");
+system("git init -q --bare $dir/repos/shop/orders.git && git -C $dir/repos/shop/orders.git config http.receivepack true && chmod -R a+rwX $dir/repos && chmod 755 $dir/home") == 0 or die 'git init';
+system("chown -R www-data $dir/repos") if $> == 0;
+my ($backend) = grep { -x } '/usr/lib/git-core/git-http-backend', '/usr/libexec/git-core/git-http-backend';
+my $workhorse = httpd(<<"CONF", without_gate => 1, mpm => 'prefork', modules => [qw(cgi auth_basic authn_file)]);
+SetEnv GIT_PROJECT_ROOT $dir/repos
+SetEnv GIT_HTTP_EXPORT_ALL 1
+ScriptAliasMatch "^/(.+\\.git/(?:HEAD|info/refs|objects/.*|git-upload-pack|git-receive-pack))\$" $backend/\$1
+<LocationMatch "\\.git/(?:HEAD|info/refs|objects/|git-)">
+    AuthType Basic
+    AuthName GitLab
+    AuthUserFile $dir/htpasswd
+    Require valid-user
+</LocationMatch>
+ProxyPreserveHost On
+ProxyPassMatch "^/.+\\.git/(?:HEAD|info/refs|objects/|git-)" !
+ProxyPass / http://$api/ nocanon
+CONF
+
+my $registry_port = Gate::Httpd::free_port();
+my $gate_port     = Gate::Httpd::free_port();
+Gate::Httpd::spew("$dir/registry.yml", <<"YAML");
+version: 0.1
+log: { level: error }
+storage: { filesystem: { rootdirectory: $dir/blobs } }
+http: { addr: 127.0.0.1:$registry_port, relativeurls: true }
+auth:
+  token:
+    realm: http://127.0.0.1:$gate_port/jwt/auth
+    service: container_registry
+    issuer: gitlab-issuer
+    rootcertbundle: $dir/registry.crt
+YAML
+my $registry = Gate::Process->start({ out => "$dir/registry.log" }, 'docker-registry', 'serve', "$dir/registry.yml");
+
+# -- the gate: the example
+my $secrets = "$dir/secrets";
+mkdir $secrets;
+my %secret = ('api-token' => "$pat\n", 'git-basic' => "$basic\n", 'login.pem' => Gate::Httpd::slurp("$root/tests/support/keys/rs1.pem"));
+for my $name (keys %secret) {
+    Gate::Httpd::spew("$secrets/$name", $secret{$name});
+    chmod $name =~ /pem/ ? 0600 : 0644, "$secrets/$name";
+}
+my %define = (
+    GATE_NAME => '127.0.0.1', GATE_PORT => $gate_port, WORKHORSE => '127.0.0.1:' . $workhorse->port, REGISTRY => "127.0.0.1:$registry_port",
+    GATE_SECRETS => $secrets, PEOPLE => issuer_base() . '/people', CI => issuer_base() . '/ci');
+my $gate = httpd(
+    join('', map { "Define $_ $define{$_}\n" } sort keys %define) . "Define GatePlain\nInclude $root/docs/examples/gitlab.conf\n",
+    port => $gate_port);
+my $base = "127.0.0.1:$gate_port";
+
+my %person = (issuer => 'people', claims => { preferred_username => 'dana', groups => ['gitlab-users'], email => 'dana@example.com', name => 'Dana' });
+my $token   = mint(%person, exp_in => 900);
+my $expired = mint(%person, exp_in => -600, iat_in => -900, nbf_in => -900);
+my $job     = mint(issuer => 'ci', shape => 'gitlab', exp_in => 900);
+expect_in_log(qr/GATE401: refused: (?:expired|token_missing)/, qr/AH01797|AH01617|AH01618|AH01630/);
+
+# -- web and WebSockets
+passes($gate->get('/dashboard', headers => [ Cookie => "gate_token=$token" ]), 'web: a cookie passes');
+is($gate->get('/a%2Fb', token => $token)->target, '/a%2Fb', 'web: %2F stays');
+refused($gate->get('/dashboard'), 401, 'token_missing', 'web: nobody else');
+my $two = $gate->get('/x', headers => [ 'Proxy-Authorization' => "Bearer $token", Authorization => 'Basic Z2l0bGFiLWNpLXRva2VuOnNlY3JldA==' ]);
+is($two->sent('Authorization'), 'Basic Z2l0bGFiLWNpLXRva2VuOnNlY3JldA==', "two credentials: GitLab's own goes on untouched");
+is($two->sent('Proxy-Authorization'), undef, "the gate's does not");
+is($two->sent('X-Forwarded-User'), 'dana', 'and says who it is');
+like($gate->get('/-/gate/login', token => $token)->header('Location') // '', qr{^/users/auth/jwt/callback\?jwt=}, "web: GitLab's login");
+is($gate->get('/-/gate/jwks')->status, 200, 'web: keys for everybody');
+is($gate->get('/-/cable', token => $expired)->header('X-Gate-Reason'), 'expired', 'websocket: an expired token is refused before the upgrade');
+
+# -- git: Bearer by http.extraHeader, and the token as a password
+my $url = "http://$base/shop/orders.git";
+sub bearer { return "git -c http.extraHeader='Authorization: Bearer $_[0]'" }
+works("git init -q work && cd work && echo one > file && git add file && git commit -qm one && " . bearer($job) . " push -q $url HEAD:main", 'git push with a job token as Bearer');
+works(bearer($token) . " clone -q $url bearer && test -f bearer/file", 'git clone with Bearer');
+works("git clone -q http://oauth2:$token\@$base/shop/orders.git basic && cd basic && head -c 3000000 /dev/urandom > big && git add big && git commit -qm two && git push -q", 'git clone and a push of 3 MB with the token as password');
+works(bearer($token) . " clone -q $url again && cmp again/big basic/big", 'and it has all arrived');
+fails("git clone -q http://oauth2:$expired\@$base/shop/orders.git no1", qr/Authentication failed/, 'git says "Authentication failed" to an expired password');
+fails(bearer($expired) . " clone -q $url no2", qr/Authentication failed|could not read Username|terminal prompts disabled/, 'and in its words to an expired Bearer');
+fails("git clone -q $url no3", qr/could not read Username|terminal prompts disabled|Authentication failed/, 'and to none');
+fails("cd work && " . bearer($expired) . " push -q $url HEAD:other", qr/Authentication failed|could not read Username|terminal prompts disabled/, 'a push likewise');
+
+# -- LFS: the batch, then the objects
+my $object = 'large ' x 1000;
+my $oid = sha256_hex($object);
+for my $operation ('upload', 'download') {
+    my $batch = $gate->ask('POST', '/shop/orders.git/info/lfs/objects/batch', headers => [ Authorization => 'Basic ' . encode_base64("dana:$token", ''), 'Content-Type' => 'application/vnd.git-lfs+json', Accept => 'application/vnd.git-lfs+json' ],
+        body => JSON::encode_json({ operation => $operation, objects => [ { oid => $oid, size => length $object } ] }));
+    my ($path) = (eval { JSON::decode_json($batch->body)->{objects}[0]{actions}{$operation}{href} } // '') =~ m{^http://\Q$base\E(/.*)};
+    ok($path, "LFS: batch to $operation") or diag($batch->as_string);
+    my $moved = $gate->ask($operation eq 'upload' ? 'PUT' : 'GET', $path, token => $token, $operation eq 'upload' ? (body => $object) : ());
+    ok($moved->status == 200 && ($operation eq 'upload' || $moved->body eq $object), "LFS: $operation") or diag($moved->as_string);
+}
+my $batch = $gate->ask('POST', '/shop/orders.git/info/lfs/objects/batch', token => $expired, headers => [ Accept => 'application/vnd.git-lfs+json' ], body => '{}');
+ok($batch->status == 401 && eval { JSON::decode_json($batch->body)->{error} } eq 'expired', 'LFS: an expired token is told so in JSON');
+
+# -- the registry
+mkdir "$dir/image";
+works(<<'SH', 'an image to push') =~ /./;
+python3 - <<'PY'
+import gzip, hashlib, io, json, os, tarfile
+os.makedirs('image/blobs/sha256')
+def blob(data):
+    digest = hashlib.sha256(data).hexdigest()
+    open('image/blobs/sha256/' + digest, 'wb').write(data)
+    return {'digest': 'sha256:' + digest, 'size': len(data)}
+raw = io.BytesIO()
+with tarfile.open(fileobj=raw, mode='w') as tar:
+    info = tarfile.TarInfo('big'); info.size = 2000000
+    tar.addfile(info, io.BytesIO(os.urandom(info.size)))
+layer = blob(gzip.compress(raw.getvalue()))
+config = blob(json.dumps({'architecture': 'amd64', 'os': 'linux', 'config': {}, 'rootfs': {'type': 'layers', 'diff_ids': ['sha256:' + hashlib.sha256(raw.getvalue()).hexdigest()]}}).encode())
+kind = 'application/vnd.oci.image.'
+manifest = blob(json.dumps({'schemaVersion': 2, 'mediaType': kind + 'manifest.v1+json', 'config': dict(config, mediaType=kind + 'config.v1+json'), 'layers': [dict(layer, mediaType=kind + 'layer.v1.tar+gzip')]}).encode())
+json.dump({'schemaVersion': 2, 'manifests': [dict(manifest, mediaType=kind + 'manifest.v1+json', annotations={'org.opencontainers.image.ref.name': 'one'})]}, open('image/index.json', 'w'))
+open('image/oci-layout', 'w').write('{"imageLayoutVersion":"1.0.0"}')
+print('ok')
+PY
+SH
+my $skopeo = 'skopeo --insecure-policy copy -q';
+works("$skopeo --dest-tls-verify=false --dest-creds 'dana:$token' oci:image:one docker://$base/shop/orders:1", 'skopeo push: the token as password, asked for at /jwt/auth');
+works("$skopeo --src-tls-verify=false --src-creds 'gitlab-ci-token:$job' docker://$base/shop/orders:1 oci:back:one", 'skopeo pull with a job token');
+fails("$skopeo --src-tls-verify=false --src-creds 'dana:$expired' docker://$base/shop/orders:1 oci:no:one", qr/unauthorized|invalid username\/password|authentication required|requesting bearer token/i, 'skopeo says "unauthorized" to an expired one');
+fails("$skopeo --src-tls-verify=false docker://$base/shop/orders:1 oci:no:one", qr/unauthorized|invalid username\/password|authentication required|requesting bearer token/i, 'and to none');
+like($gate->get('/v2/')->header('WWW-Authenticate') // '', qr{^Bearer realm="http://\Q$base\E/jwt/auth"}, "the registry's own challenge passes");
+is($gate->get('/v2/', headers => [ Authorization => 'Bearer x.y.z' ])->header('X-Gate-Reason'), undef, "the registry's Bearer is none of the gate's business");
+
+# -- the API
+sub python {
+    my ($how, $what) = @_;
+    return "/usr/bin/python3 -c \"import gitlab; gl = gitlab.Gitlab('http://$base', $how, timeout=20); $what\"";
+}
+for my $how ("private_token='$token'", "oauth_token='$token'") {
+    my ($kind) = $how =~ /(\w+)/;
+    is(works(python($how, 'gl.auth(); print(gl.user.username)'), "python-gitlab with $kind"), "dana\n", "$kind: GitLab acts for the person");
+    is(works(python($how, "print(gl.projects.get('shop/orders').raw)"), "$kind: a project by its path"), "/api/v4/projects/shop%2Forders\n", '%2F stays');
+}
+is(works(python("private_token='$token'", "print(gl.http_get('/user', sudo='root')['username'])"), 'python-gitlab with a sudo of its own'), "dana\n", "sudo is the gate's word");
+like(works(python("job_token='$job_token'", "print(gl.http_get('/job')['status'])"), 'python-gitlab with a job token'), qr/running/, "GitLab's own job token where it is GitLab's business");
+for my $how ("private_token='$expired'", "oauth_token='$expired'") {
+    fails(python($how, 'gl.auth()') . ' 2>&1 | grep -c "GitlabAuthenticationError: 401" | grep -v 0 && exit 7', qr/./, 'python-gitlab raises GitlabAuthenticationError for an expired one: ' . ($how =~ /(\w+)/)[0]);
+}
+fails("curl -sSf -H 'Authorization: Bearer $expired' http://$base/api/v4/user", qr/401/, 'curl says 401');
+like(works("curl -sSf -H 'Authorization: Bearer $job' http://$base/api/v4/user", 'curl with a job token'), qr/"dana"/, 'is the person behind the pipeline');
+is($gate->ask('POST', '/api/v4/jobs/request', headers => [ 'Content-Type' => 'application/json' ], body => '{"token":"runner-1"}')->status, 204, 'a runner asks for jobs with its own token');
+is($gate->ask('POST', '/api/v4/jobs/request', headers => [ 'Content-Type' => 'application/json' ], body => '{"token":"x"}')->header('X-Gate-Reason'), undef, "and it is GitLab that refuses it");
+refused($gate->get('/api/v4/jobs/1/artifacts/x', headers => [ 'JOB-TOKEN' => 'x' ]), 401, 'token_missing', 'what is not said to be open is not');
+
+remember($pat, $password);
+unlike($gate->error_log . $gate->access_log, qr/\Q$pat\E|\Q$password\E|\Q@{[ encode_base64("gate:$password", '') ]}\E/, 'no log of the gate holds a credential');
+$registry->stop;
+$stand_in->stop;
+finish();

@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+"""A small stand-in of GitLab: what it asks of a credential, not what it does with it.
+
+  gitlab.py PAT BASIC JOB-TOKEN REGISTRY-KEY REGISTRY-CERT
+
+PAT is an administrator's with sudo; BASIC is what git and /jwt/auth are asked with. Answers JSON as
+GitLab does. Prints `listening ADDRESS` once it serves.
+"""
+import base64, hashlib, json, re, subprocess, sys, time, uuid
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, unquote, urlsplit
+
+PAT, BASIC, JOB, KEY, CERT = sys.argv[1:6]
+USERS = {"dana": 7, "root": 1}
+OBJECTS = {}
+
+
+def b64(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def registry_token(service, scopes):
+    """What the registry's token authentication takes: RS256, the certificate in x5c."""
+    der = base64.b64encode(subprocess.run(["openssl", "x509", "-in", CERT, "-outform", "DER"], capture_output=True, check=True).stdout).decode()
+    access = []
+    for scope in scopes:
+        kind, name, actions = scope.split(":")
+        access.append({"type": kind, "name": name, "actions": actions.split(",")})
+    now = int(time.time())
+    claims = {"iss": "gitlab-issuer", "sub": "x", "aud": service, "exp": now + 300, "nbf": now - 5, "iat": now, "jti": str(uuid.uuid4()), "access": access}
+    text = b64(json.dumps({"alg": "RS256", "typ": "JWT", "x5c": [der]}).encode()) + "." + b64(json.dumps(claims).encode())
+    signature = subprocess.run(["openssl", "dgst", "-sha256", "-sign", KEY], input=text.encode(), capture_output=True, check=True).stdout
+    return text + "." + b64(signature)
+
+
+class GitLab(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def say(self, status, body, **fields):
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        for name, value in fields.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(data)
+
+    def body(self):
+        if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
+            data = b""
+            while size := int(self.rfile.readline().split(b";")[0], 16):
+                data += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+            return data
+        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+
+    def user(self, params):
+        """Who it is, as lib/api/helpers.rb finds it: a token, then sudo."""
+        token = params.get("private_token") or self.headers.get("PRIVATE-TOKEN")
+        bearer = self.headers.get("Authorization", "")
+        if bearer.startswith("Bearer "):
+            token = bearer[7:]
+        if token != PAT:
+            return None
+        name = params.get("sudo") or self.headers.get("Sudo") or "root"
+        return next((user for user, number in USERS.items() if name in (user, str(number))), "")
+
+    def answer(self):
+        target = urlsplit(self.path)
+        path = unquote(target.path)
+        params = {name: values[-1] for name, values in parse_qs(target.query).items()}
+        data = self.body()
+        if path == "/jwt/auth":
+            if self.headers.get("Authorization") != BASIC:
+                return self.say(401, {"errors": [{"code": "UNAUTHORIZED"}]}, WWW_Authenticate='Basic realm="GitLab"')
+            return self.say(200, {"token": registry_token(params.get("service", ""), parse_qs(target.query).get("scope", []))})
+        if path == "/api/v4/jobs/request":
+            return self.say(204 if json.loads(data).get("token") == "runner-1" else 403, b"")
+        if path == "/api/v4/job":
+            job = self.headers.get("JOB-TOKEN") == JOB
+            return self.say(200, {"id": 302, "status": "running"}) if job else self.say(401, {"message": "401 Unauthorized"})
+        if path.startswith("/api/v4/"):
+            user = self.user(params)
+            if user is None:
+                return self.say(401, {"message": "401 Unauthorized"})
+            if not user:
+                return self.say(404, {"message": "404 User with ID or username Not Found"})
+            if path == "/api/v4/user":
+                return self.say(200, {"id": USERS[user], "username": user})
+            if path.startswith("/api/v4/projects/"):
+                return self.say(200, {"id": 20, "path_with_namespace": path[17:], "raw": target.path})
+            return self.say(404, {"message": "404 Not Found"})
+        if path.endswith("/info/lfs/objects/batch"):
+            if self.headers.get("Authorization") != BASIC:
+                return self.say(401, {"message": "no"})
+            batch = json.loads(data)
+            for it in batch["objects"]:
+                href = f"http://{self.headers['Host']}/shop/orders.git/gitlab-lfs/objects/{it['oid']}/{it['size']}"
+                it["actions"] = {batch["operation"]: {"href": href}}
+            return self.say(200, {"objects": batch["objects"]})
+        if match := re.search(r"/gitlab-lfs/objects/([0-9a-f]{64})/\d+$", path):
+            if self.headers.get("Authorization") != BASIC:
+                return self.say(401, {"message": "no"})
+            if self.command == "PUT":
+                good = hashlib.sha256(data).hexdigest() == match[1]
+                OBJECTS[match[1]] = data
+                return self.say(200 if good else 400, {})
+            return self.say(200, OBJECTS[match[1]]) if match[1] in OBJECTS else self.say(404, {})
+        saw = {"method": self.command, "target": self.path, "headers": list(self.headers.items()), "body_bytes": len(data)}
+        return self.say(200, saw)
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = answer
+
+
+server = ThreadingHTTPServer(("127.0.0.1", 0), GitLab)
+server.daemon_threads = True
+print(f"listening 127.0.0.1:{server.server_port}", flush=True)
+server.serve_forever()
