@@ -18,6 +18,7 @@ void shim_view(request_rec *r, shim_state *state, gate_request *view)
 {
     const apr_array_header_t *fields = apr_table_elts(r->headers_in);
     const shim_dir *dir = SHIM_DIR(r);
+    const shim_question *question;
 
     memset(view, 0, sizeof(*view));
     view->pool = r->pool;
@@ -43,6 +44,10 @@ void shim_view(request_rec *r, shim_state *state, gate_request *view)
     view->server_port = r->server->port ? r->server->port : r->connection->local_addr->port;
     view->slots = dir->slot;
     view->headers = dir->headers;
+    if ((question = shim_question_of(r))) {
+        view->explain = 1;
+        view->token = question->token;
+    }
 }
 
 int shim_refuse(request_rec *r, shim_state *state, const char *reason, const char *detail, int level)
@@ -56,6 +61,21 @@ int shim_refuse(request_rec *r, shim_state *state, const char *reason, const cha
     view.realm = ap_auth_name(r);
     gate_refuse(SHIM_SERVER(r->server)->config, &view, reason, state->outcome.identity, &answer);
 
+    if (shim_question_of(r)) {
+        level = APLOG_DEBUG;
+    }
+    if (answer.status == 0) { /* GateMode observe */
+        if (!state->reason) {
+            ap_log_rerror(APLOG_MARK, level > APLOG_NOTICE ? level : APLOG_NOTICE, 0, r,
+                          "GATE403: would have been refused: %s: %s (request %s)",
+                          reason ? reason : "internal", detail ? detail : "", view.id);
+            state->reason = reason;
+            state->detail = detail;
+            state->observed = 1;
+        }
+        state->outcome.status = 0;
+        return OK;
+    }
     ap_log_rerror(APLOG_MARK, level, 0, r, "GATE401: refused: %s: %s (request %s)",
                   reason ? reason : "internal", detail ? detail : "", view.id);
 
@@ -64,6 +84,8 @@ int shim_refuse(request_rec *r, shim_state *state, const char *reason, const cha
     }
     state->decided = 1;
     state->refused = 1;
+    state->reason = reason ? reason : "internal";
+    state->detail = detail;
     state->outcome.status = answer.status;
     /* An ErrorDocument of the administrator's goes before our own words. */
     if (answer.body && !ap_response_code_string(r, ap_index_of_response(answer.status))) {

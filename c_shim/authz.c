@@ -49,19 +49,31 @@ static const char *parse_issuer(cmd_parms *cmd, const char *line, const void **p
     return parse_rule(cmd, "gate-issuer", line, parsed);
 }
 
+static void note_rule(shim_question *question, const char *line, const char *missing)
+{
+    if (question) {
+        gate_pair *said = apr_array_push(question->rules);
+        said->name = line;
+        said->value = missing;
+    }
+}
+
 static authz_status check_rule(request_rec *r, const char *line, const void *parsed)
 {
     shim_state *state = SHIM_STATE(r);
     const char *reason = NULL, *detail = NULL;
+    shim_question *question;
 
-    (void) line;
     if (!state || !state->decided || !state->outcome.identity) {
         return AUTHZ_DENIED_NO_USER;
     }
+    question = shim_question_of(r);
     if (gate_rule_holds(SHIM_SERVER(r->server)->config, parsed, state->outcome.identity, r->pool,
                         &reason, &detail)) {
+        note_rule(question, line, "");
         return AUTHZ_GRANTED;
     }
+    note_rule(question, line, detail ? detail : "it does not hold");
     if (!state->denied_by) {
         state->denied_by = reason;
         state->denied_detail = detail;

@@ -23,7 +23,7 @@ void shim_log(int level, const char *text)
     ap_log_error(APLOG_MARK, level, 0, shim_log_server, "%s", text);
 }
 
-static const char *state_dir(apr_pool_t *pool, server_rec *server)
+const char *shim_state_dir(apr_pool_t *pool, server_rec *server)
 {
     const char *named = gate_config_state_dir(SHIM_SERVER(server)->config);
     return named ? ap_server_root_relative(pool, named) : ap_runtime_dir_relative(pool, "gitlab-gate");
@@ -32,10 +32,9 @@ static const char *state_dir(apr_pool_t *pool, server_rec *server)
 /* Children run without privileges: root makes the directory and gives it to them. */
 int shim_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *server)
 {
-    const char *dir = state_dir(ptemp, server);
+    const char *dir = shim_state_dir(ptemp, server);
     struct stat info;
 
-    (void) pconf;
     (void) plog;
     shim_log_server = server;
     gate_ports_prepare();
@@ -46,7 +45,7 @@ int shim_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, ser
             != APR_SUCCESS || lstat(dir, &info) != 0 || !S_ISDIR(info.st_mode)) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, errno, server,
                      "GATE301: GateStateDir %s can not be made: keys are not kept over a restart", dir);
-        return OK;
+        return shim_start_audit(pconf, server);
     }
     if (info.st_mode & S_IWOTH) {
         ap_log_error(APLOG_MARK, APLOG_CRIT, 0, server,
@@ -59,7 +58,7 @@ int shim_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, ser
         ap_log_error(APLOG_MARK, APLOG_WARNING, errno, server,
                      "GATE303: GateStateDir %s can not be given to the children", dir);
     }
-    return OK;
+    return shim_start_audit(pconf, server);
 }
 
 static apr_status_t stop_process(void *data)
@@ -77,7 +76,7 @@ void shim_child_init(apr_pool_t *pchild, server_rec *server)
     /* httpd's signals are httpd's: the threads made here see none. */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    shim_process = gate_child_start(SHIM_SERVER(server)->config, state_dir(pchild, server));
+    shim_process = gate_child_start(SHIM_SERVER(server)->config, shim_state_dir(pchild, server));
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (shim_process) {
         int daemons = 1, threads = 1;

@@ -33,6 +33,7 @@ void *shim_create_server(apr_pool_t *pool, server_rec *server)
         any_ports = apr_pcalloc(pool, sizeof(*any_ports));
     }
     mine->config = config;
+    mine->audit = -1;
     mine->any_ports = any_ports;
     mine->ports = apr_array_make(pool, 2, sizeof(shim_port));
     mine->index = config ? gate_config_server(config, server->is_virtual) : -1;
@@ -276,11 +277,16 @@ const command_rec shim_commands[] = {
     SERVER("GateCacheSize", "Memory for verified tokens, per child"),
     SERVER("GateMaxOpenTotal", "How many ports may be open at once"),
 
+    SERVER("GateAuditLog", "Where decisions are written down: a file, or \"|program\""),
+    SERVER("GateAuditChainKey", "file:PATH of the key that seals the audit log's lines"),
+    SERVER("GateAuditRequired", "on: refuse requests while the audit log can not be written"),
+
     /* a section */
     PLACE("GateAccept", "The issuers accepted here"),
     PLACE("GateTokenFrom", "Where a token may come from: bearer basic proxy header:NAME cookie:NAME query:NAME"),
     PLACE("GateHeader", "A header for the upstream: NAME and user email subject issuer roles claim:PATH assertion none"),
     PLACE("GateForwardToken", "on: leave the verified token in what goes upstream"),
+    PLACE("GateAuditOn", "What is written down here: all, refusals or none"),
     PLACE("GateMode", "enforce, or observe: decide and write down, refuse nothing"),
 
     /* a port */

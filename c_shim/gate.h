@@ -119,6 +119,8 @@ typedef struct gate_request {
     int server_port;
     const char *realm; /* AuthName */
     const char *id;    /* the request's id, mod_unique_id's or made by gate_request_id */
+    int explain;       /* only asked: `token` is judged, whatever the request holds */
+    const char *token; /* NULL: none */
     const gate_setting *const *slots; /* GATE_SLOTS of them */
     const gate_chain *headers;        /* GateHeader, inner section first */
 } gate_request;
@@ -126,7 +128,9 @@ typedef struct gate_request {
 /* What was decided about the token. */
 typedef struct gate_outcome {
     int status; /* 0: go on, with the identity if there is one; else refuse with this status */
+    int observe; /* nothing is refused here (GateMode observe) */
     const char *reason; /* the code of the refusal; lives for ever */
+    const char *issuer; /* the issuer that a refused token named; pool */
     const char *detail; /* for the error log; pool */
     int log_level;      /* APLOG_ level of that line */
     gate_identity *identity; /* counted (gate_identity_release), NULL: none */
@@ -141,12 +145,34 @@ typedef struct gate_outcome {
 
 /* A refusal as the client sees it. */
 typedef struct gate_answer {
-    int status;
+    int status; /* 0: it is only written down (GateMode observe), and the request goes on */
     const gate_pair *fields; /* response headers; pool */
     size_t field_count;
     const char *content_type; /* lives for ever */
     const char *body;         /* pool */
 } gate_answer;
+
+/* A finished request that the gate has decided on, with its final status. Borrowed. */
+typedef struct gate_event {
+    const gate_setting *const *slots;
+    const gate_identity *identity; /* NULL: nobody is known */
+    const char *reason;            /* the refusal's code; NULL: granted */
+    const char *detail;
+    const char *issuer; /* that a refused token named; NULL: none of ours */
+    int observed; /* the refusal was only written down (GateMode observe) */
+    int status;
+    const char *place; /* the section's argument */
+    const char *id;
+    const char *method;
+    const char *path; /* without the query */
+    const char *host;
+    const char *protocol; /* HTTP/1.1 */
+    const char *agent;    /* User-Agent */
+    const char *peer;     /* the client's address */
+    int peer_port;
+    int64_t time;     /* when it came, microseconds since the epoch */
+    int64_t duration; /* microseconds */
+} gate_event;
 
 /* What became of the wish for a port. */
 typedef struct gate_opening {
@@ -158,6 +184,27 @@ typedef struct gate_opening {
     const char *expires; /* Gate-Expires; pool */
     const char *line;    /* for the error log; pool */
 } gate_opening;
+
+/* What was found out about a request that was only asked about. Borrowed. */
+typedef struct gate_explained {
+    const char *method;
+    const char *path;
+    const char *peer;
+    const char *place;   /* the section's argument */
+    const char *handler;
+    const char *forward; /* the URL that it would be forwarded to; NULL: none */
+    int gated;           /* AuthType Gate is in force */
+    int status;          /* httpd's: 200 where it would be served */
+    const char *reason;  /* the refusal's code, also where it would only be observed */
+    const char *detail;
+    int observed;
+    const char *checks; /* gate_explain_token's */
+    const gate_identity *identity;
+    const gate_pair *upstream;
+    size_t upstream_count;
+    const gate_pair *rules; /* Require lines of the gate's, and what was missing; "" held */
+    size_t rule_count;
+} gate_explained;
 
 /* --- configuration --------------------------------------------------------------------------- */
 
@@ -197,6 +244,15 @@ void gate_note_handler(gate_config *config, const gate_place *place, const char 
 
 /* Checks the whole; says what is wrong by the log. The number of errors. Fallback: 1. */
 int gate_config_check(gate_config *config);
+
+/* GateAuditLog's words, as written; NULL: there is none. Live as long as the config. */
+const char *gate_config_audit_log(const gate_config *config);
+/* The log is open for appending: to a file at `path`, or to a program (`path` NULL). Writes down
+ * that the gate starts. The descriptor must stay open as long as the configuration and the
+ * children live. 0, or what stands against a start has been said by the log. Fallback: 1. */
+int gate_audit_open(gate_config *config, int descriptor, const char *path, const char *state_dir);
+/* The configuration goes: `stopping`, or it is read anew. Only by the process that opened. */
+void gate_audit_close(gate_config *config, int stopping);
 
 /* NAME:PORT as sections and requests are compared: the name in small letters. NULL: it is none.
  * Pool. */
@@ -245,6 +301,18 @@ const char *gate_handle(gate_process *process, const gate_request *request, cons
 /* Composes a refusal. `identity` may be NULL. Fallback: an answer of 500. */
 void gate_refuse(const gate_config *config, const gate_request *request, const char *reason,
                  const gate_identity *identity, gate_answer *answer);
+
+/* Writes a finished request down. Never waits for the disk. */
+void gate_audit(gate_process *process, const gate_event *event);
+
+/* How the gate is, for `SetHandler gate-status`: the page, `?json` or `?metrics` (the query without
+ * its '?', or NULL). NULL: it can't be said. Pool; the media type lives for ever. */
+const char *gate_status(gate_process *process, const char *query, void *pool, const char **type);
+
+/* Each check of the token that `request` is asked about: a JSON object. NULL: there is no token. Pool. */
+const char *gate_explain_token(gate_process *process, const gate_request *request);
+/* The whole answer as JSON. NULL: it can't be said. Pool. */
+const char *gate_explain(const gate_explained *explained, void *pool);
 
 /* 1: the rule holds; 0: it does not, and `*reason` is the code (lives for ever), `*detail` what was
  * wanted and what came (pool). Fallback: 0. */

@@ -19,6 +19,7 @@ static void register_hooks(apr_pool_t *pool)
 
     /* start */
     ap_hook_check_config(shim_check_config, NULL, NULL, APR_HOOK_MIDDLE);       /* conf.c */
+    ap_hook_open_logs(shim_open_audit_log, NULL, NULL, APR_HOOK_MIDDLE);        /* audit.c */
     ap_hook_post_config(shim_post_config, NULL, NULL, APR_HOOK_MIDDLE);         /* child.c */
     ap_hook_child_init(shim_child_init, NULL, NULL, APR_HOOK_MIDDLE);           /* child.c */
     ap_hook_child_stopping(shim_child_stopping, NULL, NULL, APR_HOOK_FIRST);    /* tunnel.c */
@@ -47,9 +48,15 @@ static void register_hooks(apr_pool_t *pool)
     /* Before mod_log_config, which could be told to log what the gate has put in. */
     ap_hook_log_transaction(shim_forget, NULL, NULL, APR_HOOK_REALLY_FIRST);    /* upstream.c */
 
+    /* SetHandler gate-… wins over a ProxyPass: after mod_proxy's fixups, before its handler. */
+    ap_hook_fixups(shim_own_handler, NULL, NULL, APR_HOOK_REALLY_LAST);         /* status.c */
+    ap_hook_handler(shim_explain, NULL, before_proxy, APR_HOOK_REALLY_FIRST);   /* explain.c */
+    ap_hook_handler(shim_status, NULL, before_proxy, APR_HOOK_REALLY_FIRST);    /* status.c */
+
     /* answer */
     ap_hook_insert_error_filter(shim_insert_error_filter, NULL, NULL, APR_HOOK_LAST); /* answer.c */
     shim_register_filters();
+    ap_hook_log_transaction(shim_log_transaction, NULL, NULL, APR_HOOK_MIDDLE); /* audit.c */
 
     /* Require gate-…, gate_claim() */
     shim_register_authz(pool);                                                  /* authz.c */

@@ -184,6 +184,7 @@ int shim_access(request_rec *r)
 {
     const shim_state *origin;
     shim_state *state;
+    shim_question *question;
     gate_request view;
     int unknown = shim_is_port(r) && !SHIM_DIR(r)->port;
     int gated = is_gated(r);
@@ -202,7 +203,8 @@ int shim_access(request_rec *r)
         state->decided = 1;
         return DECLINED;
     }
-    if (origin) {
+    question = shim_question_of(r);
+    if (origin && !question) {
         state->withheld = origin->withheld;
     }
     if (!shim_process) {
@@ -210,6 +212,9 @@ int shim_access(request_rec *r)
     }
     shim_view(r, state, &view);
     gate_decide(shim_process, &view, &state->outcome);
+    if (question) {
+        question->checks = gate_explain_token(shim_process, &view);
+    }
     if (state->outcome.identity) {
         apr_pool_cleanup_register(r->pool, state->outcome.identity, release_identity,
                                   apr_pool_cleanup_null);
@@ -217,8 +222,11 @@ int shim_access(request_rec *r)
     shim_apply_edits(r, &state->outcome, state);
     state->decided = 1;
     if (state->outcome.status) {
-        return shim_refuse(r, state, state->outcome.reason, state->outcome.detail,
-                           state->outcome.log_level);
+        int status = shim_refuse(r, state, state->outcome.reason, state->outcome.detail,
+                                 state->outcome.log_level);
+        if (status != OK) {
+            return status;
+        }
     }
     if (unknown) { /* as any other section would: who is nobody is asked who they are */
         return state->outcome.identity
@@ -264,6 +272,7 @@ static int rules(request_rec *r, int (*run)(request_rec *), int *nested)
 int shim_userless_rules(request_rec *r)
 {
     shim_state *state;
+    int status;
 
     if (!is_gated(r)) {
         return DECLINED;
@@ -276,7 +285,12 @@ int shim_userless_rules(request_rec *r)
         return state->outcome.identity
             ? OK : shim_refuse(r, state, "token_missing", "no token was sent", APLOG_INFO);
     }
-    return rules(r, ap_run_access_checker_ex, &state->nested);
+    status = rules(r, ap_run_access_checker_ex, &state->nested);
+    if (status == DECLINED && state->outcome.observe && !state->outcome.identity) {
+        /* httpd would now ask who it is, and fail where nobody can say */
+        return shim_refuse(r, state, "token_missing", "no token was sent", APLOG_INFO);
+    }
+    return status;
 }
 
 int shim_check_user(request_rec *r)

@@ -24,6 +24,8 @@ APLOG_USE_MODULE(gitlab_gate);
 typedef struct shim_server {
     gate_config *config;
     int index;
+    int audit;              /* the audit log's descriptor; -1: none. The main server's */
+    const char *audit_path; /* NULL: a program reads it */
     apr_array_header_t *ports;           /* of shim_port, its own */
     const struct shim_server *inherited; /* a virtual host's main server */
     int *any_ports;                      /* some server of the process has a port */
@@ -44,6 +46,13 @@ typedef struct shim_dir {
     const char *port; /* NAME:PORT of the <GatePort> that this is */
 } shim_dir;
 
+/* A question about a request that nobody sent (SetHandler gate-explain). */
+typedef struct shim_question {
+    const char *token;
+    const char *checks;
+    apr_array_header_t *rules; /* of gate_pair */
+} shim_question;
+
 /* What is known of one request. Lives in its pool. */
 typedef struct shim_state {
     int gated;              /* AuthType Gate is in force: asked once */
@@ -52,6 +61,11 @@ typedef struct shim_state {
     int nested;             /* the rest of a hook is being run from within it */
     gate_outcome outcome;
     apr_table_t *withheld;  /* what was taken out of the request, for those that follow from it */
+    const char *reason;     /* the code of the refusal, meant or observed */
+    const char *detail;
+    shim_question *question; /* the request asks about another: that is its sub-request */
+    int audited;            /* its decision has been written down already, as a port's opening */
+    int observed;           /* it would have been refused, but for GateMode observe */
     const char *denied_by;  /* the code of the Require that failed first */
     const char *denied_detail;
     const char *id;
@@ -90,6 +104,7 @@ void shim_child_stopping(apr_pool_t *pchild, int graceful);
 extern gate_process *shim_process; /* this child's; NULL in the parent */
 extern server_rec *shim_log_server; /* whose log takes the library's lines; NULL: stderr */
 int shim_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *server);
+const char *shim_state_dir(apr_pool_t *pool, server_rec *server);
 void shim_child_init(apr_pool_t *pchild, server_rec *server);
 void shim_log(int level, const char *text);
 void *shim_alloc(void *pool, size_t size);
@@ -121,6 +136,17 @@ void shim_register_filters(void);
 void shim_insert_error_filter(request_rec *r);
 const char *shim_id_of(request_rec *r, shim_state *state);
 void shim_view(request_rec *r, shim_state *state, gate_request *view);
+
+/* audit.c */
+int shim_open_audit_log(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *server);
+int shim_start_audit(apr_pool_t *pconf, server_rec *server);
+int shim_log_transaction(request_rec *r);
+
+/* status.c */
+int shim_own_handler(request_rec *r);
+int shim_status(request_rec *r);
+int shim_explain(request_rec *r);
+shim_question *shim_question_of(request_rec *r);
 
 /* authz.c */
 void shim_register_authz(apr_pool_t *pool);

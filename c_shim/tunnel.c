@@ -442,6 +442,7 @@ int shim_tunnel(request_rec *r)
     sigdelset(&all, SIGABRT);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     gate_port_open(shim_process, &view, state->outcome.identity, SHIM_DIR(r)->port, &opening);
+    state->audited = opening.port != NULL;
     status = opening.port
         ? tunnel_with(&t, state, &opening)
         : shim_refuse(r, state, opening.reason, opening.detail, opening.log_level);

@@ -4,7 +4,10 @@
 //! Rust names no symbol of httpd's: what it needs of its host comes in `gate_host`.
 #![allow(unsafe_code)]
 
+mod audit; //        gate_audit_…: the log, its lines
 mod configuration; // gate_config_…, gate_directive, gate_issuer_…, gate_rule_…
+mod explain; //      gate_explain…: questions about requests that nobody sent
+pub mod file; //    descriptors that children inherit
 pub mod pairs; //   names and values that C may borrow
 mod panic; //       every entry's panic boundary
 mod ports; //       gate_port_…, gate_cut_…

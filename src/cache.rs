@@ -45,6 +45,8 @@ pub struct Cache {
     bound: usize,
     size: AtomicUsize,
     hand: AtomicUsize,
+    /// How many there are, for all children's sum.
+    gauge: Option<&'static AtomicUsize>,
 }
 
 impl Cache {
@@ -58,7 +60,15 @@ impl Cache {
             bound,
             size: AtomicUsize::new(0),
             hand: AtomicUsize::new(0),
+            gauge: None,
         }
+    }
+
+    /// Its entries are counted there from now on.
+    #[must_use]
+    pub fn counted_by(mut self, gauge: Option<&'static AtomicUsize>) -> Self {
+        self.gauge = gauge;
+        self
     }
 
     /// The identity of a token that was verified before in the same scope and still holds.
@@ -109,6 +119,9 @@ impl Cache {
         };
         if let Some(place) = self.set(hash).iter().min_by_key(|place| rank(place)) {
             self.size.fetch_add(size, Relaxed);
+            if let Some(gauge) = self.gauge {
+                gauge.fetch_add(1, Relaxed);
+            }
             self.release(place.swap(Some(Arc::new(entry))));
         }
         // Over the bound: a hand goes round and empties places.
@@ -154,6 +167,9 @@ impl Cache {
     fn release(&self, entry: Option<Arc<Entry>>) {
         if let Some(entry) = entry {
             self.size.fetch_sub(entry.size, Relaxed);
+            if let Some(gauge) = self.gauge {
+                gauge.fetch_sub(1, Relaxed);
+            }
         }
     }
 }

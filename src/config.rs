@@ -3,6 +3,7 @@
 //! Nothing here reads httpd's configuration text: `directive` does. Settings never change once
 //! httpd runs.
 
+use crate::audit::{AuditOn, ChainKey};
 use crate::headers::Protected;
 use crate::policy::condition::Condition;
 use crate::policy::path::ClaimPath;
@@ -146,6 +147,17 @@ pub enum Mode {
     Observe,
 }
 
+/// GateAuditLog and what belongs to it.
+#[derive(Debug, Default)]
+pub struct Audit {
+    /// A path, or `|` and a program.
+    pub log: Option<String>,
+    /// GateAuditChainKey
+    pub key: Option<Arc<ChainKey>>,
+    /// GateAuditRequired
+    pub required: bool,
+}
+
 /// The value of a directive that stands in a section.
 #[derive(Debug)]
 pub enum Setting {
@@ -159,6 +171,8 @@ pub enum Setting {
     ForwardToken(bool),
     /// GateMode
     Mode(Mode),
+    /// GateAuditOn
+    AuditOn(AuditOn),
     /// GateTarget
     Target(Endpoint),
     /// GateLifetime
@@ -286,6 +300,8 @@ pub struct Config {
     pub state_dir: Option<String>,
     /// GateCacheSize, bytes per child.
     pub cache_size: Option<usize>,
+    /// GateAuditLog, GateAuditChainKey, GateAuditRequired
+    pub audit: Audit,
     /// GateKeepHeader
     pub keep_headers: Vec<String>,
     /// The names of every GateHeader in the configuration.

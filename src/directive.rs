@@ -8,7 +8,10 @@ pub mod place; //  the lines of a section
 pub mod upstream; // what goes to the upstream beside the identity
 pub mod words; //  durations, sizes, switches
 
+use crate::audit::ChainKey;
 use crate::config::{Config, Place, Setting};
+use std::path::Path;
+use std::sync::Arc;
 
 /// What a section's directive is worth at run time: the same numbers as `enum gate_slot`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +25,8 @@ pub enum Slot {
     ForwardToken = crate::abi::slot::FORWARD_TOKEN,
     /// GateMode
     Mode = crate::abi::slot::MODE,
+    /// GateAuditOn
+    AuditOn = crate::abi::slot::AUDIT_ON,
     /// GateTarget
     Target = crate::abi::slot::TARGET,
     /// GateLifetime
@@ -105,6 +110,9 @@ pub const TABLE: &[Directive] = &[
     ),
     row("GateKeepHeader", Scope::Server, None, "none"),
     row("GateCacheSize", Scope::Server, None, "16M"),
+    row("GateAuditLog", Scope::Server, None, "none"),
+    row("GateAuditChainKey", Scope::Server, None, "none"),
+    row("GateAuditRequired", Scope::Server, None, "off"),
     row(
         "GateMaxOpenTotal",
         Scope::Server,
@@ -130,6 +138,7 @@ pub const TABLE: &[Directive] = &[
         Some(Slot::ForwardToken),
         "off",
     ),
+    row("GateAuditOn", Scope::Section, Some(Slot::AuditOn), "all"),
     row("GateMode", Scope::Section, Some(Slot::Mode), "enforce"),
     row(
         "GateTarget",
@@ -205,6 +214,10 @@ impl Builder {
                 self.config.cache_size = Some(words::size(name, words)?);
                 Ok(None)
             }
+            "GateAuditLog" | "GateAuditChainKey" | "GateAuditRequired" => {
+                self.main_server_only(place, name)?;
+                self.audit_directive(name, words).map(|()| None)
+            }
             "GateMaxOpenTotal" => {
                 self.main_server_only(place, name)?;
                 self.config.max_open_total = Some(words::count(name, words)?);
@@ -239,6 +252,31 @@ impl Builder {
             }
             _ => self.section_directive(place, name, words).map(Some),
         }
+    }
+
+    fn audit_directive(&mut self, name: &str, words: &[&str]) -> Result<(), String> {
+        let audit = &mut self.config.audit;
+        match name {
+            "GateAuditLog" => {
+                let log = words::one(name, words)?;
+                if log.trim_start_matches('|').trim().is_empty() {
+                    return Err("GateAuditLog takes a path, or \"|program\"".into());
+                }
+                audit.log = Some(log.to_owned());
+            }
+            "GateAuditChainKey" => {
+                let word = words::one(name, words)?;
+                let path = word
+                    .strip_prefix("file:")
+                    .filter(|it| it.starts_with('/'))
+                    .ok_or_else(|| format!("{name} {word}: write file: and an absolute path"))?;
+                let key = ChainKey::read(Path::new(path))
+                    .map_err(|wrong| format!("{name} {word}: {wrong}"))?;
+                audit.key = Some(Arc::new(key));
+            }
+            _ => audit.required = words::switch(name, words)?,
+        }
+        Ok(())
     }
 
     fn main_server_only(&self, place: &Place, name: &str) -> Result<(), String> {

@@ -1,6 +1,8 @@
 //! The walk of one request: token source, cache, issuer, keys, verification, identity. Each room
 //! is called in turn; what one refuses, the next never sees.
 
+use crate::abi::shared;
+use crate::audit::Recorder;
 use crate::cache::{Cache, Scope};
 use crate::clock;
 use crate::config::{Accept, CACHE_SIZE, Config, Issuer};
@@ -8,19 +10,21 @@ use crate::identity::Identity;
 use crate::jwks::{KeySettings, Keys, Refresher, Report, StateDir};
 use crate::port::Ports;
 use crate::request::{Fields, Target};
+use crate::status::{Board, View, metrics, page};
 use crate::token::compact::Unverified;
 use crate::token::source::{self, Names, Source, Take};
 use crate::upstream::{Upstream, credential::News};
 use crate::verdict::{Reason, Refusal};
 use crate::verify::{self, Rejected, VerifiedClaims, shown, verify};
 use serde_json::Value;
+use std::ffi::CStr;
 use std::path::Path;
 use std::sync::Arc;
 
 /// One issuer in one process: its settings and its keys.
-struct LiveIssuer {
-    settings: Arc<Issuer>,
-    keys: Arc<Keys>,
+pub(crate) struct LiveIssuer {
+    pub(crate) settings: Arc<Issuer>,
+    pub(crate) keys: Arc<Keys>,
 }
 
 /// What one child has, made after the fork.
@@ -30,6 +34,8 @@ pub struct Process {
     cache: Cache,
     names: Names,
     refresher: Refresher,
+    recorder: Recorder,
+    board: Option<&'static Board>,
     /// The open ports of this child.
     pub ports: Arc<Ports>,
     upstream: Upstream,
@@ -64,6 +70,7 @@ impl Process {
         config: &Config,
         state_dir: &Path,
         report: Arc<R>,
+        recorder: Recorder,
     ) -> Option<Self> {
         let dir = StateDir::new(state_dir);
         let mut live: Vec<Arc<LiveIssuer>> = Vec::new();
@@ -89,11 +96,14 @@ impl Process {
         let keys = live.iter().map(|it| Arc::clone(&it.keys)).collect();
         Some(Self {
             servers,
-            cache: Cache::new(config.cache_size.unwrap_or(CACHE_SIZE)),
+            cache: Cache::new(config.cache_size.unwrap_or(CACHE_SIZE))
+                .counted_by(shared::board().and_then(Board::child)),
+            board: shared::board(),
             names: Names::new()?,
             upstream: Upstream::start(config, state_dir, Arc::clone(&report) as Arc<dyn News>),
             refresher: Refresher::start(keys, report),
-            ports: Ports::start(config.max_open_total),
+            ports: Ports::start(config.max_open_total, recorder.clone()),
+            recorder,
         })
     }
 
@@ -102,6 +112,10 @@ impl Process {
         self.ports.stop();
         self.upstream.stop();
         self.refresher.stop();
+        self.recorder.stop();
+        if let Some(board) = self.board {
+            board.leave();
+        }
         // The rest goes with the process: freeing a full cache would only make the exit slow.
         std::mem::forget(self.cache);
     }
@@ -119,6 +133,15 @@ impl Process {
         fields: &impl Fields<'r>,
         target: &Target<'r>,
     ) -> Decision<'r> {
+        if self.recorder.must_refuse() {
+            return Decision {
+                verdict: Err(Refusal::new(
+                    Reason::AuditUnavailable,
+                    "the audit log can not be written",
+                )),
+                take: Vec::new(),
+            };
+        }
         let shown = source::collect(section.sources, &self.names, fields, target);
         let verdict = match shown.token {
             None => Ok(None),
@@ -132,6 +155,32 @@ impl Process {
         Decision { verdict, take }
     }
 
+    /// What is written down.
+    #[must_use]
+    pub const fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
+    /// How the gate is: the page, `?json` or `?metrics`, with its media type.
+    #[must_use]
+    pub fn status(&self, query: &[u8]) -> Option<(&'static CStr, String)> {
+        let keys: Vec<_> = self
+            .servers
+            .iter()
+            .flatten()
+            .map(|it| Arc::clone(&it.keys))
+            .collect();
+        let view = View::new(self.board?, keys.iter());
+        Some(match query {
+            b"json" => (c"application/json", view.json()),
+            b"metrics" => (
+                c"text/plain; version=0.0.4; charset=utf-8",
+                metrics::render(&view),
+            ),
+            _ => (c"text/html; charset=utf-8", page::render(&view)),
+        })
+    }
+
     /// Who the token speaks for.
     ///
     /// # Errors
@@ -142,7 +191,11 @@ impl Process {
             server: u32::try_from(section.server).unwrap_or(u32::MAX),
             accept: section.accept.map_or(0, |it| it.scope),
         };
-        if let Some(identity) = self.cache.get(token, scope, now) {
+        let kept = self.cache.get(token, scope, now);
+        if let Some(board) = self.board {
+            board.looked_up(kept.is_some());
+        }
+        if let Some(identity) = kept {
             return Ok(identity);
         }
         let mut unverified = Unverified::parse(token)
@@ -158,7 +211,7 @@ impl Process {
                 Err(Unfit {
                     refusal,
                     token: None,
-                }) => return Err(refusal),
+                }) => return Err(refusal.of(&issuer.settings.name)),
                 Err(Unfit {
                     refusal,
                     token: Some(token),
@@ -168,7 +221,7 @@ impl Process {
                         .as_ref()
                         .is_none_or(|it| it.reason == Reason::Audience)
                     {
-                        first = Some(refusal);
+                        first = Some(refusal.of(&issuer.settings.name));
                     }
                     unverified = *token;
                 }
@@ -178,7 +231,7 @@ impl Process {
     }
 
     /// The issuers that the token's `iss` names and the section accepts; never none.
-    fn issuers_of(
+    pub(crate) fn issuers_of(
         &self,
         section: &Section<'_>,
         token: &Unverified<'_>,

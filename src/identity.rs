@@ -3,6 +3,7 @@
 //! here. Whether the identity may do something is asked in `policy`.
 
 use crate::abi::pairs::{Pairs, PairsBuilder};
+use crate::audit::line::fragment;
 use crate::config::{HeaderChoice, Issuer, Kind};
 use crate::headers;
 use crate::jwks::{Key, Keys};
@@ -47,6 +48,7 @@ pub struct Identity {
     roles: Vec<String>,
     environment: Pairs,
     upstream: Pairs,
+    audit: OnceLock<Box<str>>,
     chosen: [OnceLock<(Vec<u64>, Pairs)>; RENDERED],
     assertions: assertion::Kept,
 }
@@ -82,6 +84,7 @@ impl Identity {
             user,
             environment: Pairs::default(),
             upstream: Pairs::default(),
+            audit: OnceLock::new(),
             chosen: [const { OnceLock::new() }; RENDERED],
             assertions: assertion::Kept::default(),
         };
@@ -230,6 +233,12 @@ impl Identity {
         &self.environment
     }
 
+    /// What each audit line of this token says of the person.
+    #[must_use]
+    pub fn audit(&self) -> &str {
+        self.audit.get_or_init(|| fragment(self).into())
+    }
+
     /// The headers for the upstream. `chosen` are the GateHeader lines in force, inner section first.
     /// `None`: more lists than are kept, render it for the request.
     #[must_use]
@@ -267,7 +276,7 @@ impl Identity {
                 .map(|(name, value)| 64 + name.len() + weight(value))
                 .sum::<usize>()
             + self.environment.size()
-            + self.upstream.size() * 2
+            + self.upstream.size() * 3
             + self.roles.iter().map(|role| 24 + role.len()).sum::<usize>()
     }
 

@@ -4,10 +4,12 @@
 
 pub mod abi; //        the boundary to the C shim, and the only unsafe room
 pub mod answer; //     what a refusal says to the client
+pub mod audit; //     10 one line per decision, written behind the requests' back
 pub mod cache; //      4 tokens verified before
 pub mod clock; //      now(), so that tests can move time
 pub mod config; //     typed settings, checked as a whole before httpd starts
 pub mod directive; //  the table of directives: name, scope, default, one line of help
+pub mod explain; //    what would become of a request, check by check
 pub mod gate; //       the walk of one request through the rooms below
 pub mod headers; //    7 what is stripped from every request, and what is set on a grant
 pub mod identity; //   5 issuer kinds; claims become a person, a project, a job, roles
@@ -16,6 +18,7 @@ pub mod jwks; //       2 keys: parsed, fetched, kept, refreshed
 pub mod policy; //     6 conditions, claim paths, Require providers
 pub mod port; //       9 open tunnels, their deadlines, job liveness
 pub mod request; //    what the gate sees of a request
+pub mod status; //     how the gate is: counters of all children, a page, metrics
 pub mod token; //      1 where a token may come from, and its compact form
 pub mod upstream; //   8 the upstream's credential, Sudo, assertions, GitLab's login
 pub mod verdict; //    reasons and statuses

@@ -10,6 +10,7 @@ pub mod name; //  NAME:PORT
 pub mod table; // the open ports of all children
 
 use crate::abi::shared;
+use crate::audit::Recorder;
 use crate::clock;
 use crate::config::{Endpoint, Lifetime};
 use crate::identity::Identity;
@@ -40,6 +41,7 @@ pub struct Ports {
     cancel: Cancel,
     /// Cuts WebSockets.
     pub cutter: Cutter,
+    recorder: Recorder,
 }
 
 /// Who wants which port, and what its section says.
@@ -75,6 +77,7 @@ pub struct Port {
     moved_at: Instant,
     watch: Option<Arc<Watch>>,
     socket: TcpStream,
+    recorder: Recorder,
     _held: Held,
 }
 
@@ -91,7 +94,7 @@ pub struct Opened {
 impl Ports {
     /// Called after the fork.
     #[must_use]
-    pub fn start(total: Option<u32>) -> Arc<Self> {
+    pub fn start(total: Option<u32>, recorder: Recorder) -> Arc<Self> {
         if let Some(table) = shared::table() {
             table.forget(std::process::id());
         }
@@ -101,6 +104,7 @@ impl Ports {
             watches: Mutex::default(),
             cancel: Cancel::default(),
             cutter: Cutter::default(),
+            recorder,
         })
     }
 
@@ -172,6 +176,10 @@ impl Ports {
         };
         let expires = limits.end(now);
         let line = event::opened(&subject, expires);
+        if let Some(board) = shared::board() {
+            board.port(wish.name);
+        }
+        self.recorder.push(|frame| event::opening(frame, &subject));
         let opened = Instant::now();
         Ok(Opened {
             port: Port {
@@ -182,6 +190,7 @@ impl Ports {
                 moved_at: opened,
                 watch,
                 socket,
+                recorder: self.recorder.clone(),
                 _held: held,
             },
             expires,
@@ -313,6 +322,8 @@ impl Port {
             received,
             duration: self.opened.elapsed(),
         };
+        self.recorder
+            .push(|frame| event::closing(frame, &self.subject, &end));
         event::closed(&self.subject, &end)
     }
 }

@@ -388,6 +388,8 @@ pub struct Refusal {
     pub reason: Reason,
     /// Got and wanted; never a token, a secret or a key.
     pub detail: String,
+    /// The issuer that the token named, where it is one of the configuration's.
+    pub issuer: Option<String>,
 }
 
 impl Refusal {
@@ -396,6 +398,14 @@ impl Refusal {
         Self {
             reason,
             detail: detail.into(),
+            issuer: None,
         }
+    }
+
+    /// The same, of a token that named this issuer.
+    #[must_use]
+    pub fn of(mut self, issuer: &str) -> Self {
+        self.issuer = Some(issuer.to_owned());
+        self
     }
 }

@@ -5,10 +5,12 @@ use super::ffi::{self, gate_host, gate_place};
 use super::panic::boundary;
 use super::process::{ERROR, WARNING, remember, say};
 use super::text::{Pool, lossy, words};
+use crate::audit::Log;
 use crate::config::{Place, Server, Setting};
 use crate::directive::{Builder, find};
 use crate::policy::require::Rule;
 use std::ffi::{CString, c_char, c_void};
+use std::sync::Arc;
 
 /// One reading of the configuration, as C holds it.
 pub(super) struct Handle {
@@ -19,6 +21,9 @@ pub(super) struct Handle {
     settings: Vec<Box<Setting>>,
     texts: Vec<CString>,
     state_dir: Option<CString>,
+    audit_log: Option<CString>,
+    /// The open audit log, and whether the parent failed to write into it.
+    pub(super) audit: Option<(Arc<Log>, bool)>,
 }
 
 impl Handle {
@@ -42,7 +47,7 @@ const PANICKED: *const c_char =
 
 /// # Safety
 /// `config` came from gate_config_new and nobody else uses it now.
-unsafe fn handle<'a>(config: *mut ffi::gate_config) -> Option<&'a mut Handle> {
+pub(super) unsafe fn handle<'a>(config: *mut ffi::gate_config) -> Option<&'a mut Handle> {
     // SAFETY: the caller's promise.
     unsafe { config.cast::<Handle>().as_mut() }
 }
@@ -82,6 +87,8 @@ pub unsafe extern "C" fn gate_config_new(host: *const gate_host) -> *mut ffi::ga
             settings: Vec::new(),
             texts: Vec::new(),
             state_dir: None,
+            audit_log: None,
+            audit: None,
         };
         Box::into_raw(Box::new(handle)).cast()
     })
@@ -453,6 +460,13 @@ pub unsafe extern "C" fn gate_config_check(config: *mut ffi::gate_config) -> i32
                 .state_dir
                 .clone()
                 .and_then(|dir| CString::new(dir).ok());
+            handle.audit_log = handle
+                .builder
+                .config
+                .audit
+                .log
+                .clone()
+                .and_then(|log| CString::new(log).ok());
             found
                 .warnings
                 .iter()
@@ -481,6 +495,22 @@ pub unsafe extern "C" fn gate_config_state_dir(config: *const ffi::gate_config) 
     })
 }
 
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_config_audit_log(config: *const ffi::gate_config) -> *const c_char {
+    boundary(std::ptr::null, || {
+        // SAFETY: gate.h.
+        let handle = unsafe { config.cast::<Handle>().as_ref() };
+        handle
+            .and_then(|it| it.audit_log.as_ref())
+            .map_or(std::ptr::null(), |log| log.as_ptr())
+    })
+}
+
+const _: usize = [ffi::gate_config_audit_log, gate_config_audit_log].len();
 const _: usize = [ffi::gate_config_new, gate_config_new].len();
 const _: usize = [ffi::gate_config_free, gate_config_free].len();
 const _: usize = [ffi::gate_config_server, gate_config_server].len();

@@ -52,6 +52,7 @@ pub extern "C" fn gate_ports_prepare() {
         || (),
         || {
             super::shared::table();
+            super::shared::board();
         },
     );
 }

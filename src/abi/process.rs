@@ -4,6 +4,8 @@ use super::configuration::Handle;
 use super::ffi::{self, gate_host};
 use super::panic::{boundary, install_hook};
 use super::text::{Pool, lossy};
+use crate::audit::line::Frame;
+use crate::audit::{Recorder, Writer};
 use crate::gate::Process;
 use crate::jwks::Report;
 use crate::upstream::credential::{News, Unfit};
@@ -45,8 +47,11 @@ pub(super) fn pool(pool: *mut c_void) -> Option<Pool> {
     HOST.get().and_then(|host| unsafe { Pool::new(host, pool) })
 }
 
-/// The keys' news, in the error log.
-struct KeyLog;
+/// The keys' news, in the error log and the audit log.
+struct KeyLog {
+    frame: Arc<Frame>,
+    audit: Option<Arc<Writer>>,
+}
 
 impl Report for KeyLog {
     fn keys_changed(&self, issuer: &str, added: &[String], removed: &[String]) {
@@ -58,6 +63,9 @@ impl Report for KeyLog {
                 removed.join(" ")
             ),
         );
+        if let Some(audit) = &self.audit {
+            audit.push(&self.frame.keys_changed(issuer, added, removed));
+        }
     }
 
     fn fetch_failed(&self, issuer: &str, detail: &str, next_try_seconds: u64) {
@@ -81,6 +89,12 @@ impl Report for KeyLog {
             WARNING,
             &format!("GATE313: issuer {issuer}: key {kid} is passed over: {why}"),
         );
+    }
+
+    fn fetched(&self, issuer: &str, ok: bool) {
+        if let Some(board) = super::shared::board() {
+            board.fetched(issuer, ok);
+        }
     }
 
     fn store_failed(&self, detail: &str) {
@@ -141,10 +155,24 @@ pub unsafe extern "C" fn gate_child_start(
         let (config, state_dir) = unsafe { (config.cast::<Handle>().as_ref(), lossy(state_dir)) };
         config
             .and_then(|it| {
+                let frame = Arc::new(Frame::new());
+                let audit = it.audit.as_ref().map(|(log, failing)| {
+                    let report = Box::new(super::audit::AuditLog);
+                    Arc::new(Writer::start(
+                        Arc::clone(log),
+                        Arc::clone(&frame),
+                        report,
+                        *failing,
+                    ))
+                });
                 Process::start(
                     &it.builder.config,
                     &PathBuf::from(state_dir?),
-                    Arc::new(KeyLog),
+                    Arc::new(KeyLog {
+                        frame: Arc::clone(&frame),
+                        audit: audit.clone(),
+                    }),
+                    Recorder::new(frame, audit, it.builder.config.audit.required),
                 )
             })
             .map_or(std::ptr::null_mut(), |process| {

@@ -8,7 +8,7 @@ use super::panic::boundary;
 use super::process::{CRITICAL, ERROR};
 use super::text::{Pool, bytes, lossy, slice};
 use crate::answer::{Setting as AnswerSetting, compose, wants_json};
-use crate::config::{Accept, HeaderChoice, Setting};
+use crate::config::{Accept, HeaderChoice, Mode, Setting};
 use crate::directive::Slot;
 use crate::gate::{Decision, Process, Section};
 use crate::headers;
@@ -92,7 +92,7 @@ impl<'r> View<'r> {
         }
     }
 
-    fn section(&self) -> Section<'r> {
+    pub(super) fn section(&self) -> Section<'r> {
         let accept: Option<&Accept> = match self.setting(Slot::Accept) {
             Some(Setting::Accept(accept)) => Some(accept),
             _ => None,
@@ -205,17 +205,37 @@ impl<'r> View<'r> {
         edits
     }
 
+    /// GateMode observe: the refusal is only written down. The gate's own failure is never passed
+    /// over, and a port can't be opened for nobody.
+    fn only_observes(&self, reason: Reason) -> bool {
+        self.raw.connect == 0
+            && reason != Reason::Internal
+            && matches!(self.setting(Slot::Mode), Some(Setting::Mode(Mode::Observe)))
+    }
+
     fn outcome(&self, decision: Decision<'_>) -> gate_outcome {
-        let edits = self.edits(&decision.take);
+        let observe = matches!(self.setting(Slot::Mode), Some(Setting::Mode(Mode::Observe)));
+        // What was not verified stays where nothing is refused.
+        let edits = if observe && decision.verdict.is_err() {
+            Vec::new()
+        } else {
+            self.edits(&decision.take)
+        };
         let mut outcome = gate_outcome {
             edits: self.pool.slice(&edits),
             edit_count: edits.len(),
+            observe: i32::from(observe),
             ..gate_outcome::default()
         };
         match decision.verdict {
             Ok(None) => {}
             Ok(Some(identity)) => self.grant(identity, &mut outcome),
-            Err(Refusal { reason, detail }) => {
+            Err(Refusal {
+                reason,
+                detail,
+                issuer,
+            }) => {
+                outcome.issuer = issuer.map_or(std::ptr::null(), |it| self.pool.text(it));
                 outcome.status = i32::from(reason.status());
                 outcome.reason = reason.code_c().as_ptr();
                 outcome.detail = self.pool.text(detail);
@@ -392,6 +412,15 @@ pub unsafe extern "C" fn gate_decide(
         let view = View { raw, pool };
         #[cfg(feature = "test-hooks")]
         panic_on_purpose(&view.table());
+        if raw.explain != 0 {
+            // SAFETY: gate.h: text or NULL.
+            let token = unsafe { bytes(raw.token) };
+            let verdict = token
+                .map(|token| process.identify(&view.section(), token))
+                .transpose();
+            let take = Vec::new();
+            return view.outcome(Decision { verdict, take });
+        }
         view.outcome(process.decide(&view.section(), &view.table(), &view.token_target()))
     });
     // SAFETY: gate.h: `outcome` is writable.
@@ -435,14 +464,18 @@ pub unsafe extern "C" fn gate_refuse(
             return failed();
         };
         let view = View { raw, pool };
+        let reason = reason
+            .as_deref()
+            .and_then(Reason::from_code)
+            .unwrap_or(Reason::Internal);
+        if view.only_observes(reason) {
+            return gate_answer::default();
+        }
         // SAFETY: gate.h: live text or NULL.
         let (realm, id) = unsafe { (lossy(raw.realm), lossy(raw.id)) };
         let accept = FieldName::new("Accept").map_or(Found::None, |name| view.table().find(&name));
         let composed = compose(
-            reason
-                .as_deref()
-                .and_then(Reason::from_code)
-                .unwrap_or(Reason::Internal),
+            reason,
             &AnswerSetting {
                 realm: realm.as_deref().unwrap_or("gate"),
                 sources: view.sources(),

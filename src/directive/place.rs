@@ -1,6 +1,7 @@
 //! The directives of a section (`<Location>` and its like): their words become a [`Setting`].
 
 use super::{Builder, words};
+use crate::audit::AuditOn;
 use crate::config::{Accept, HeaderChoice, HeaderValue, Lifetime, Mode, Place, Setting};
 use crate::policy::path::ClaimPath;
 use crate::port::name::parse as parse_endpoint;
@@ -70,6 +71,12 @@ impl Builder {
                     Ok(Setting::Mode(Mode::Observe))
                 }
                 word => Err(format!("GateMode {word}: write enforce or observe")),
+            },
+            "GateAuditOn" => match words::one(name, words)? {
+                "all" => Ok(Setting::AuditOn(AuditOn::All)),
+                "refusals" => Ok(Setting::AuditOn(AuditOn::Refusals)),
+                "none" => Ok(Setting::AuditOn(AuditOn::None)),
+                word => Err(format!("GateAuditOn {word}: write all, refusals or none")),
             },
             _ => Err(format!("{name} is not known here")),
         }

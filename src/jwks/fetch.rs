@@ -408,7 +408,7 @@ fn told(error: &ureq::Error) -> String {
 /// # Errors
 ///
 /// What is wrong, for the log.
-pub(super) fn read_file(path: &Path) -> Result<(String, KeySet), String> {
+pub fn read_file(path: &Path) -> Result<(String, KeySet), String> {
     use std::io::Read as _;
     let told = |why: String| format!("{}: {why}", path.display());
     let mut text = String::new();

@@ -34,6 +34,8 @@ pub trait Report: Send + Sync {
     fn fetch_recovered(&self, issuer: &str);
     /// A key is unfit, the others serve. `kid` comes from outside.
     fn key_passed_over(&self, issuer: &str, kid: &str, why: &str);
+    /// A fetch has ended, or a `file:` was read. For counting; said of each.
+    fn fetched(&self, _issuer: &str, _ok: bool) {}
     /// The state directory does not work; each process is on its own.
     fn store_failed(&self, detail: &str);
 }

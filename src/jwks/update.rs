@@ -234,6 +234,7 @@ impl Keys {
         let say: Box<dyn FnOnce()> = match result {
             Ok(fetched) => {
                 self.ok.fetch_add(1, Ordering::Relaxed);
+                report.fetched(name, true);
                 desk.kept.schedule.succeeded(now, self.pace(), dice());
                 desk.said_failing = false;
                 let changes = self.install(fetched.set);
@@ -256,6 +257,7 @@ impl Keys {
             }
             Err(error) => {
                 self.failed.fetch_add(1, Ordering::Relaxed);
+                report.fetched(name, false);
                 let detail = error.to_string();
                 let serving = self.usable(now);
                 desk.kept
@@ -308,7 +310,11 @@ impl Keys {
         }
         desk.seen = stamp;
         desk.read_at = later;
-        match fetch::read_file(path) {
+        let read = fetch::read_file(path);
+        if let Some(report) = report {
+            report.fetched(self.name(), read.is_ok());
+        }
+        match read {
             Ok((text, set)) => {
                 self.ok.fetch_add(1, Ordering::Relaxed);
                 desk.kept.schedule.error = None;

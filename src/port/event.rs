@@ -1,6 +1,7 @@
 //! What is told of a port's opening and close: one place that knows every field (SPEC section 8).
 
 use super::limit::Cause;
+use crate::audit::line::{Frame, Tunnel, TunnelEnd};
 use crate::identity::Identity;
 use crate::verify::shown;
 use std::net::SocketAddr;
@@ -61,6 +62,37 @@ pub fn closed(subject: &Subject, end: &End) -> String {
         job(&subject.identity),
         subject.request
     )
+}
+
+/// The opening, for the audit log.
+#[must_use]
+pub fn opening(frame: &Frame, subject: &Subject) -> String {
+    frame.tunnel(&tunnel(subject), None)
+}
+
+/// The close, for the audit log.
+#[must_use]
+pub fn closing(frame: &Frame, subject: &Subject, end: &End) -> String {
+    let nanos = u64::try_from(end.duration.as_nanos()).unwrap_or(u64::MAX);
+    frame.tunnel(
+        &tunnel(subject),
+        Some(TunnelEnd {
+            reason: end.cause.code().to_str().unwrap_or("client"),
+            sent: end.sent,
+            received: end.received,
+            nanos,
+        }),
+    )
+}
+
+fn tunnel(subject: &Subject) -> Tunnel<'_> {
+    Tunnel {
+        name: &subject.name,
+        id: &subject.request,
+        peer: &subject.peer,
+        target: subject.target,
+        identity: &subject.identity,
+    }
 }
 
 fn job(identity: &Identity) -> String {

@@ -1,0 +1,131 @@
+/* audit.c: the audit log is opened by httpd's own means, as root; what a line says, and how it is
+ * written, is Rust's (src/audit.rs). */
+#include "shim.h"
+#include "apr_portable.h"
+#include <unistd.h>
+
+/* A file is opened in both of httpd's readings, so that a wrong path is told on the terminal;
+ * a program is started once. */
+int shim_open_audit_log(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *server)
+{
+    shim_server *mine = SHIM_SERVER(server);
+    const char *target = gate_config_audit_log(mine->config);
+    apr_file_t *file = NULL;
+    apr_status_t status;
+
+    (void) plog;
+    (void) ptemp;
+    if (!target) {
+        return OK;
+    }
+    if (*target == '|') {
+        piped_log *program;
+        if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
+            return OK;
+        }
+        program = ap_open_piped_log(pconf, target + 1);
+        if (!program) {
+            ap_log_error(APLOG_MARK, APLOG_CRIT, 0, server,
+                         "GATE600: GateAuditLog: the program %s can not be started", target + 1);
+            return HTTP_INTERNAL_SERVER_ERROR;
+        }
+        file = ap_piped_log_write_fd(program);
+        mine->audit_path = NULL;
+    }
+    else {
+        mine->audit_path = ap_server_root_relative(pconf, target);
+        status = mine->audit_path
+            ? apr_file_open(&file, mine->audit_path, APR_WRITE | APR_READ | APR_APPEND | APR_CREATE | APR_LARGEFILE,
+                            APR_FPROT_UREAD | APR_FPROT_UWRITE | APR_FPROT_GREAD, pconf) : APR_EBADPATH;
+        if (status != APR_SUCCESS) {
+            ap_log_error(APLOG_MARK, APLOG_CRIT, status, server,
+                         "GATE600: GateAuditLog: %s can not be opened", target);
+            return HTTP_INTERNAL_SERVER_ERROR;
+        }
+    }
+    return apr_os_file_get(&mine->audit, file) == APR_SUCCESS ? OK : HTTP_INTERNAL_SERVER_ERROR;
+}
+
+/* Children run this pool's cleanups too where they leave by exit(). */
+struct opened {
+    gate_config *config;
+    pid_t pid;
+};
+
+static apr_status_t close_audit_log(void *data)
+{
+    const struct opened *opened = data;
+    if (opened->pid == getpid()) {
+        gate_audit_close(opened->config, ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_EXITING);
+    }
+    return APR_SUCCESS;
+}
+
+int shim_start_audit(apr_pool_t *pconf, server_rec *server)
+{
+    const shim_server *mine = SHIM_SERVER(server);
+    struct opened *opened;
+
+    if (mine->audit < 0) {
+        return OK;
+    }
+    if (gate_audit_open(mine->config, mine->audit, mine->audit_path, shim_state_dir(pconf, server)) != 0) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    opened = apr_palloc(pconf, sizeof(*opened));
+    opened->config = mine->config;
+    opened->pid = getpid();
+    apr_pool_cleanup_register(pconf, opened, close_audit_log, apr_pool_cleanup_null);
+    return OK;
+}
+
+/* Once for a request and what followed from it within httpd: the refusal if there was one, else
+ * the last that the gate looked at. */
+int shim_log_transaction(request_rec *r)
+{
+    request_rec *first, *last, *at, *decided = NULL;
+    shim_state *state;
+    gate_event event;
+
+    for (first = r; first->prev; first = first->prev) {
+    }
+    for (last = r; last->next; last = last->next) {
+    }
+    for (at = first; at; at = at->next) {
+        shim_state *seen = SHIM_STATE(at);
+        if (seen && seen->decided) {
+            decided = at;
+            if (seen->reason) {
+                break;
+            }
+        }
+    }
+    if (!decided || !shim_process) {
+        return DECLINED;
+    }
+    state = SHIM_STATE(decided);
+    if (state->audited && !state->reason) {
+        return DECLINED;
+    }
+    memset(&event, 0, sizeof(event));
+    event.slots = SHIM_DIR(decided)->slot;
+    event.identity = state->outcome.identity;
+    event.reason = state->reason;
+    event.detail = state->detail;
+    event.issuer = state->outcome.issuer;
+    event.observed = state->observed;
+    event.status = last->status;
+    event.place = SHIM_DIR(decided)->section;
+    event.id = shim_id_of(decided, state);
+    event.method = first->method;
+    event.path = first->uri;
+    event.host = first->hostname;
+    event.protocol = first->protocol;
+    event.agent = apr_table_get(first->headers_in, "User-Agent");
+    event.peer = first->useragent_ip;
+    event.peer_port = first->useragent_addr ? first->useragent_addr->port : 0;
+    event.time = first->request_time;
+    event.duration = apr_time_now() - first->request_time;
+    gate_audit(shim_process, &event);
+    return DECLINED;
+}

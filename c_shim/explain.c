@@ -1,0 +1,132 @@
+/* explain.c: `SetHandler gate-explain`. A sub-request is looked up and never run: httpd goes its whole
+ * way for it, and what the gate's hooks find is told (src/explain.rs).
+ *
+ *   POST /…?method=GET&path=/x&peer=192.0.2.1    with the token as the body
+ */
+#include "shim.h"
+#include "apr_lib.h"
+#include "apr_network_io.h"
+
+#define LONGEST_TOKEN (32 * 1024)
+
+shim_question *shim_question_of(request_rec *r)
+{
+    const shim_state *asker = r->main ? SHIM_STATE(r->main) : NULL;
+    return asker ? asker->question : NULL;
+}
+
+/* A parameter's value, decoded; NULL: it is not there or can not be decoded. */
+static const char *parameter(request_rec *r, const char *name)
+{
+    const char *rest = r->args ? r->args : "";
+    while (*rest) {
+        char *pair = ap_getword(r->pool, &rest, '&');
+        char *value = strchr(pair, '=');
+        if (value) {
+            *value++ = '\0';
+            if (!strcmp(pair, name)) {
+                return ap_unescape_urlencoded(value) == OK ? value : NULL;
+            }
+        }
+    }
+    return NULL;
+}
+
+static const char *body(request_rec *r)
+{
+    char *text = apr_palloc(r->pool, LONGEST_TOKEN + 1);
+    long length = 0, got;
+
+    if (ap_setup_client_block(r, REQUEST_CHUNKED_DECHUNK) != OK || !ap_should_client_block(r)) {
+        return NULL;
+    }
+    while (length < LONGEST_TOKEN
+           && (got = ap_get_client_block(r, text + length, (apr_size_t) (LONGEST_TOKEN - length))) > 0) {
+        length += got;
+    }
+    while (length && apr_isspace(text[length - 1])) {
+        length--;
+    }
+    text[length] = '\0';
+    return length ? text : NULL;
+}
+
+/* The question's own address in the place of the client's, for `Require ip`. */
+static int pretend(request_rec *r, const char *peer)
+{
+    apr_sockaddr_t *address;
+    apr_ipsubnet_t *one;
+    if (apr_ipsubnet_create(&one, peer, NULL, r->pool) != APR_SUCCESS
+        || apr_sockaddr_info_get(&address, peer, APR_UNSPEC, 0, 0, r->pool) != APR_SUCCESS) {
+        return 0;
+    }
+    r->useragent_addr = address;
+    r->useragent_ip = apr_pstrdup(r->pool, peer);
+    return 1;
+}
+
+int shim_explain(request_rec *r)
+{
+    const char *method, *path, *peer, *text;
+    apr_sockaddr_t *address = r->useragent_addr;
+    char *ip = r->useragent_ip;
+    shim_question question = {0};
+    gate_explained found;
+    shim_state *state, *seen;
+    request_rec *sub;
+
+    if (!r->handler || strcmp(r->handler, "gate-explain")) {
+        return DECLINED;
+    }
+    if (r->method_number != M_GET && r->method_number != M_POST) {
+        return HTTP_METHOD_NOT_ALLOWED;
+    }
+    method = parameter(r, "method");
+    path = parameter(r, "path");
+    peer = parameter(r, "peer");
+    if (!path || *path != '/' || !shim_process) {
+        return HTTP_BAD_REQUEST;
+    }
+    question.token = body(r);
+    question.rules = apr_array_make(r->pool, 4, sizeof(gate_pair));
+    if (peer && !pretend(r, peer)) {
+        return HTTP_BAD_REQUEST;
+    }
+    state = shim_state_of(r);
+    state->question = &question;
+    sub = ap_sub_req_method_uri(method && *method ? method : "GET", path, r, NULL);
+    memset(&found, 0, sizeof(found));
+    seen = SHIM_STATE(sub);
+    found.method = sub->method;
+    found.path = path;
+    found.peer = r->useragent_ip;
+    found.place = SHIM_DIR(sub)->section;
+    found.handler = sub->handler;
+    found.forward = sub->filename && !strncmp(sub->filename, "proxy:", 6) ? sub->filename + 6 : NULL;
+    found.gated = ap_auth_type(sub) && !ap_cstr_casecmp(ap_auth_type(sub), GATE_AUTH_TYPE);
+    found.status = sub->status;
+    found.checks = question.checks;
+    if (seen) {
+        found.reason = seen->reason;
+        found.detail = seen->detail;
+        found.observed = seen->observed;
+        found.identity = seen->outcome.identity;
+        found.upstream = seen->outcome.upstream;
+        found.upstream_count = seen->outcome.upstream_count;
+    }
+    found.rules = (const gate_pair *) question.rules->elts;
+    found.rule_count = (size_t) question.rules->nelts;
+    text = gate_explain(&found, r->pool);
+    ap_destroy_sub_req(sub);
+    state->question = NULL;
+    r->useragent_addr = address;
+    r->useragent_ip = ip;
+    if (!text) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    ap_set_content_type(r, "application/json");
+    apr_table_setn(r->headers_out, "Cache-Control", "no-store");
+    ap_set_content_length(r, (apr_off_t) strlen(text));
+    ap_rputs(text, r);
+    return OK;
+}

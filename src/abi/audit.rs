@@ -1,0 +1,235 @@
+//! gate_audit_…: the audit log that the parent opened, and the lines that children write.
+
+use super::configuration::handle;
+use super::ffi::{self, gate_event};
+use super::file::Inherited;
+use super::panic::boundary;
+use super::process::{ERROR, NOTICE, say};
+use super::requests::identity_of;
+use super::text::{bytes, lossy, slice};
+use crate::audit::line::Frame;
+use crate::audit::writer::Report;
+use crate::audit::{AuditOn, Decision, Log};
+use crate::config::Setting;
+use crate::directive::Slot;
+use crate::gate::Process;
+use crate::status::Outcome;
+use crate::verdict::Reason;
+use std::ffi::{c_char, c_void};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The log's own troubles, in the error log.
+pub(super) struct AuditLog;
+
+impl Report for AuditLog {
+    fn failing(&self, why: &str) {
+        say(
+            ERROR,
+            &format!(
+                "GATE601: the audit log can not be written: {why}; lines are lost from now on"
+            ),
+        );
+    }
+
+    fn resumed(&self, lost: u64) {
+        say(
+            NOTICE,
+            &format!(
+                "GATE602: the audit log is written again; {lost} lines of this process were lost"
+            ),
+        );
+    }
+
+    fn lost(&self, lines: u64) {
+        if let Some(board) = super::shared::board() {
+            board.lost(lines);
+        }
+    }
+}
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_audit_open(
+    config: *mut ffi::gate_config,
+    descriptor: i32,
+    path: *const c_char,
+    state_dir: *const c_char,
+) -> i32 {
+    boundary(
+        || 1,
+        || {
+            // SAFETY: gate.h.
+            let (handle, path, state_dir) =
+                unsafe { (handle(config), lossy(path), lossy(state_dir)) };
+            let (Some(handle), Some(target)) = (handle, Inherited::new(descriptor)) else {
+                return 1;
+            };
+            let key = handle.builder.config.audit.key.clone();
+            let state_dir = PathBuf::from(state_dir.unwrap_or_default());
+            let log = match Log::open(target, path.as_deref().map(Path::new), &state_dir, key) {
+                Ok(log) => log,
+                Err(wrong) => {
+                    say(ERROR, &format!("GATE600: GateAuditLog: {wrong}"));
+                    return 1;
+                }
+            };
+            let text = if handle.builder.config.audit.required {
+                "the gate starts; nothing passes unwritten"
+            } else {
+                "the gate starts"
+            };
+            let failing = write(&log, "gate-start", "start", text);
+            handle.audit = Some((Arc::new(log), failing));
+            0
+        },
+    )
+}
+
+/// Writes a line at once; whether that failed.
+fn write(log: &Log, action: &str, kind: &str, text: &str) -> bool {
+    let mut line = Frame::new().life(action, kind, text).into_bytes();
+    line.push(b'\n');
+    match log.append(&line) {
+        Ok(_) => false,
+        Err(failure) => {
+            AuditLog.failing(&failure.error.to_string());
+            true
+        }
+    }
+}
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_audit_close(config: *mut ffi::gate_config, stopping: i32) {
+    boundary(
+        || (),
+        || {
+            // SAFETY: gate.h.
+            let log = unsafe { handle(config) }.and_then(|it| it.audit.take());
+            if let Some((log, _)) = log {
+                let (action, kind, text) = if stopping != 0 {
+                    ("gate-stop", "end", "the gate stops")
+                } else {
+                    ("gate-restart", "change", "the configuration is read anew")
+                };
+                write(&log, action, kind, text);
+            }
+        },
+    );
+}
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_audit(process: *mut ffi::gate_process, event: *const gate_event) {
+    boundary(
+        || (),
+        || {
+            // SAFETY: gate.h: a live process, a live event.
+            let (process, event) = unsafe { (process.cast::<Process>().as_ref(), event.as_ref()) };
+            if let Some((process, event)) = process.zip(event) {
+                // SAFETY: as above.
+                let (decision, on) = unsafe { (decision_of(event), audit_on(event)) };
+                if let Some(board) = super::shared::board() {
+                    let outcome = match (decision.reason, decision.observed) {
+                        (None, _) => Outcome::Success,
+                        (Some(_), false) => Outcome::Failure,
+                        (Some(_), true) => Outcome::Observed,
+                    };
+                    let issuer = decision.issuer();
+                    board.decided(
+                        outcome,
+                        decision.reason,
+                        issuer.as_deref(),
+                        decision.time / 1_000_000,
+                    );
+                }
+                process.recorder().record(&decision, on);
+            }
+        },
+    );
+}
+
+/// # Safety
+/// A live event.
+unsafe fn audit_on(event: &gate_event) -> AuditOn {
+    // SAFETY: gate.h: GATE_SLOTS pointers, each NULL or a Setting that the configuration owns.
+    let setting = unsafe {
+        slice(event.slots, ffi::GATE_SLOTS as usize)
+            .get(Slot::AuditOn as usize)
+            .and_then(|it| it.cast::<Setting>().as_ref())
+    };
+    match setting {
+        Some(Setting::AuditOn(on)) => *on,
+        _ => AuditOn::All,
+    }
+}
+
+/// # Safety
+/// A live event.
+unsafe fn decision_of(event: &gate_event) -> Decision<'_> {
+    // SAFETY: gate.h: text or NULL, an identity or NULL.
+    unsafe {
+        let reason = bytes(event.reason)
+            .map(|code| std::str::from_utf8(code).ok().and_then(Reason::from_code))
+            .map(|reason| reason.unwrap_or(Reason::Internal));
+        Decision {
+            identity: identity_of(event.identity),
+            reason,
+            named: bytes(event.issuer),
+            observed: event.observed != 0,
+            detail: bytes(event.detail),
+            status: u16::try_from(event.status).unwrap_or_default(),
+            place: bytes(event.place),
+            id: bytes(event.id),
+            method: bytes(event.method),
+            path: bytes(event.path),
+            host: bytes(event.host),
+            protocol: bytes(event.protocol),
+            agent: bytes(event.agent),
+            peer: bytes(event.peer),
+            peer_port: u16::try_from(event.peer_port).unwrap_or_default(),
+            time: u64::try_from(event.time).unwrap_or_default(),
+            duration: u64::try_from(event.duration).unwrap_or_default(),
+        }
+    }
+}
+
+const _: usize = [ffi::gate_audit_open, gate_audit_open].len();
+const _: usize = [ffi::gate_audit_close, gate_audit_close].len();
+const _: usize = [ffi::gate_audit, gate_audit].len();
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_status(
+    process: *mut ffi::gate_process,
+    query: *const c_char,
+    pool: *mut c_void,
+    media_type: *mut *const c_char,
+) -> *const c_char {
+    boundary(std::ptr::null, || {
+        // SAFETY: gate.h: a live process; text or NULL.
+        let (process, query) = unsafe { (process.cast::<Process>().as_ref(), bytes(query)) };
+        let found = process.and_then(|it| it.status(query.unwrap_or_default()));
+        let Some(((name, text), pool)) = found.zip(super::process::pool(pool)) else {
+            return std::ptr::null();
+        };
+        // SAFETY: gate.h: `media_type` is writable.
+        unsafe { media_type.write(name.as_ptr()) };
+        pool.text(text)
+    })
+}
+
+const _: usize = [ffi::gate_status, gate_status].len();

@@ -1,0 +1,93 @@
+//! gate_explain…: questions about requests that nobody sent.
+
+use super::ffi::{self, gate_explained, gate_request};
+use super::panic::boundary;
+use super::process;
+use super::requests::{View, identity_of};
+use super::text::{bytes, lossy, slice};
+use crate::explain::roles;
+use crate::gate::Process;
+use serde_json::{Value, json};
+use std::ffi::{c_char, c_void};
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_explain_token(
+    process: *mut ffi::gate_process,
+    request: *const gate_request,
+) -> *const c_char {
+    boundary(std::ptr::null, || {
+        // SAFETY: gate.h: a live process and request, text or NULL.
+        let (process, raw) = unsafe { (process.cast::<Process>().as_ref(), request.as_ref()) };
+        let Some((process, raw)) = process.zip(raw) else {
+            return std::ptr::null();
+        };
+        // SAFETY: as above.
+        let token = unsafe { bytes(raw.token) };
+        let Some((view, token)) = View::new(raw).zip(token) else {
+            return std::ptr::null();
+        };
+        let told = process.explain_token(&view.section(), token);
+        view.pool().text(told.to_string())
+    })
+}
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_explain(
+    explained: *const gate_explained,
+    pool: *mut c_void,
+) -> *const c_char {
+    boundary(std::ptr::null, || {
+        // SAFETY: gate.h: a live answer.
+        let Some((it, pool)) = unsafe { explained.as_ref() }.zip(process::pool(pool)) else {
+            return std::ptr::null();
+        };
+        // SAFETY: gate.h: text or NULL, an identity or NULL, arrays of these lengths.
+        let (text, identity, upstream, rules) = unsafe {
+            (
+                |text: *const c_char| lossy(text).map_or(Value::Null, Value::String),
+                identity_of(it.identity),
+                slice(it.upstream, it.upstream_count),
+                slice(it.rules, it.rule_count),
+            )
+        };
+        // SAFETY: as above.
+        let checks = unsafe { bytes(it.checks) };
+        let granted = it.status == 200;
+        let value = json!({
+            "method": text(it.method),
+            "path": text(it.path),
+            "peer": text(it.peer),
+            "place": text(it.place),
+            "gated": it.gated != 0,
+            "granted": granted,
+            "status": it.status,
+            "reason": text(it.reason),
+            "detail": text(it.detail),
+            "observed": it.observed != 0,
+            "token": checks.and_then(|it| serde_json::from_slice::<Value>(it).ok()),
+            "user": identity.map(|it| it.user().to_owned()),
+            "roles": identity.map(roles),
+            "rules": rules.iter().map(|rule| {
+                let missing = text(rule.value);
+                json!({ "require": text(rule.name), "holds": missing == "", "detail": missing })
+            }).collect::<Vec<_>>(),
+            "handler": text(it.handler),
+            "forward": text(it.forward),
+            "upstream": upstream.iter().map(|pair| {
+                json!({ "name": text(pair.name), "value": text(pair.value) })
+            }).collect::<Vec<_>>(),
+        });
+        pool.text(format!("{value:#}\n"))
+    })
+}
+
+const _: usize = [ffi::gate_explain_token, gate_explain_token].len();
+const _: usize = [ffi::gate_explain, gate_explain].len();

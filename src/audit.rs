@@ -1,0 +1,89 @@
+//! The audit log: who did what, and what was refused, one line each (SPEC section 8).
+//!
+//! Read it in this order:
+//!
+//! - [`line`]: a decision, a change of keys, a start or an end, as a line of Elastic Common Schema.
+//! - [`chain`]: the keyed hash from line to line, and its state between processes.
+//! - [`log`]: appending lines to the log, one process at a time, nothing torn.
+//! - [`writer`]: a child's queue and the thread that empties it; requests never wait.
+//! - [`verify`]: the other side of the chain, for `gatectl audit verify`.
+//!
+//! What was decided is not questioned here, and no token ever comes here.
+
+pub mod chain;
+pub mod line;
+pub mod log;
+pub mod verify;
+pub mod writer;
+
+use line::Frame;
+use std::sync::Arc;
+
+pub use chain::ChainKey;
+pub use line::Decision;
+pub use log::Log;
+pub use writer::Writer;
+
+/// GateAuditOn: which decisions of a place are written down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AuditOn {
+    /// Every decision.
+    #[default]
+    All,
+    /// Refusals, meant or observed.
+    Refusals,
+    /// None.
+    None,
+}
+
+/// What one child writes down, and whether it may go on without.
+#[derive(Clone, Default)]
+pub struct Recorder {
+    frame: Arc<Frame>,
+    writer: Option<Arc<Writer>>,
+    required: bool,
+}
+
+impl Recorder {
+    /// `required`: GateAuditRequired.
+    #[must_use]
+    pub const fn new(frame: Arc<Frame>, writer: Option<Arc<Writer>>, required: bool) -> Self {
+        Self {
+            frame,
+            writer,
+            required,
+        }
+    }
+
+    /// GateAuditRequired is on and the log can't be written.
+    #[must_use]
+    pub fn must_refuse(&self) -> bool {
+        self.required && self.writer.as_ref().is_some_and(|it| it.is_failing())
+    }
+
+    /// Writes a decision down, where its place wants that.
+    pub fn record(&self, decision: &Decision<'_>, on: AuditOn) {
+        let wanted = match on {
+            AuditOn::All => true,
+            AuditOn::Refusals => decision.reason.is_some(),
+            AuditOn::None => false,
+        };
+        if let Some(writer) = self.writer.as_ref().filter(|_| wanted) {
+            writer.push(&self.frame.decision(decision));
+        }
+    }
+
+    /// An open line of another kind, as a port's.
+    pub fn push(&self, line: impl FnOnce(&Frame) -> String) {
+        if let Some(writer) = &self.writer {
+            writer.push(&line(&self.frame));
+        }
+    }
+
+    /// Writes what is queued, and ends.
+    pub fn stop(&self) {
+        if let Some(writer) = &self.writer {
+            writer.stop();
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! gatectl: what an administrator asks beside a running httpd. Each command is a file of its own in
+//! `gatectl/`; here its name is found, and what it ends with: 0 yes, 1 no, 2 wrong usage.
+
+use std::process::ExitCode;
+
+#[path = "gatectl/audit.rs"]
+mod audit; //   audit verify, audit report
+#[path = "gatectl/explain.rs"]
+mod explain; //  explain
+#[path = "gatectl/progress.rs"]
+mod progress; // how far a long file is
+#[path = "gatectl/report.rs"]
+mod report; //  the access review
+#[path = "gatectl/rewrite.rs"]
+mod rewrite; //  a configuration for a private httpd
+#[path = "gatectl/token.rs"]
+mod token; //   token: decode and verify
+#[path = "gatectl/words.rs"]
+mod words; //   a command line's options
+
+/// What a command ends with.
+pub enum Ended {
+    /// Valid, granted, whole: 0.
+    Yes,
+    /// Refused, broken: 1.
+    No,
+    /// The command line is wrong: 2.
+    Usage(String),
+    /// It could not be done: 2.
+    Failed(String),
+}
+
+const USAGE: &str = "gatectl: beside mod_gitlab_gate
+
+  gatectl audit verify --key PATH FILE...        whether the audit log is whole
+          [--after SEQUENCE:HASH] [--last SEQUENCE]
+  gatectl audit report FILE... [--format table|csv|json]
+                                                 the access review: who used what, from when to when
+  gatectl token [--issuer URL | --jwks FILE] [--audience AUD] < TOKEN
+                                                 decodes and verifies a token
+
+  gatectl explain --config FILE --method M --path P [--peer IP] < TOKEN
+          [--host NAME] [--httpd PROGRAM] [--format text|json]
+                                                 what the gate would do with a request, and why
+
+Ends with 0 for whole, valid or granted, 1 for broken or refused, 2 for wrong usage.
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args_os()
+        .skip(1)
+        .map(|it| it.to_string_lossy().into_owned())
+        .collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let ended = match words.as_slice() {
+        ["audit", "verify", rest @ ..] => audit::verify(rest),
+        ["audit", "report", rest @ ..] => report::run(rest),
+        ["explain", rest @ ..] => explain::run(rest),
+        ["token", rest @ ..] => token::run(rest),
+        ["help" | "--help" | "-h", ..] => {
+            print!("{USAGE}");
+            Ended::Yes
+        }
+        ["--version" | "-V"] => {
+            println!("gatectl {}", env!("CARGO_PKG_VERSION"));
+            Ended::Yes
+        }
+        [] => Ended::Usage("say what to do".into()),
+        [other, ..] => Ended::Usage(format!("{other} is not known")),
+    };
+    match ended {
+        Ended::Yes => ExitCode::SUCCESS,
+        Ended::No => ExitCode::from(1),
+        Ended::Usage(wrong) => {
+            eprintln!("gatectl: {wrong}\n\n{USAGE}");
+            ExitCode::from(2)
+        }
+        Ended::Failed(wrong) => {
+            eprintln!("gatectl: {wrong}");
+            ExitCode::from(2)
+        }
+    }
+}

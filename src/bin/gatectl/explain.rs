@@ -1,0 +1,324 @@
+//! `gatectl explain`: what the gate would do with a request, and why. A httpd is started on the
+//! configuration, on a private port of loopback, for this one question: the answer comes from the
+//! code that serves requests.
+
+use crate::Ended;
+use crate::rewrite::{Private, rewrite};
+use crate::token::from_stdin;
+use crate::words::Words;
+use serde_json::Value;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Runs it.
+pub fn run(words: &[&str]) -> Ended {
+    match explain(words) {
+        Ok(ended) | Err(ended) => ended,
+    }
+}
+
+/// A directory of our own, gone with the value.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(secret: &str) -> Result<Self, Ended> {
+        let path = std::env::temp_dir().join(format!("gatectl-{secret}"));
+        // The children, which run without privileges, go through it.
+        fs::DirBuilder::new()
+            .mode(0o755)
+            .create(&path)
+            .map_err(|wrong| Ended::Failed(format!("{}: {wrong}", path.display())))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The httpd, gone with the value.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // httpd ends its children on TERM; SIGKILL would leave them.
+        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
+        let until = Instant::now() + Duration::from_secs(10);
+        while Instant::now() < until && matches!(self.0.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn secret() -> Result<String, Ended> {
+    let mut bytes = [0; 16];
+    File::open("/dev/urandom")
+        .and_then(|mut it| it.read_exact(&mut bytes))
+        .map_err(|wrong| Ended::Failed(wrong.to_string()))?;
+    Ok(bytes.iter().map(|it| format!("{it:02x}")).collect())
+}
+
+fn explain(words: &[&str]) -> Result<Ended, Ended> {
+    let known = [
+        "config", "method", "path", "peer", "host", "httpd", "format",
+    ];
+    let words = Words::parse(words, &known).map_err(Ended::Usage)?;
+    let needed = |name: &str| {
+        words
+            .get(name)
+            .ok_or_else(|| Ended::Usage(format!("--{name} is needed")))
+    };
+    let (config, method, path) = (needed("config")?, needed("method")?, needed("path")?);
+    let as_json = match words.get("format").unwrap_or("text") {
+        "text" => false,
+        "json" => true,
+        other => return Err(Ended::Usage(format!("--format {other}: text or json"))),
+    };
+    if !path.starts_with('/') || !words.rest.is_empty() {
+        return Err(Ended::Usage(
+            "--path begins with / and no word stands alone".into(),
+        ));
+    }
+    let config = fs::canonicalize(config)
+        .map_err(|wrong| Ended::Failed(format!("--config {config}: {wrong}")))?;
+    let token = from_stdin()?;
+    let secret = secret()?;
+    let scratch = Scratch::new(&secret)?;
+    let port = TcpListener::bind("127.0.0.1:0")
+        .and_then(|it| it.local_addr())
+        .map_err(|wrong| Ended::Failed(wrong.to_string()))?
+        .port();
+    let private = Private {
+        port,
+        dir: &scratch.0,
+        handler: format!("/-gate-explain-{secret}"),
+    };
+    let (text, root) = rewrite(&config, &private).map_err(Ended::Failed)?;
+    let file = scratch.0.join("httpd.conf");
+    fs::write(&file, text).map_err(|wrong| Ended::Failed(wrong.to_string()))?;
+    let mut running = start(words.get("httpd"), &file, &root, &scratch.0)?;
+    let answer = ask(
+        &mut running,
+        &private,
+        &scratch.0,
+        words.get("host"),
+        &[
+            ("method", method),
+            ("path", path),
+            ("peer", words.get("peer").unwrap_or("127.0.0.1")),
+        ],
+        &token,
+    )?;
+    let value: Value = serde_json::from_str(&answer)
+        .map_err(|_| Ended::Failed(format!("httpd answered: {answer}")))?;
+    if as_json {
+        println!("{value:#}");
+    } else {
+        print!("{}", told(&value));
+    }
+    Ok(if value["granted"] == true {
+        Ended::Yes
+    } else {
+        Ended::No
+    })
+}
+
+fn start(named: Option<&str>, file: &Path, root: &Path, dir: &Path) -> Result<Running, Ended> {
+    let places = [
+        "/usr/sbin/apache2",
+        "/usr/sbin/httpd",
+        "/usr/local/apache2/bin/httpd",
+    ];
+    let httpd = named
+        .or_else(|| places.into_iter().find(|it| Path::new(it).exists()))
+        .ok_or_else(|| Ended::Usage("there is no httpd: name --httpd PATH".into()))?;
+    let log = File::create(dir.join("stderr")).map_err(|wrong| Ended::Failed(wrong.to_string()))?;
+    // Debian's configuration speaks of variables that its own start script sets.
+    let script = "[ -n \"$APACHE_RUN_DIR\" ] || [ ! -f /etc/apache2/envvars ] || . /etc/apache2/envvars; exec \"$0\" \"$@\"";
+    Command::new("/bin/sh")
+        .args(["-c", script, httpd, "-DFOREGROUND"])
+        .arg("-d")
+        .arg(root)
+        .arg("-f")
+        .arg(file)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .map(Running)
+        .map_err(|wrong| Ended::Failed(format!("{httpd}: {wrong}")))
+}
+
+fn ask(
+    running: &mut Running,
+    private: &Private<'_>,
+    dir: &Path,
+    host: Option<&str>,
+    parameters: &[(&str, &str)],
+    token: &str,
+) -> Result<String, Ended> {
+    let query: Vec<String> = parameters
+        .iter()
+        .map(|(name, value)| format!("{name}={}", encoded(value)))
+        .collect();
+    let host = host.map_or_else(|| format!("127.0.0.1:{}", private.port), str::to_owned);
+    if host.chars().any(char::is_control) {
+        return Err(Ended::Usage("--host is no host".into()));
+    }
+    let until = Instant::now() + Duration::from_secs(20);
+    let mut stream = loop {
+        if let Ok(stream) = TcpStream::connect(("127.0.0.1", private.port)) {
+            break stream;
+        }
+        if Instant::now() >= until || !matches!(running.0.try_wait(), Ok(None)) {
+            let mut text = String::new();
+            for name in ["stderr", "error.log"] {
+                text += &fs::read_to_string(dir.join(name)).unwrap_or_default();
+            }
+            return Err(Ended::Failed(format!(
+                "httpd does not start on this configuration:\n{text}"
+            )));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let failed = |wrong: std::io::Error| Ended::Failed(format!("httpd did not answer: {wrong}"));
+    stream
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .map_err(failed)?;
+    let request = format!(
+        "POST {}?{} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n{token}",
+        private.handler,
+        query.join("&"),
+        token.len()
+    );
+    stream.write_all(request.as_bytes()).map_err(failed)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).map_err(failed)?;
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    match answer.split_once("\r\n\r\n") {
+        Some((head, body)) if head.starts_with("HTTP/1.1 200") => Ok(body.to_owned()),
+        _ => Err(Ended::Failed(format!(
+            "the question was not answered: {}",
+            answer.lines().next().unwrap_or("nothing came")
+        ))),
+    }
+}
+
+fn encoded(text: &str) -> String {
+    text.bytes()
+        .map(|b| match b {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                char::from(b).to_string()
+            }
+            _ => format!("%{b:02X}"),
+        })
+        .collect()
+}
+
+/// The answer for people.
+fn told(value: &Value) -> String {
+    let word = |it: &Value| match it {
+        Value::String(text) => text.clone(),
+        Value::Null => "-".to_owned(),
+        other => other.to_string(),
+    };
+    let list = |it: &Value| it.as_array().cloned().unwrap_or_default();
+    let mut text = String::new();
+    let verdict = match (value["granted"] == true, value["observed"] == true) {
+        (true, true) => format!(
+            "granted, since nothing is refused here; else {}",
+            word(&value["reason"])
+        ),
+        (true, false) => "granted".to_owned(),
+        (false, _) => format!(
+            "refused: {} {}",
+            word(&value["status"]),
+            word(&value["reason"])
+        ),
+    };
+    text += &format!(
+        "{} {} from {}: {verdict}\n",
+        word(&value["method"]),
+        word(&value["path"]),
+        word(&value["peer"])
+    );
+    if !value["detail"].is_null() {
+        text += &format!("  {}\n", word(&value["detail"]));
+    }
+    let gated = if value["gated"] == true {
+        "AuthType Gate"
+    } else {
+        "not gated"
+    };
+    text += &format!("place     {} ({gated})\n", word(&value["place"]));
+    text += &format!("issuer    {}\n", word(&value["token"]["issuer"]));
+    for check in list(&value["token"]["checks"]) {
+        text += &format!(
+            "  {:<11} {:<10}",
+            word(&check["result"]),
+            word(&check["check"])
+        );
+        if !check["wanted"].is_null() {
+            text += &format!(
+                " wanted {}, got {}",
+                word(&check["wanted"]),
+                word(&check["got"])
+            );
+        }
+        if !check["reason"].is_null() {
+            text += &format!(" [{}: {}]", word(&check["reason"]), word(&check["detail"]));
+        }
+        text = text.trim_end().to_owned() + "\n";
+    }
+    if !value["user"].is_null() {
+        text += &format!("user      {}\n", word(&value["user"]));
+    }
+    for role in list(&value["roles"]) {
+        let granted = if role["granted"] == true {
+            "granted"
+        } else {
+            "missed"
+        };
+        text += &format!("role      {} {granted}\n", word(&role["role"]));
+        for condition in list(&role["conditions"]) {
+            let holds = if condition["holds"] == true {
+                "holds"
+            } else {
+                "fails"
+            };
+            text += &format!("  {holds} {}\n", word(&condition["detail"]));
+        }
+        if !role["claim"].is_null() {
+            text += &format!("  from the claim {}\n", word(&role["claim"]));
+        }
+    }
+    for rule in list(&value["rules"]) {
+        let holds = if rule["holds"] == true {
+            "holds"
+        } else {
+            "fails"
+        };
+        text += &format!(
+            "require   {} {holds} {}",
+            word(&rule["require"]),
+            word(&rule["detail"])
+        );
+        text = text.trim_end().to_owned() + "\n";
+    }
+    if value["granted"] == true {
+        text += &format!("upstream  {}\n", word(&value["forward"]));
+        for header in list(&value["upstream"]) {
+            text += &format!("  {}: {}\n", word(&header["name"]), word(&header["value"]));
+        }
+    }
+    text
+}

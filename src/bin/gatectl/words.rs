@@ -1,0 +1,82 @@
+//! A command line's options and what is left of it. Knows no command.
+
+use std::collections::BTreeMap;
+
+/// The options with their values, and the other words.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Words<'a> {
+    options: BTreeMap<&'a str, &'a str>,
+    /// What is no option.
+    pub rest: Vec<&'a str>,
+}
+
+impl<'a> Words<'a> {
+    /// Takes the words apart; every option has a value, `--name value` or `--name=value`.
+    ///
+    /// # Errors
+    /// An option that is not `known`, has no value, or stands twice.
+    pub fn parse(words: &[&'a str], known: &[&str]) -> Result<Self, String> {
+        let mut parsed = Self::default();
+        let mut words = words.iter().copied();
+        while let Some(word) = words.next() {
+            if word == "--" {
+                parsed.rest.extend(words.by_ref());
+                break;
+            }
+            let Some(option) = word.strip_prefix("--") else {
+                parsed.rest.push(word);
+                continue;
+            };
+            let (name, value) = match option.split_once('=') {
+                Some((name, value)) => (name, Some(value)),
+                None => (option, None),
+            };
+            if !known.contains(&name) {
+                return Err(format!("--{name} is not known here"));
+            }
+            let value = value
+                .or_else(|| words.next())
+                .ok_or_else(|| format!("--{name} takes a value"))?;
+            if parsed.options.insert(name, value).is_some() {
+                return Err(format!("--{name} is there twice"));
+            }
+        }
+        Ok(parsed)
+    }
+
+    /// An option's value.
+    pub fn get(&self, name: &str) -> Option<&'a str> {
+        self.options.get(name).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn options_stand_anywhere() {
+        let words = Words::parse(
+            &["a", "--key", "k", "b", "--format=csv", "--", "--c"],
+            &["key", "format"],
+        )
+        .unwrap();
+        assert_eq!(
+            (words.get("key"), words.get("format")),
+            (Some("k"), Some("csv"))
+        );
+        assert_eq!(words.rest, ["a", "b", "--c"]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told() {
+        for wrong in [
+            &["--other", "x"][..],
+            &["--key"],
+            &["--key", "a", "--key", "b"],
+        ] {
+            assert!(Words::parse(wrong, &["key"]).is_err());
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! What would become of a request, check by check, as JSON. The verdicts are those of the rooms that
+//! serve requests ([`crate::gate`], [`crate::verify`], [`crate::policy`]); here they are only told.
+
+use crate::clock;
+use crate::config::{Audience, Issuer};
+use crate::gate::{Process, Section};
+use crate::identity::Identity;
+use crate::token::compact::Unverified;
+use crate::verdict::{Reason, Refusal};
+use crate::verify::shown;
+use serde_json::{Value, json};
+
+/// The checks of one issuer in the order in which `verify` makes them, and the reasons each gives.
+const ORDER: &[(&str, &[Reason])] = &[
+    ("algorithm", &[Reason::Algorithm]),
+    (
+        "issuer",
+        &[Reason::IssuerUnknown, Reason::IssuerNotAccepted],
+    ),
+    ("keys", &[Reason::KeysUnavailable]),
+    ("key", &[Reason::KeyUnknown, Reason::KeyUnfit]),
+    ("signature", &[Reason::Signature]),
+    ("exp", &[Reason::Expired, Reason::RequiredClaim]),
+    ("nbf", &[Reason::NotYetValid]),
+    ("iat", &[Reason::IssuedInFuture]),
+    ("lifetime", &[Reason::Lifetime]),
+    ("audience", &[Reason::Audience]),
+    ("cnf", &[Reason::NotBound]),
+    ("type", &[Reason::Type, Reason::ClaimType]),
+    ("required", &[Reason::RequiredClaim]),
+    ("user", &[Reason::UserMissing]),
+];
+
+impl Process {
+    /// Each check of the token in this section.
+    #[must_use]
+    pub fn explain_token(&self, section: &Section<'_>, token: &[u8]) -> Value {
+        let refused = |check: &str, refusal: &Refusal| {
+            json!({ "checks": [{
+                "check": check, "result": "failed", "reason": refusal.reason.code(), "detail": refusal.detail,
+            }] })
+        };
+        let unverified = match Unverified::parse(token) {
+            Ok(unverified) => unverified,
+            Err(wrong) => {
+                return refused("form", &Refusal::new(wrong.reason(), wrong.to_string()));
+            }
+        };
+        let issuers = match self.issuers_of(section, &unverified) {
+            Ok(issuers) => issuers,
+            Err(refusal) => return refused("issuer", &refusal),
+        };
+        // The same walk that serves requests, with its cache.
+        let verdict = self.identify(section, token);
+        let name = match &verdict {
+            Ok(identity) => identity.issuer_name().to_owned(),
+            Err(refusal) => refusal.issuer.clone().unwrap_or_default(),
+        };
+        let Some(issuer) = issuers
+            .iter()
+            .find(|it| it.settings.name == name)
+            .or(issuers.first())
+        else {
+            return Value::Null;
+        };
+        let failed = verdict.as_ref().err();
+        let position = failed.map(stop);
+        let status = issuer.keys.status();
+        let mut rows = vec![json!({ "check": "form", "result": "passed" })];
+        for (at, (check, _)) in ORDER.iter().enumerate() {
+            let (wanted, got) = told(check, &issuer.settings, &unverified, &status);
+            let result = match position {
+                None => "passed",
+                Some(stop) if at < stop => "passed",
+                Some(stop) if at == stop => "failed",
+                Some(_) => "not reached",
+            };
+            let here = failed.filter(|_| position == Some(at));
+            rows.push(json!({
+                "check": check,
+                "result": result,
+                "wanted": wanted,
+                "got": got,
+                "reason": here.map(|it| it.reason.code()),
+                "detail": here.map(|it| it.detail.as_str()),
+            }));
+        }
+        json!({ "issuer": issuer.settings.name, "checks": rows })
+    }
+}
+
+/// Which check a refusal comes from. GateRequire and a missing `exp` share a reason.
+fn stop(refusal: &Refusal) -> usize {
+    let gives = |(_, reasons): &(&str, &[Reason])| reasons.contains(&refusal.reason);
+    let first = ORDER.iter().position(gives).unwrap_or(ORDER.len());
+    match refusal.reason {
+        Reason::RequiredClaim if !refusal.detail.contains("exp") => {
+            ORDER.iter().rposition(gives).unwrap_or(first)
+        }
+        _ => first,
+    }
+}
+
+fn told(
+    check: &str,
+    issuer: &Issuer,
+    token: &Unverified<'_>,
+    keys: &crate::jwks::KeyStatus,
+) -> (Value, Value) {
+    let header = token.header();
+    let claim = |name: &str| {
+        token
+            .peek(name)
+            .map_or(Value::Null, |it| shown(&it.to_string()).into())
+    };
+    let now = clock::now();
+    let skew = issuer.clock_skew;
+    match check {
+        "algorithm" => {
+            let all: Vec<_> = issuer
+                .algorithms
+                .iter()
+                .map(|it| format!("{it:?}"))
+                .collect();
+            (all.join(" or ").into(), format!("{:?}", header.alg).into())
+        }
+        "issuer" => (issuer.url.clone().into(), claim("iss")),
+        "keys" => {
+            let age = keys
+                .fetched_at
+                .map(|at| format!("{} keys, {} s old", keys.keys, now.saturating_sub(at)));
+            let none = || keys.last_error.clone().unwrap_or_else(|| "none yet".into());
+            (
+                format!("no older than {} s", issuer.max_stale).into(),
+                age.unwrap_or_else(none).into(),
+            )
+        }
+        "key" => (
+            "a key of the issuer's".into(),
+            header
+                .kid
+                .as_deref()
+                .map_or("(no kid)".into(), shown)
+                .into(),
+        ),
+        "exp" => (
+            format!("after {}", now.saturating_sub(skew)).into(),
+            claim("exp"),
+        ),
+        "nbf" | "iat" => (
+            format!("not after {}", now.saturating_add(skew)).into(),
+            claim(check),
+        ),
+        "lifetime" => match issuer.max_lifetime {
+            Some(most) => (
+                format!("at most {most} s").into(),
+                format!("iat {} exp {}", claim("iat"), claim("exp")).into(),
+            ),
+            None => ("any".into(), Value::Null),
+        },
+        "audience" => match &issuer.audience {
+            Audience::Any => ("any".into(), claim("aud")),
+            Audience::OneOf(list) => (list.join(" or ").into(), claim("aud")),
+        },
+        "cnf" => ("none".into(), claim("cnf")),
+        "type" => (
+            format!("as {:?} makes it", issuer.kind).into(),
+            claim("typ"),
+        ),
+        "required" => {
+            let wanted: Vec<_> = issuer.require.iter().map(ToString::to_string).collect();
+            let got: Vec<_> = issuer
+                .require
+                .iter()
+                .map(|it| it.explain(token.claims()))
+                .collect();
+            (wanted.join(" and ").into(), got.join("; ").into())
+        }
+        "user" => {
+            let names: Vec<_> = issuer.user_claims.iter().map(ToString::to_string).collect();
+            let got = issuer
+                .user_claims
+                .iter()
+                .find_map(|it| it.get(token.claims()));
+            (
+                names.join(" or ").into(),
+                got.map_or(Value::Null, |it| shown(&it.to_string()).into()),
+            )
+        }
+        _ => (Value::Null, Value::Null),
+    }
+}
+
+/// Each role rule of the identity's issuer, with the conditions that granted or missed it.
+#[must_use]
+pub fn roles(identity: &Identity) -> Value {
+    let issuer = identity.issuer();
+    let mut rows: Vec<Value> = issuer
+        .roles
+        .iter()
+        .map(|rule| {
+            let conditions: Vec<Value> = rule
+                .conditions
+                .iter()
+                .map(|it| {
+                    let holds = it.holds(identity.claims(), identity.kind());
+                    json!({ "condition": it.to_string(), "holds": holds, "detail": it.explain(identity.claims()) })
+                })
+                .collect();
+            let granted = conditions.iter().all(|it| it["holds"] == true);
+            json!({ "role": rule.role, "granted": granted, "conditions": conditions })
+        })
+        .collect();
+    if let Some(path) = &issuer.role_claim {
+        for role in identity.roles() {
+            if !issuer.roles.iter().any(|rule| rule.role == *role) {
+                rows.push(json!({ "role": role, "granted": true, "claim": path.to_string() }));
+            }
+        }
+    }
+    Value::Array(rows)
+}

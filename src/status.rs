@@ -1,0 +1,13 @@
+//! How the gate is: counters of all children together, and what they are shown as.
+//!
+//! - [`board`]: the counters, in memory that the children share; no lock anywhere.
+//! - [`view`]: the figures of one moment.
+//! - [`page`]: for people; [`metrics`]: for Prometheus; JSON is [`view`]'s own.
+
+pub mod board;
+pub mod metrics;
+pub mod page;
+pub mod view;
+
+pub use board::{Board, Outcome};
+pub use view::View;

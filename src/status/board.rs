@@ -1,0 +1,443 @@
+//! The counters of all children, in one block of shared memory. Every place is an atomic and every
+//! step a relaxed increment: nobody waits. Zeroes are an empty board. Names (issuers, ports, files)
+//! are written once and never taken back, so that a place keeps its meaning over restarts.
+
+use crate::abi::shared::is_running;
+use crate::verdict::Reason;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+/// Issuers, ports and files that are told apart; the last stands for all more.
+const NAMES: usize = 64;
+/// Bytes of a name that are kept.
+const NAME: usize = 96;
+/// Places for reasons; 0 is "granted".
+const REASONS: usize = 64;
+/// Minutes that are remembered.
+pub const MINUTES: usize = 60;
+/// Children that are counted at once.
+const CHILDREN: usize = 512;
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Success,
+    Failure,
+    /// It would have been refused (GateMode observe).
+    Observed,
+}
+
+impl Outcome {
+    /// In the order of their places.
+    pub const ALL: [Self; 3] = [Self::Success, Self::Failure, Self::Observed];
+
+    /// As metrics name it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failure => "failure",
+            Self::Observed => "observed",
+        }
+    }
+}
+
+/// Names, each written once.
+struct Names {
+    /// 0: free, 1: being written, 2: there.
+    state: [AtomicU32; NAMES],
+    bytes: [[AtomicU64; NAME / 8]; NAMES],
+}
+
+impl Names {
+    /// The place of a name, which it is given where it has none.
+    fn place(&self, name: &str) -> usize {
+        let mut wanted = [0_u8; NAME];
+        for (to, from) in wanted.iter_mut().zip(name.bytes()) {
+            *to = from;
+        }
+        for (at, (state, bytes)) in self.state.iter().zip(&self.bytes).enumerate() {
+            if state.compare_exchange(0, 1, Relaxed, Relaxed).is_ok() {
+                for (to, from) in bytes.iter().zip(wanted.as_chunks::<8>().0) {
+                    to.store(u64::from_ne_bytes(*from), Relaxed);
+                }
+                state.store(2, std::sync::atomic::Ordering::Release);
+                return at;
+            }
+            while state.load(std::sync::atomic::Ordering::Acquire) == 1 {
+                std::hint::spin_loop();
+            }
+            let same = bytes
+                .iter()
+                .zip(wanted.as_chunks::<8>().0)
+                .all(|(to, from)| to.load(Relaxed) == u64::from_ne_bytes(*from));
+            if same {
+                return at;
+            }
+        }
+        NAMES - 1
+    }
+
+    fn get(&self, at: usize) -> Option<String> {
+        if self
+            .state
+            .get(at)?
+            .load(std::sync::atomic::Ordering::Acquire)
+            != 2
+        {
+            return None;
+        }
+        let bytes: Vec<u8> = self
+            .bytes
+            .get(at)?
+            .iter()
+            .flat_map(|it| it.load(Relaxed).to_ne_bytes())
+            .take_while(|b| *b != 0)
+            .collect();
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    fn all(&self) -> impl Iterator<Item = (usize, String)> {
+        (0..NAMES).map_while(|at| Some((at, self.get(at)?)))
+    }
+}
+
+struct Child {
+    /// 0: free.
+    process: AtomicU32,
+    cached: AtomicUsize,
+}
+
+/// One minute's decisions.
+struct Minute {
+    /// Minutes since the epoch.
+    stamp: AtomicU64,
+    outcomes: [AtomicU64; 3],
+    reasons: [AtomicU64; REASONS],
+}
+
+/// The board.
+pub struct Board {
+    issuers: Names,
+    ports: Names,
+    files: Names,
+    /// By issuer (0: none known), reason and outcome.
+    decisions: [[[AtomicU64; 3]; REASONS]; NAMES + 1],
+    /// Succeeded and failed.
+    fetches: [[AtomicU64; 2]; NAMES],
+    modified: [AtomicU64; NAMES],
+    hits: AtomicU64,
+    misses: AtomicU64,
+    lost: AtomicU64,
+    children: [Child; CHILDREN],
+    minutes: [Minute; MINUTES],
+}
+
+fn place_of(reason: Option<Reason>) -> usize {
+    let at = |reason| Reason::ALL.iter().position(|it| *it == reason);
+    reason.map_or(0, |reason| {
+        at(reason).map_or(REASONS - 1, |at| (at + 1).min(REASONS - 1))
+    })
+}
+
+/// The code of that place; "" where nothing was refused.
+fn code_of(place: usize) -> &'static str {
+    place
+        .checked_sub(1)
+        .and_then(|at| Reason::ALL.get(at))
+        .map_or("", |it| it.code())
+}
+
+/// A count with its labels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Count {
+    pub outcome: Outcome,
+    /// The reason's code; "": granted.
+    pub reason: &'static str,
+    /// The issuer's name; "": none known.
+    pub issuer: String,
+    pub count: u64,
+}
+
+/// One minute.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Slice {
+    /// Success, failure, observed.
+    pub outcomes: [u64; 3],
+    /// By code.
+    pub reasons: Vec<(&'static str, u64)>,
+}
+
+impl Board {
+    /// Gives an issuer its place.
+    pub fn issuer(&self, name: &str) -> usize {
+        self.issuers.place(name)
+    }
+
+    /// Counts a decision.
+    pub fn decided(
+        &self,
+        outcome: Outcome,
+        reason: Option<Reason>,
+        issuer: Option<&str>,
+        now: u64,
+    ) {
+        let (issuer, reason) = (
+            issuer.map_or(0, |it| self.issuers.place(it) + 1),
+            place_of(reason),
+        );
+        let of = self.decisions.get(issuer).and_then(|it| it.get(reason));
+        if let Some(count) = of.and_then(|it| it.get(outcome as usize)) {
+            count.fetch_add(1, Relaxed);
+        }
+        let stamp = now / 60;
+        let Some(minute) = usize::try_from(stamp)
+            .ok()
+            .and_then(|it| self.minutes.get(it % MINUTES))
+        else {
+            return;
+        };
+        let old = minute.stamp.load(Relaxed);
+        if old != stamp
+            && minute
+                .stamp
+                .compare_exchange(old, stamp, Relaxed, Relaxed)
+                .is_ok()
+        {
+            // Who is first in a minute empties it; a count that comes at that very moment may be
+            // lost to the plot, never to the counters.
+            minute
+                .outcomes
+                .iter()
+                .chain(&minute.reasons)
+                .for_each(|it| it.store(0, Relaxed));
+        }
+        for count in [
+            minute.outcomes.get(outcome as usize),
+            minute.reasons.get(reason),
+        ]
+        .into_iter()
+        .flatten()
+        {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Counts a fetch.
+    pub fn fetched(&self, issuer: &str, ok: bool) {
+        let of = self.fetches.get(self.issuers.place(issuer));
+        if let Some(count) = of.and_then(|it| it.get(usize::from(!ok))) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Counts a look into the cache.
+    pub fn looked_up(&self, hit: bool) {
+        if hit { &self.hits } else { &self.misses }.fetch_add(1, Relaxed);
+    }
+
+    /// Counts lines that the audit log has lost.
+    pub fn lost(&self, lines: u64) {
+        self.lost.fetch_add(lines, Relaxed);
+    }
+
+    /// A port of this name has been opened: it is shown from now on.
+    pub fn port(&self, name: &str) {
+        self.ports.place(name);
+    }
+
+    /// An upstream token was read from this file, which was last changed then.
+    pub fn upstream_token(&self, file: &str, modified: u64) {
+        if let Some(at) = self.modified.get(self.files.place(file)) {
+            at.store(modified, Relaxed);
+        }
+    }
+
+    /// A child's own gauge: how many tokens it has in its cache. Of a child that is no more, the
+    /// place is taken over.
+    pub fn child(&self) -> Option<&AtomicUsize> {
+        let me = std::process::id();
+        self.children.iter().find_map(|child| {
+            let old = child.process.load(Relaxed);
+            let free = old == 0 || old == me || !is_running(old);
+            (free
+                && child
+                    .process
+                    .compare_exchange(old, me, Relaxed, Relaxed)
+                    .is_ok())
+            .then(|| {
+                child.cached.store(0, Relaxed);
+                &child.cached
+            })
+        })
+    }
+
+    /// A child leaves.
+    pub fn leave(&self) {
+        let me = std::process::id();
+        for child in self
+            .children
+            .iter()
+            .filter(|it| it.process.load(Relaxed) == me)
+        {
+            child.cached.store(0, Relaxed);
+            child.process.store(0, Relaxed);
+        }
+    }
+
+    /// The decisions that were ever counted.
+    #[must_use]
+    pub fn decisions(&self) -> Vec<Count> {
+        let mut found = Vec::new();
+        for (issuer, reasons) in self.decisions.iter().enumerate() {
+            for (reason, outcomes) in reasons.iter().enumerate() {
+                for (outcome, count) in Outcome::ALL.into_iter().zip(outcomes) {
+                    let count = count.load(Relaxed);
+                    if count > 0 {
+                        found.push(Count {
+                            outcome,
+                            reason: code_of(reason),
+                            issuer: issuer
+                                .checked_sub(1)
+                                .and_then(|it| self.issuers.get(it))
+                                .unwrap_or_default(),
+                            count,
+                        });
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    /// Fetches that succeeded, and that failed.
+    #[must_use]
+    pub fn fetches(&self, issuer: &str) -> (u64, u64) {
+        let of = self.fetches.get(self.issuers.place(issuer));
+        of.map_or((0, 0), |[ok, failed]| {
+            (ok.load(Relaxed), failed.load(Relaxed))
+        })
+    }
+
+    /// Entries, hits and misses of all caches.
+    #[must_use]
+    pub fn cache(&self) -> (usize, u64, u64) {
+        let entries = self
+            .children
+            .iter()
+            .filter(|it| it.cached.load(Relaxed) > 0 && is_running(it.process.load(Relaxed)))
+            .map(|it| it.cached.load(Relaxed))
+            .sum();
+        (entries, self.hits.load(Relaxed), self.misses.load(Relaxed))
+    }
+
+    /// How many children there are.
+    #[must_use]
+    pub fn children(&self) -> usize {
+        let runs = |it: &&Child| matches!(it.process.load(Relaxed), process if process != 0 && is_running(process));
+        self.children.iter().filter(runs).count()
+    }
+
+    /// Lines that the audit log has lost.
+    #[must_use]
+    pub fn audit_lost(&self) -> u64 {
+        self.lost.load(Relaxed)
+    }
+
+    /// The ports' names.
+    #[must_use]
+    pub fn ports(&self) -> Vec<String> {
+        self.ports.all().map(|(_, name)| name).collect()
+    }
+
+    /// The upstream tokens' files, and when each was last changed.
+    #[must_use]
+    pub fn files(&self) -> Vec<(String, u64)> {
+        self.files
+            .all()
+            .map(|(at, name)| (name, self.modified.get(at).map_or(0, |it| it.load(Relaxed))))
+            .collect()
+    }
+
+    /// The last minutes, the oldest first.
+    #[must_use]
+    pub fn minutes(&self, now: u64) -> Vec<Slice> {
+        let last = now / 60;
+        (0..MINUTES as u64)
+            .rev()
+            .map(|back| {
+                let stamp = last.saturating_sub(back);
+                usize::try_from(stamp)
+                    .ok()
+                    .and_then(|it| self.minutes.get(it % MINUTES))
+                    .filter(|it| it.stamp.load(Relaxed) == stamp)
+                    .map(|it| Slice {
+                        outcomes: it.outcomes.each_ref().map(|it| it.load(Relaxed)),
+                        reasons: it
+                            .reasons
+                            .iter()
+                            .enumerate()
+                            .skip(1)
+                            .map(|(at, count)| (code_of(at), count.load(Relaxed)))
+                            .filter(|(_, count)| *count > 0)
+                            .collect(),
+                    })
+                    .unwrap_or_default()
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use super::*;
+    use crate::abi::shared::new_board;
+
+    #[test]
+    fn what_is_counted_is_told() {
+        let board = new_board().unwrap();
+        board.decided(Outcome::Success, None, Some("okta"), 6000);
+        board.decided(Outcome::Failure, Some(Reason::Role), Some("okta"), 6000);
+        board.decided(Outcome::Failure, Some(Reason::Role), Some("okta"), 6060);
+        board.decided(Outcome::Failure, Some(Reason::TokenMissing), None, 6060);
+        let all = board.decisions();
+        assert_eq!(all.len(), 3);
+        assert!(all.contains(&Count {
+            outcome: Outcome::Failure,
+            reason: "role",
+            issuer: "okta".into(),
+            count: 2
+        }));
+        assert!(all.contains(&Count {
+            outcome: Outcome::Failure,
+            reason: "token_missing",
+            issuer: String::new(),
+            count: 1
+        }));
+        let minutes = board.minutes(6060);
+        assert_eq!(minutes[MINUTES - 2].outcomes, [1, 1, 0]);
+        assert_eq!(minutes[MINUTES - 1].outcomes, [0, 2, 0]);
+        assert_eq!(
+            board.minutes(6060 + 3600 * 2)[MINUTES - 1],
+            Slice::default()
+        );
+    }
+
+    #[test]
+    fn names_beyond_the_last_place_share_it() {
+        let board = new_board().unwrap();
+        for at in 0..NAMES + 5 {
+            board.issuer(&format!("issuer-{at}"));
+        }
+        assert_eq!(board.issuer("issuer-3"), 3);
+        assert_eq!(board.issuer("another"), NAMES - 1);
+    }
+
+    #[test]
+    fn every_reason_has_its_place() {
+        for reason in Reason::ALL {
+            assert_eq!(code_of(place_of(Some(*reason))), reason.code());
+        }
+        assert!(Reason::ALL.len() < REASONS - 1);
+    }
+}

@@ -1,0 +1,115 @@
+//! The figures of one moment: what page, JSON and metrics all show.
+
+use super::board::{Board, Count, Slice};
+use crate::clock;
+use crate::jwks::Keys;
+use crate::port::Ports;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// One issuer's keys.
+#[derive(Clone, Debug)]
+pub struct IssuerView {
+    pub name: String,
+    pub keys: usize,
+    /// Seconds since they were fetched; `None`: never.
+    pub age: Option<u64>,
+    pub last_error: Option<String>,
+    pub fetched: u64,
+    pub failed: u64,
+}
+
+/// All of it.
+#[derive(Clone, Debug)]
+pub struct View {
+    pub now: u64,
+    pub issuers: Vec<IssuerView>,
+    pub decisions: Vec<Count>,
+    /// The last hour, the oldest first.
+    pub minutes: Vec<Slice>,
+    /// Entries, hits, misses.
+    pub cache: (usize, u64, u64),
+    /// Names, and how many are open.
+    pub ports: Vec<(String, usize)>,
+    /// Files, and the seconds since they were changed.
+    pub files: Vec<(String, u64)>,
+    pub audit_lost: u64,
+    pub children: usize,
+}
+
+impl View {
+    /// Now.
+    #[must_use]
+    pub fn new<'k>(board: &Board, keys: impl Iterator<Item = &'k Arc<Keys>>) -> Self {
+        let now = clock::now();
+        let mut issuers: Vec<_> = keys
+            .map(|keys| {
+                let status = keys.status();
+                let (fetched, failed) = board.fetches(keys.name());
+                IssuerView {
+                    name: keys.name().to_owned(),
+                    keys: status.keys,
+                    age: status.fetched_at.map(|at| now.saturating_sub(at)),
+                    last_error: status.last_error,
+                    fetched,
+                    failed,
+                }
+            })
+            .collect();
+        // Virtual hosts may have issuers of one name: metrics know one series a name.
+        issuers.sort_by(|a, b| a.name.cmp(&b.name));
+        issuers.dedup_by(|a, b| a.name == b.name);
+        Self {
+            now,
+            issuers,
+            decisions: board.decisions(),
+            minutes: board.minutes(now),
+            cache: board.cache(),
+            ports: board
+                .ports()
+                .into_iter()
+                .map(|name| {
+                    let open = Ports::open_count(&name);
+                    (name, open)
+                })
+                .collect(),
+            files: board
+                .files()
+                .into_iter()
+                .map(|(file, modified)| (file, now.saturating_sub(modified)))
+                .collect(),
+            audit_lost: board.audit_lost(),
+            children: board.children(),
+        }
+    }
+
+    /// For programs.
+    #[must_use]
+    pub fn json(&self) -> String {
+        let (entries, hits, misses) = self.cache;
+        let list = |items: Vec<Value>| Value::Array(items);
+        let value = json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "time": self.now,
+            "children": self.children,
+            "issuers": list(self.issuers.iter().map(|it| json!({
+                "name": it.name, "keys": it.keys, "keys_age_seconds": it.age, "last_error": it.last_error,
+                "fetches": { "ok": it.fetched, "failed": it.failed },
+            })).collect()),
+            "decisions": list(self.decisions.iter().map(|it| json!({
+                "outcome": it.outcome.name(), "reason": it.reason, "issuer": it.issuer, "count": it.count,
+            })).collect()),
+            "minutes": list(self.minutes.iter().map(|it| {
+                let [success, failure, observed] = it.outcomes;
+                let reasons: serde_json::Map<_, _> =
+                    it.reasons.iter().map(|(code, count)| ((*code).to_owned(), json!(count))).collect();
+                json!({ "success": success, "failure": failure, "observed": observed, "reasons": reasons })
+            }).collect()),
+            "cache": { "entries": entries, "hits": hits, "misses": misses },
+            "ports": list(self.ports.iter().map(|(name, open)| json!({ "port": name, "open": open })).collect()),
+            "upstream_tokens": list(self.files.iter().map(|(file, age)| json!({ "file": file, "age_seconds": age })).collect()),
+            "audit": { "lost": self.audit_lost },
+        });
+        format!("{value:#}\n")
+    }
+}

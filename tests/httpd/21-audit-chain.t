@@ -1,0 +1,157 @@
+# No line is lost or torn with several processes and over graceful restarts; a changed, removed, moved or added
+# line is found and named; a full disk and a reader that is gone hold no request up.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use Gate;
+use Gate::Audit;
+use File::Basename qw(dirname);
+use File::Temp ();
+use POSIX ();
+use Time::HiRes qw(sleep time);
+
+my $gatectl = dirname($ENV{GATE_MODULE}) . '/gatectl';
+my $dir     = File::Temp->newdir;
+chmod 0755, "$dir";
+my $issuers = issuer_section('okta', 'GateRole dev groups=devs');
+my $token   = mint(issuer => 'okta', claims => { sub => 'ana', groups => ['devs'] });
+
+sub spew { my ($name, $text) = @_; open my $out, '>', "$dir/$name" or die $!; print {$out} $text; close $out or die $!; return "$dir/$name" }
+my $key = spew('key', 'k' x 43 . "\n");
+
+# (exit status, output) of gatectl.
+sub gatectl {
+    my (@words) = @_;
+    my $quoted = join ' ', map { quotemeta } @words;
+    my $out    = `$gatectl $quoted 2>&1`;
+    return ($? >> 8, $out);
+}
+sub verify { return gatectl(qw(audit verify --key), $key, @_) }
+
+# Many requests of several processes; how many were answered with 200.
+sub storm {
+    my ($httpd, $processes, $each, $meanwhile) = @_;
+    my @pids;
+    for my $process (1 .. $processes) {
+        my $pid = fork // die "fork: $!";
+        if (!$pid) {
+            my $good = 0;
+            for (1 .. $each) { my $answer = $httpd->get("/p$process/$_", token => $token); $good++ if $answer->status == 200 }
+            POSIX::_exit($good == $each ? 0 : 1);
+        }
+        push @pids, $pid;
+    }
+    $meanwhile->();
+    my $bad = 0;
+    for (@pids) { waitpid $_, 0; $bad++ if $? }
+    return $bad;
+}
+
+# --- many processes, three graceful restarts --------------------------------------------------------------------
+
+my $config = "GateAuditLog \@DIR\@/audit.log\nGateAuditChainKey file:$key\n$issuers" . gated('/', 'Require gate-role dev');
+my $httpd  = httpd($config, log_level => 'notice');
+my $log    = $httpd->dir . '/audit.log';
+my ($processes, $each) = (8, $ENV{GATE_AUDIT_REQUESTS} || 300);
+my $restarts = 0;
+is(storm($httpd, $processes, $each, sub { for (1 .. 3) { sleep 0.4; $restarts += $httpd->restart('USR1') } }), 0, 'every request passes');
+is($restarts, 3, 'over three graceful restarts');
+$httpd->stop;
+my @raw = Gate::Audit::raw($log);
+my @lines = map { JSON->new->utf8->decode($_) } @raw;
+my @decisions = grep { $_->{event}{action} eq 'access' } @lines;
+is(scalar @decisions, $processes * $each, 'each request has its line');
+my @wrong = grep { length } map { Gate::Audit::wrong($_) } @lines;
+is(scalar @wrong, 0, 'every line is as the schema wants it') or diag(join "\n", @wrong[ 0 .. 3 ]);
+my (%id, %pid);
+$id{ $_->{http}{request}{id} }++, $pid{ $_->{process}{pid} }++ for @decisions;
+is(scalar keys %id, $processes * $each, 'and no two are the same');
+cmp_ok(scalar keys %pid, '>', 2, 'several processes wrote them');
+is(scalar(grep { $lines[$_]{event}{sequence} != $_ + 1 } 0 .. $#lines), 0, 'the sequence rises by one a line');
+my ($status, $out) = verify($log);
+is($status, 0, 'the chain is unbroken') or diag($out);
+like($out, qr/^${\ scalar @raw} lines/, 'and its lines are counted');
+
+# --- what is done to a log is found -------------------------------------------------------------------------------
+
+sub broken {
+    my ($name, $what, @changed) = @_;
+    my ($status, $out) = verify(spew('broken.log', join('', map { "$_\n" } @changed)));
+    is($status, 1, "$name is found");
+    like($out, $what, 'and named');
+}
+my @few = @raw[ 0 .. 19 ];
+{ my @it = @few; $it[7] =~ s/"ana"/"bob"/ or $it[7] =~ s/gitlab_gate/gitlab_gato/; broken('a changed line', qr/line 8: this line was changed/, @it) }
+{ my @it = @few; splice @it, 4, 1; broken('a removed line', qr/line 5: before it line number 5 was removed/, @it) }
+{ my @it = @few; splice @it, 0, 2; broken('a removed beginning', qr/line 1: before it lines number 1 to 2 were removed/, @it) }
+{ my @it = @few; my ($moved) = splice @it, 3, 1; splice @it, 10, 0, $moved; broken('a moved line', qr/line 11: this line was moved: it is number 4/, @it) }
+{ my @it = @few; splice @it, 6, 0, $it[2]; broken('an added line', qr/line 7: this line was added/, @it) }
+{ my @it = @few; pop @it; my $cut = spew('cut.log', join('', map { "$_\n" } @it)); is((verify($cut))[0], 0, 'a cut end is whole by itself'); is((verify('--last', 20, $cut))[0], 1, 'and found where the last number is known') }
+{ my ($one, $two) = (spew('1.log', join('', map { "$_\n" } @few[ 0 .. 9 ])), spew('2.log', join('', map { "$_\n" } @few[ 10 .. 19 ])));
+  is((verify($two, $one))[0], 0, 'two files of one log, in any order');
+  my ($after) = (verify($one))[1] =~ /last (\S+)/; is((verify('--after', $after, $two))[0], 0, 'the later one alone, after what is known of the first') }
+is((gatectl(qw(audit verify), $log))[0], 2, 'without a key: wrong usage');
+is((gatectl('audit', 'verify', '--key', spew('other', 'x' x 40), $log))[0], 1, 'another key');
+
+($status, $out) = gatectl(qw(audit report --format json), $log);
+my ($row) = grep { $_->{person} eq 'ana' } @{ JSON->new->utf8->decode($out) };
+is_deeply([ @{$row}{qw(place role count refusals)} ], [ '/', 'dev', $processes * $each, 0 ], 'the access review counts');
+like((gatectl(qw(audit report --format csv), $log))[1], qr/^person,project,place,role,first,last,count,refusals\r?\nana,,\/,dev,/, 'as CSV');
+like((gatectl(qw(audit report), $log))[1], qr/^person +project/, 'as a table');
+
+# --- the sequence goes on after a stop, also where the state is gone, and after kill -9 ------------------------------
+
+for my $how ('a stop', 'a stop and a lost state', 'kill -9') {
+    unlink "$log.chain" if $how =~ /lost/;
+    if ($how eq 'kill -9') {
+        $httpd->launch;
+        my $storm = time + 1;
+        my @children = map { $_->{process}{pid} } @decisions[ -1 .. -1 ];
+        $httpd->get('/', token => $token) for 1 .. 20;
+        my ($parent) = Gate::Audit::text($httpd->dir . '/httpd.pid') =~ /(\d+)/;
+        kill KILL => $_ for split ' ', `ps -o pid= --ppid $parent`;
+        sleep 1.5;
+    } else {
+        $httpd->launch;
+    }
+    passes($httpd->get('/again', token => $token), "after $how it serves");
+    $httpd->stop;
+    is((verify($log))[0], 0, 'and the chain goes on') or diag((verify($log))[1]);
+}
+expect_in_log(qr/AH00052|AH00051|AH00045|exit signal Killed/);
+
+# --- a disk that is full ----------------------------------------------------------------------------------------------
+
+my $full = httpd("GateAuditLog /dev/full\nGateAuditChainKey file:$key\n$issuers" . gated('/', 'Require gate-role dev'));
+passes($full->get("/$_", token => $token), 'a full disk holds nobody up') for 1 .. 3;
+ok($full->wait_for_log(qr/GATE601/), 'and is told');
+$full->stop;
+my $told = () = $full->error_log =~ /GATE601: the audit log can not be written: No space/g;
+cmp_ok($told, '<=', 5, 'once a process');
+
+my $required = httpd("GateAuditLog /dev/full\nGateAuditRequired on\n$issuers" . gated('/', 'Require gate-role dev'));
+refused($required->get('/', token => $token), 503, 'audit_unavailable', 'with GateAuditRequired nothing passes unwritten');
+refused($required->get('/', token => $token), 503, 'audit_unavailable', 'nor later');
+
+# --- a program -----------------------------------------------------------------------------------------------------------
+
+my $program = httpd("GateAuditLog \"|\$/bin/cat >> \@DIR\@/piped.\$\$.log\"\nGateAuditChainKey file:$key\n$issuers" . gated('/', 'Require gate-role dev'));
+is(storm($program, 4, 50, sub { sleep 0.3; $program->restart('USR1') }), 0, 'a program reads the log');
+sleep 1;
+$program->stop;
+sleep 0.5;
+# Over the restart two programs run side by side, each with its file.
+my @piped = glob $program->dir . '/piped.*.log';
+is(scalar(grep { $_->{event}{action} eq 'access' } map { Gate::Audit::lines($_) } @piped), 200, 'and gets every line');
+is((verify(@piped))[0], 0, 'unbroken') or diag((verify(@piped))[1]);
+
+my $deaf = httpd("GateAuditLog \"|/bin/sleep 60\"\n$issuers" . gated('/', 'Require gate-role dev'), log_level => 'notice');
+my $before = time;
+is(storm($deaf, 4, 60, sub { }), 0, 'a program that does not read holds nobody up');
+cmp_ok(time - $before, '<', 20, 'for long');
+ok($deaf->wait_for_log(qr/GATE601: .*its reader does not read/, 10), 'and is told');
+$deaf->stop;
+
+expect_in_log(qr/GATE60[12]/, qr/AH00106|AH00089|AH00090|AH00488|AH03490|piped log/);
+finish();
