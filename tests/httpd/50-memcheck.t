@@ -1,0 +1,60 @@
+# The module under valgrind's memcheck: requests of each kind, no error in memory that is ours. The long run is
+# GATE_MEMCHECK=10000 ./apxs/test --quick 50-memcheck.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use File::Temp ();
+use Gate;
+use Time::HiRes qw(sleep time);
+
+if (($ENV{GATE_TEST_MPM} || 'event') ne 'event' || !-x '/usr/bin/valgrind') {
+    plan skip_all => 'with the event MPM and valgrind only';
+}
+my $each = int(($ENV{GATE_MEMCHECK} || 200) / 10);
+
+my $httpd = Gate::Httpd->new(issuer_section('ci', 'GateKind gitlab', 'GateRole deployer project_path=shop/orders ref_protected=true')
+        . gated('/', 'GateTokenFrom bearer basic cookie:t query:t', 'Require gate-role deployer'));
+# One process, and no user to become: its report is written at the end.
+my @as = $> == 0 ? qw(setpriv --reuid=www-data --regid=www-data --clear-groups) : ();
+system 'chown', '-R', 'www-data', $httpd->dir if $> == 0;
+my $report = $httpd->dir . '/memcheck';
+my $process = Gate::Process->start({ out => $httpd->dir . '/stderr.log' }, @as, 'valgrind', '--keep-debuginfo=yes', '--leak-check=full',
+    '--show-leak-kinds=definite', '--num-callers=30', "--log-file=$report", "--suppressions=$FindBin::RealBin/memcheck.supp", $httpd->command('-X'));
+my $until = time + 60;
+sleep 0.2 until IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $httpd->port, Timeout => 1) || time > $until || !$process->alive;
+
+my %ci = (issuer => 'ci', shape => 'gitlab');
+my %wanted;
+my $ask = sub {
+    my ($kind, $status, @with) = @_;
+    my $got = $httpd->get(@with)->status;
+    $wanted{$kind}++ if $got == $status;
+};
+my $hot = mint(%ci);
+for my $round (1 .. $each) {
+    my $fresh = mint(%ci, claims => { jti => "memcheck-$round" }, alg => $round % 2 ? 'ES256' : 'RS256');
+    $ask->('hot',     200, '/', token => $hot);
+    $ask->('cold',    200, '/', token => $fresh);
+    $ask->('cookie',  200, '/', headers => [ Cookie => "a=1; t=$fresh; b=2" ]);
+    $ask->('query',   200, "/?a=1&t=$fresh&b=2");
+    $ask->('role',    403, '/', token => mint(%ci, claims => { ref_protected => 'false' }));
+    $ask->('bad',     401, '/', token => mint(%ci, mutate => 'flip_sig'));
+    $ask->('expired', 401, '/', token => mint(%ci, exp_in => -100, iat_in => -400, nbf_in => -400));
+    $ask->('kid',     401, '/', token => mint(%ci, kid => "nobody-$round"));
+    $ask->('none',    401, '/');
+    $ask->('garbage', 401, '/', token => 'a.b.c' x $round);
+}
+is($wanted{$_}, $each, "under valgrind: $_") for qw(hot cold cookie query role bad expired kid none garbage);
+
+kill TERM => $process->pid;
+ok($process->wait_gone(60), 'it ends');
+my $text = Gate::Httpd::slurp($report);
+like($text, qr/ERROR SUMMARY/, 'valgrind has reported');
+# httpd and its libraries are not ours to judge: what counts is a report that names our module's code.
+my @ours = grep { /gitlab_gate|c_shim|shim_|gate_/ && /Invalid|uninitialised|definitely lost|Mismatched|overlap/ } split /\n==\d+== \n/, $text;
+is(scalar @ours, 0, 'no error and no definite leak of ours') or diag(join "\n\n", @ours[0 .. ($#ours > 3 ? 3 : $#ours)]);
+
+push @Gate::httpds, $httpd;
+expect_in_log(qr/GATE401/, qr/AH\d+/, qr/^==/);
+finish();
