@@ -43,6 +43,7 @@ typedef struct gate_config gate_config;     /* one reading of the configuration 
 typedef struct gate_setting gate_setting;   /* one value of a slot; owned by its gate_config */
 typedef struct gate_rule gate_rule;         /* one compiled Require line */
 typedef struct gate_identity gate_identity; /* who a verified token speaks for; counted */
+typedef struct gate_body gate_body;         /* a request's body on its way */
 typedef struct gate_process gate_process;   /* what one child has, made after the fork */
 typedef struct gate_port gate_port;         /* an open port; owned: gate_port_close gives it back */
 typedef struct gate_cut gate_cut;           /* a connection that is cut at its moment; owned: gate_cut_forget */
@@ -139,6 +140,7 @@ typedef struct gate_outcome {
     size_t environment_count;
     const gate_pair *upstream; /* headers to set on the way to the upstream */
     size_t upstream_count;
+    int guard_body;         /* the body must be looked through (gate_body_new) */
     const gate_edit *edits; /* tokens to take out of the request; pool */
     size_t edit_count;
 } gate_outcome;
@@ -291,6 +293,12 @@ void gate_decide(gate_process *process, const gate_request *request, gate_outcom
  * NULL. Fallback: status 500, reason internal. */
 void gate_upstream(gate_process *process, const gate_request *request,
                    const gate_identity *identity, gate_outcome *outcome);
+
+/* A body of that type (NULL: none was said). NULL: memory, and nothing may pass. */
+gate_body *gate_body_new(const char *content_type);
+/* 1: these next bytes may go on; `data` NULL: the body may end here. Fallback: 0. */
+int gate_body_passes(gate_body *body, const char *data, size_t length);
+void gate_body_free(gate_body *body);
 
 /* `SetHandler gate-…`: what the handler answers. The reason of a refusal (lives for ever) and
  * `*detail` (pool), or NULL and the answer; status 404 where there is no such handler.

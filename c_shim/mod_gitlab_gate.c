@@ -26,6 +26,8 @@ static void register_hooks(apr_pool_t *pool)
 
     /* request */
     ap_hook_post_read_request(shim_strip, NULL, before_all, APR_HOOK_REALLY_FIRST); /* request.c */
+    ap_hook_translate_name(shim_port_translate, NULL, NULL, APR_HOOK_REALLY_FIRST); /* port.c */
+    ap_hook_map_to_storage(shim_port_storage, NULL, NULL, APR_HOOK_REALLY_FIRST); /* port.c */
     /* Last, so that a <GatePort> wins over every other section. */
     ap_hook_post_perdir_config(shim_port_place, NULL, NULL, APR_HOOK_REALLY_LAST); /* port.c */
     ap_hook_check_access(shim_access, NULL, NULL, APR_HOOK_FIRST,
@@ -49,6 +51,7 @@ static void register_hooks(apr_pool_t *pool)
     /* answer */
     ap_hook_insert_error_filter(shim_insert_error_filter, NULL, NULL, APR_HOOK_LAST); /* answer.c */
     shim_register_filters();
+    shim_register_body_guard();                                                 /* body.c */
     ap_hook_log_transaction(shim_log_transaction, NULL, NULL, APR_HOOK_MIDDLE); /* audit.c */
 
     /* Require gate-…, gate_claim() */

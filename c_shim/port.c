@@ -76,6 +76,21 @@ int shim_is_port(request_rec *r)
     return r->method_number == M_CONNECT && *SHIM_SERVER(r->server)->any_ports;
 }
 
+/* A CONNECT names no file and no proxied place: other modules need not look for one. */
+int shim_port_translate(request_rec *r)
+{
+    if (!shim_is_port(r)) {
+        return DECLINED;
+    }
+    r->filename = apr_pstrdup(r->pool, "gate:port");
+    return OK;
+}
+
+int shim_port_storage(request_rec *r)
+{
+    return shim_is_port(r) ? OK : DECLINED;
+}
+
 int shim_port_place(request_rec *r)
 {
     const shim_server *server = SHIM_SERVER(r->server);

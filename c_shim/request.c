@@ -187,12 +187,13 @@ int shim_access(request_rec *r)
     shim_question *question;
     gate_request view;
     int unknown = shim_is_port(r) && !SHIM_DIR(r)->port;
+    int gated = is_gated(r);
 
-    if (!is_gated(r) && !unknown) {
+    if (!gated && !unknown) {
         return DECLINED;
     }
     state = shim_state_of(r);
-    state->gated = 1;
+    state->gated = gated;
     if (state->decided) {
         return state->refused ? state->outcome.status : DECLINED;
     }

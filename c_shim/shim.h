@@ -92,6 +92,8 @@ int shim_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, se
 /* port.c */
 const char *shim_port_section(cmd_parms *cmd, void *dir_config, const char *line);
 int shim_is_port(request_rec *r);
+int shim_port_translate(request_rec *r);
+int shim_port_storage(request_rec *r);
 int shim_port_place(request_rec *r);
 
 /* tunnel.c */
@@ -123,6 +125,10 @@ const shim_state *shim_effective_state(request_rec *r);
 void shim_take_back(request_rec *r);
 int shim_forget(request_rec *r);
 int shim_upstream(request_rec *r, const gate_identity *identity);
+
+/* body.c */
+void shim_guard_body(request_rec *r);
+void shim_register_body_guard(void);
 
 /* handlers.c */
 void shim_choose_handler(request_rec *r);

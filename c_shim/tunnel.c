@@ -23,6 +23,8 @@
 /* After the decision: for what was on its way already, then for the peers' own close. */
 #define DRAIN_MS 700
 #define LINGER_MS 300
+#define LOOK_MS 200
+#define ORPHAN_MS 600
 
 typedef struct tunnel {
     request_rec *r;
@@ -37,6 +39,8 @@ typedef struct tunnel {
     unsigned client_ready : 1, target_ready : 1;
     unsigned client_eof : 1, target_eof : 1;
     unsigned client_shut : 1, target_shut : 1;
+    apr_time_t looked;  /* whether the server stops: asked at most each LOOK_MS */
+    apr_time_t orphan;  /* since when no other child of the running generation is seen */
 } tunnel;
 
 static volatile sig_atomic_t stopping_now;
@@ -49,16 +53,38 @@ void shim_child_stopping(apr_pool_t *pchild, int graceful)
     }
 }
 
+/* Whether some child of that generation is there. An old child is not told of a stop: it sees that
+ * those who came after it are gone. */
+static int has_children(int generation)
+{
+    int i, most = 0;
+
+    ap_mpm_query(AP_MPMQ_HARD_LIMIT_DAEMONS, &most);
+    for (i = 0; i < most; i++) {
+        const process_score *child = ap_get_scoreboard_process(i);
+        if (child && child->pid && child->generation == generation
+            && (kill(child->pid, 0) == 0 || errno != ESRCH)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* The server stops, rather than this child alone (a graceful restart, or one child too many). */
-static int server_stops(void)
+static int server_stops(tunnel *t)
 {
     sigset_t pending;
     struct stat info;
-    int state = 0, generation = 0, leaving;
+    int state = 0, generation = 0, running, leaving;
+    apr_time_t now = apr_time_now();
 
     if (stopping_now) {
         return 1;
     }
+    if (now - t->looked < apr_time_from_msec(LOOK_MS)) {
+        return 0;
+    }
+    t->looked = now;
     /* prefork's children hear of the end by signals, which are held back here */
     sigemptyset(&pending);
     sigpending(&pending);
@@ -67,9 +93,19 @@ static int server_stops(void)
     }
     leaving = sigismember(&pending, AP_SIG_GRACEFUL)
         || (ap_mpm_query(AP_MPMQ_MPM_STATE, &state) == APR_SUCCESS && state == AP_MPMQ_STOPPING);
-    if (!leaving || ap_mpm_query(AP_MPMQ_GENERATION, &generation) != APR_SUCCESS
-        || ap_get_scoreboard_global()->running_generation != generation) {
+    if (!leaving || ap_mpm_query(AP_MPMQ_GENERATION, &generation) != APR_SUCCESS) {
         return 0;
+    }
+    running = ap_get_scoreboard_global()->running_generation;
+    if (running != generation) {
+        if (has_children(running)) {
+            t->orphan = 0;
+            return 0;
+        }
+        if (!t->orphan) {
+            t->orphan = now;
+        }
+        return now - t->orphan > apr_time_from_msec(ORPHAN_MS);
     }
     /* graceful-stop takes the pid file away; a child that leaves alone does not */
     return ap_pid_fname
@@ -233,7 +269,7 @@ static const char *run(tunnel *t)
         if (t->target_shut && t->client_shut) {
             return first;
         }
-        reason = gate_port_check(t->port, t->sent + t->received, server_stops(), &wait);
+        reason = gate_port_check(t->port, t->sent + t->received, server_stops(t), &wait);
         if (reason) {
             return reason;
         }

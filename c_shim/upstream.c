@@ -50,6 +50,9 @@ int shim_upstream(request_rec *r, const gate_identity *identity)
         return shim_refuse(r, state, outcome.reason, outcome.detail, outcome.log_level);
     }
     shim_set_pairs(r->headers_in, outcome.upstream, outcome.upstream_count);
+    if (outcome.guard_body) {
+        shim_guard_body(r);
+    }
     state->put = outcome.upstream;
     state->put_count = outcome.upstream_count;
     return DECLINED;

@@ -2,6 +2,7 @@
 //! may not send there. Who the identity is, is settled before; nothing here grants anything.
 
 pub mod assertion; //  a signed statement of the identity, made once per token and period
+pub mod body; //       a body may not say whom GitLab acts for
 pub mod credential; // the upstream's own credential, read from a file that may change
 pub mod login; //      GitLab's OmniAuth login by such a statement
 pub mod signer; //     the gate's signing keys

@@ -49,6 +49,7 @@ pub enum Reason {
     AuditUnavailable,
     CredentialUnavailable,
     SudoUser,
+    SudoBody,
     Login,
     Internal,
 }
@@ -113,6 +114,7 @@ impl Reason {
         Self::AuditUnavailable,
         Self::CredentialUnavailable,
         Self::SudoUser,
+        Self::SudoBody,
         Self::Login,
         Self::Internal,
     ];
@@ -327,6 +329,12 @@ impl Reason {
                 403,
                 InsufficientScope,
                 "The user's name can not be sent upstream",
+            ),
+            Self::SudoBody => (
+                c"sudo_body",
+                400,
+                None,
+                "The body may not say whom to act for",
             ),
             Self::Login => (
                 c"login",

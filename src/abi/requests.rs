@@ -133,15 +133,18 @@ impl<'r> View<'r> {
         }
     }
 
-    pub(super) fn target(&self) -> Target<'r> {
-        // Most places read no token from the query: then nobody looks at the rest.
-        if !self
-            .sources()
-            .iter()
-            .any(|it| matches!(it, Source::Query(_)))
-        {
-            return Target::default();
+    /// The target, where a token may be in it: most places read none from the query, and then
+    /// nobody looks at the rest.
+    fn token_target(&self) -> Target<'r> {
+        let reads_query = |it: &Source| matches!(it, Source::Query(_));
+        if self.sources().iter().any(reads_query) {
+            self.target()
+        } else {
+            Target::default()
         }
+    }
+
+    pub(super) fn target(&self) -> Target<'r> {
         let query = FieldName::withheld_query();
         // SAFETY: gate.h: live text or NULL.
         unsafe {
@@ -418,7 +421,7 @@ pub unsafe extern "C" fn gate_decide(
             let take = Vec::new();
             return view.outcome(Decision { verdict, take });
         }
-        view.outcome(process.decide(&view.section(), &view.table(), &view.target()))
+        view.outcome(process.decide(&view.section(), &view.table(), &view.token_target()))
     });
     // SAFETY: gate.h: `outcome` is writable.
     unsafe { outcome.write(decided) };

@@ -5,13 +5,14 @@ use super::ffi::{self, gate_answer, gate_edit, gate_outcome, gate_pair, gate_req
 use super::panic::boundary;
 use super::process::{CRITICAL, ERROR, pool};
 use super::requests::{View, identity_of};
-use super::text::{bytes, lossy};
+use super::text::{bytes, lossy, slice};
 use crate::config::{AssertionSetting, HeaderValue, Setting};
 use crate::directive::Slot;
 use crate::gate::Process;
 use crate::headers::folds_to;
 use crate::identity::Identity;
 use crate::upstream::assertion::Gate;
+use crate::upstream::body::Body;
 use crate::upstream::{Upstream, login, signer, spoof, sudo_name};
 use crate::verdict::{Reason, Refusal};
 use std::ffi::{CStr, c_char};
@@ -62,6 +63,7 @@ impl View<'_> {
         }
         if sudo {
             pairs.push(("Sudo", self.pool.text(sudo_name(identity)?)));
+            outcome.guard_body = 1;
         }
         for (name, setting) in self.assertions() {
             let text = upstream()?.assertion(identity, &setting, &self.gate())?;
@@ -282,5 +284,71 @@ pub unsafe extern "C" fn gate_handle(
     })
 }
 
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_body_new(content_type: *const c_char) -> *mut ffi::gate_body {
+    boundary(std::ptr::null_mut, || {
+        // SAFETY: gate.h: live text or NULL.
+        let body = Body::new(unsafe { bytes(content_type) });
+        Box::into_raw(Box::new(body)).cast()
+    })
+}
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_body_passes(
+    body: *mut ffi::gate_body,
+    data: *const c_char,
+    length: usize,
+) -> i32 {
+    boundary(
+        || 0,
+        || {
+            // SAFETY: gate.h: a body of gate_body_new or NULL, used by one thread at a time; data
+            // of that length or NULL.
+            let (body, bytes) = unsafe {
+                (
+                    body.cast::<Body>().as_mut(),
+                    slice(data.cast::<u8>(), length),
+                )
+            };
+            body.is_some_and(|body| {
+                if data.is_null() {
+                    body.may_end()
+                } else {
+                    body.passes(bytes)
+                }
+            })
+            .into()
+        },
+    )
+}
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_body_free(body: *mut ffi::gate_body) {
+    boundary(
+        || (),
+        || {
+            if !body.is_null() {
+                // SAFETY: made by gate_body_new, and freed once, by the pool's cleanup.
+                drop(unsafe { Box::from_raw(body.cast::<Body>()) });
+            }
+        },
+    );
+}
+
+const _: usize = [ffi::gate_body_new, gate_body_new].len();
+const _: usize = [ffi::gate_body_passes, gate_body_passes].len();
+const _: usize = [ffi::gate_body_free, gate_body_free].len();
 const _: usize = [ffi::gate_upstream, gate_upstream].len();
 const _: usize = [ffi::gate_handle, gate_handle].len();

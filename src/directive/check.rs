@@ -170,13 +170,13 @@ impl Builder {
                 ));
             }
         }
+        self.check_keys(&mut found);
         let audit = &self.config.audit;
         if audit.log.is_none() && (audit.key.is_some() || audit.required) {
             found.errors.push(
                 "GateAuditChainKey and GateAuditRequired need a GateAuditLog: there is none".into(),
             );
         }
-        self.check_keys(&mut found);
         self.config.seal();
         found
     }

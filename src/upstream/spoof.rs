@@ -1,5 +1,5 @@
 //! What a client may not send where GateUpstreamToken or GateSudo is in force: another credential
-//! of GitLab's beside the gate's, or another person to act for. Bodies are not looked at.
+//! of GitLab's beside the gate's, or another person to act for. Bodies are `body`'s.
 
 use crate::headers::folds_to;
 use crate::request::Target;

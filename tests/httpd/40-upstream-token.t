@@ -37,7 +37,7 @@ my $httpd = httpd(
         . "<Location /api/err/>\n ErrorDocument 403 /outside/refused\n</Location>\n"
         . "LogFormat \"%{PRIVATE-TOKEN}i %{X-Up}i %{Sudo}i %{Authorization}i\" curious\nCustomLog curious.log curious\n"
 );
-expect_in_log('all granted', qr/GATE80[13]/, 'GATE205');
+expect_in_log('all granted', 'AH01095: prefetch request body failed', 'AH01097: pass request body failed', 'AH10154: pass request body failed', qr/GATE80[13]/, 'GATE205');
 my $jwt = mint(issuer => 'a');
 
 # -- what goes in
@@ -93,6 +93,27 @@ for my $user ('1', '00017', 'da na', 'a,b', "dana\x{a0}") {
 is($httpd->get('/api/x', token => mint(issuer => 'a', claims => { sub => 'dana@example.com' }))->sent('Sudo'), 'dana@example.com', 'an address is one');
 my $answer_403 = $httpd->get('/api/err/x', token => mint(issuer => 'a', claims => { sub => '1' }));
 ok($answer_403->upstream_saw && !defined $answer_403->sent('PRIVATE-TOKEN'), 'an ErrorDocument elsewhere does not get the credential');
+
+# -- GitLab takes sudo from a body too
+my $boundary = "--x\r\nContent-Disposition: form-data; name=\"%s\"\r\n\r\nroot\r\n--x--\r\n";
+for my $body (
+    [ 'application/x-www-form-urlencoded', 'a=1&sudo=root',              'a=sudo&b=2' ],
+    [ undef,                               'sudo=root',                  'a=1' ],
+    [ 'application/json',                  '{"a":1,"s\u0075do":"root"}', '{"a":"sudo","b":{"sudo":1}}' ],
+    [ 'multipart/form-data; boundary=x',   sprintf($boundary, 'sudo'),   sprintf($boundary, 'file') ],
+) {
+    my ($type, $bad, $good) = @$body;
+    my @type = defined $type ? ('Content-Type' => $type) : ();
+    my $name = $type // 'no type';
+    refused($httpd->ask('POST', '/api/x', token => $jwt, headers => [@type], body => $bad), 400, 'sudo_body', "$name: a body may not say whom to act for");
+    my $chunked = sprintf "%x\r\n%s\r\n%x\r\n%s\r\n0\r\n\r\n", 3, substr($bad, 0, 3), length($bad) - 3, substr $bad, 3;
+    refused($httpd->ask('POST', '/api/x', token => $jwt, headers => [ @type, 'Transfer-Encoding' => 'chunked' ], body => $chunked), 400, 'sudo_body', "$name: nor in chunks");
+    my $answer = $httpd->ask('POST', '/api/x', token => $jwt, headers => [@type], body => $good);
+    ok($answer->status == 200 && ($answer->upstream_saw || {})->{body} eq $good, "$name: another one arrives whole") or diag($answer->as_string);
+}
+is(($httpd->ask('POST', '/api/own/x', token => $jwt, body => 'sudo=1')->upstream_saw || {})->{body}, 'sudo=1', 'elsewhere bodies are not looked at');
+my $long = '{"content":"' . ('x' x 3_000_000) . '"}';
+is(($httpd->ask('POST', '/api/x', token => $jwt, headers => [ 'Content-Type' => 'application/json' ], body => $long)->upstream_saw || {})->{body_bytes}, length $long, 'a long one too');
 
 # -- the file
 refused($httpd->get('/missing/x', token => $jwt), 503, 'credential_unavailable', 'a file that was never there: 503, not a request without the credential');

@@ -22,7 +22,7 @@ sub provider {
     my ($jwt, $public, $algorithm) = @_;
     my $script = <<'RUBY';
         require 'jwt'
-        decoded = JWT.decode(ARGV[0], OpenSSL::PKey.read(File.read(ARGV[1])), ARGV[2]).first
+        decoded = JWT.decode(ARGV[0], OpenSSL::PKey.read(File.read(ARGV[1])), true, { algorithm: ARGV[2] }).first
         %w(name email).each { |it| raise "Missing required '#{it}' claim" unless decoded.key?(it) }
         raise 'no iat' unless decoded['iat']
         raise 'skewed' if (Time.now.to_i - decoded['iat']).abs > 60

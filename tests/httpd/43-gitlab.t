@@ -69,6 +69,7 @@ ScriptAliasMatch "^/(.+\\.git/(?:HEAD|info/refs|objects/.*|git-upload-pack|git-r
     AuthUserFile $dir/htpasswd
     Require valid-user
 </LocationMatch>
+ProxyPreserveHost On
 ProxyPassMatch "^/.+\\.git/(?:HEAD|info/refs|objects/|git-)" !
 ProxyPass / http://$api/ nocanon
 CONF

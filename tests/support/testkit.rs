@@ -1,6 +1,8 @@
 //! One program for the tests and the demo: a test issuer, an upstream that tells what it got, and
 //! a maker of tokens, good and bad. Not a part of the product, and never to be trusted by one.
 
+#[path = "testkit/gitlab.rs"]
+mod gitlab;
 #[path = "testkit/http.rs"]
 mod http;
 #[path = "testkit/issuer.rs"]
@@ -11,6 +13,8 @@ mod keys;
 mod mint;
 #[path = "testkit/shapes.rs"]
 mod shapes;
+#[path = "testkit/target.rs"]
+mod target;
 #[path = "testkit/upstream.rs"]
 mod upstream;
 
@@ -20,6 +24,8 @@ use std::process::ExitCode;
 
 const USAGE: &str = "usage: testkit issuer   --listen 127.0.0.1:PORT   (port 0: any free one; the address is printed)
        testkit upstream --listen 127.0.0.1:PORT
+       testkit gitlab   --listen 127.0.0.1:PORT   (as much of its API as says whether a job runs)
+       testkit target   --listen ADDRESS:PORT     (a private service behind a port)
        testkit mint     < SPEC.json               (members: see tests/support/testkit/mint.rs)";
 
 fn main() -> ExitCode {
@@ -28,6 +34,8 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         ["issuer", "--listen", address] => serve(address, issuer::service),
         ["upstream", "--listen", address] => serve(address, |_| upstream::connection),
+        ["gitlab", "--listen", address] => serve(address, gitlab::service),
+        ["target", "--listen", address] => serve(address, |_| target::connection),
         ["mint"] => mint_from_stdin(),
         _ => Err(USAGE.to_owned()),
     };

@@ -1,0 +1,54 @@
+/* body.c: where the gate says whom GitLab acts for, bodies are looked through as they stream by.
+ * What is looked for is decided in Rust; nothing is buffered. */
+#include "shim.h"
+#include "util_filter.h"
+
+static ap_filter_rec_t *body_guard;
+
+static apr_status_t free_body(void *data)
+{
+    gate_body_free(data);
+    return APR_SUCCESS;
+}
+
+static apr_status_t guard(ap_filter_t *f, apr_bucket_brigade *brigade, ap_input_mode_t mode,
+                          apr_read_type_e block, apr_off_t wanted)
+{
+    apr_bucket *bucket;
+    apr_status_t status = ap_get_brigade(f->next, brigade, mode, block, wanted);
+
+    for (bucket = APR_BRIGADE_FIRST(brigade);
+         status == APR_SUCCESS && bucket != APR_BRIGADE_SENTINEL(brigade);
+         bucket = APR_BUCKET_NEXT(bucket)) {
+        const char *data = NULL;
+        apr_size_t length = 0;
+        if (!APR_BUCKET_IS_METADATA(bucket)) {
+            status = apr_bucket_read(bucket, &data, &length, APR_BLOCK_READ);
+        }
+        else if (!APR_BUCKET_IS_EOS(bucket)) {
+            continue;
+        }
+        /* no data: the end */
+        if (status == APR_SUCCESS && !gate_body_passes(f->ctx, data, length)) {
+            apr_brigade_cleanup(brigade);
+            (void) shim_refuse(f->r, shim_state_of(f->r), "sudo_body",
+                               "the body holds the parameter sudo, or hides its parameters", APLOG_ERR);
+            return APR_EGENERAL; /* mod_proxy answers 400, as that reason does */
+        }
+    }
+    return status;
+}
+
+void shim_guard_body(request_rec *r)
+{
+    gate_body *body = gate_body_new(apr_table_get(r->headers_in, "Content-Type"));
+    if (body) {
+        apr_pool_cleanup_register(r->pool, body, free_body, apr_pool_cleanup_null);
+    }
+    ap_add_input_filter_handle(body_guard, body, r, r->connection); /* NULL: nothing passes */
+}
+
+void shim_register_body_guard(void)
+{
+    body_guard = ap_register_input_filter("GATE_BODY_GUARD", guard, NULL, AP_FTYPE_CONTENT_SET);
+}

@@ -1,0 +1,326 @@
+//! Looks through a body for the parameter `sudo`, which GitLab's API prefers to the header, while
+//! it streams by. Reads no more of a body's grammar than where a parameter's name may stand, and
+//! reads that as widely as Rack and Grape do. Nothing is kept of the body.
+
+use Grammar::{Form, Json, Multipart, Opaque};
+
+/// The name that only the gate may say.
+const NAME: &[u8] = b"sudo";
+/// The longest header line of a multipart body.
+const LINE: usize = 8192;
+
+/// How GitLab would read the body.
+enum Grammar {
+    Form(FormKey),
+    Json(JsonKeys),
+    Multipart { line: Vec<u8>, headers: bool },
+    Opaque,
+}
+
+/// One body on its way.
+pub struct Body(Grammar);
+
+impl Body {
+    /// A body of that type; without one Rack takes it for a form.
+    #[must_use]
+    pub fn new(content_type: Option<&[u8]>) -> Self {
+        let kind = content_type.unwrap_or(b"form").to_ascii_lowercase();
+        let is = |word: &[u8]| kind.windows(word.len()).any(|it| it == word);
+        Self(if is(b"multipart/") {
+            Multipart {
+                line: Vec::new(),
+                headers: false,
+            }
+        } else if is(b"json") {
+            Json(JsonKeys::default())
+        } else if is(b"form") || kind.trim_ascii().is_empty() {
+            Form(FormKey::default())
+        } else {
+            Opaque
+        })
+    }
+
+    /// Whether these next bytes may go on; `false`: they name `sudo`, or hide what they name.
+    #[must_use]
+    pub fn passes(&mut self, bytes: &[u8]) -> bool {
+        match &mut self.0 {
+            Form(key) => bytes.iter().all(|b| key.passes(*b)),
+            Json(keys) => bytes.iter().all(|b| keys.passes(*b)),
+            Multipart { line, headers } => bytes.iter().all(|b| part_passes(line, headers, *b)),
+            Opaque => true,
+        }
+    }
+
+    /// Whether the body may end here.
+    #[must_use]
+    pub fn may_end(&mut self) -> bool {
+        match &mut self.0 {
+            Form(key) => key.passes(b'&'),
+            Multipart { line, headers } => part_passes(line, headers, b'\n'),
+            Json(_) | Opaque => true,
+        }
+    }
+}
+
+/// The name of a form's parameter: what stands between or before brackets, unescaped.
+#[derive(Default)]
+struct FormKey {
+    in_value: bool,
+    /// What has come of `%XX`.
+    escape: Option<Option<u8>>,
+    started: bool,
+    other: bool,
+    matched: usize,
+}
+
+impl FormKey {
+    fn passes(&mut self, byte: u8) -> bool {
+        match (byte, self.escape.take()) {
+            (b'&' | b';', _) => {
+                let named = !self.in_value && !self.other && self.matched == NAME.len();
+                *self = Self::default();
+                !named
+            }
+            _ if self.in_value => true,
+            (b'=', _) => {
+                self.in_value = true;
+                self.other || self.matched != NAME.len()
+            }
+            (b'%', _) => {
+                self.escape = Some(None);
+                true
+            }
+            (_, Some(None)) => {
+                self.escape = Some(Some(byte));
+                true
+            }
+            (_, Some(Some(high))) => {
+                let digit = |b: u8| char::from(b).to_digit(16);
+                match (digit(high), digit(byte)) {
+                    (Some(high), Some(low)) => self.key((high * 16 + low) as u8),
+                    _ => {
+                        self.other = true;
+                        true
+                    }
+                }
+            }
+            (b'+', None) => self.key(b' '),
+            (_, None) => self.key(byte),
+        }
+    }
+
+    fn key(&mut self, byte: u8) -> bool {
+        let edge = matches!(byte, b'[' | b']') || byte.is_ascii_whitespace();
+        if edge && !self.started {
+            return true;
+        }
+        self.started = true;
+        if self.other {
+            return true;
+        }
+        match NAME.get(self.matched) {
+            Some(wanted) if byte.eq_ignore_ascii_case(wanted) => self.matched += 1,
+            None if edge => return false,
+            _ => self.other = true,
+        }
+        true
+    }
+}
+
+/// The names of the outermost object of a JSON text. Outside of strings only what JSON itself knows
+/// may stand: a comment could hide a name.
+#[derive(Default)]
+struct JsonKeys {
+    depth: usize,
+    string: bool,
+    /// In a string: `\` came, and so many digits of `\uXXXX`.
+    escape: Option<usize>,
+    code: u32,
+    /// The last string, as far as it matters.
+    text: Vec<u8>,
+}
+
+impl JsonKeys {
+    fn passes(&mut self, byte: u8) -> bool {
+        if self.string {
+            self.in_string(byte);
+            return true;
+        }
+        match byte {
+            b'"' => {
+                self.string = true;
+                self.text.clear();
+            }
+            b'{' | b'[' => self.depth += 1,
+            b'}' | b']' => self.depth = self.depth.saturating_sub(1),
+            b':' => return !(self.depth <= 1 && self.text.eq_ignore_ascii_case(NAME)),
+            b',' | b'+' | b'-' | b'.' | b'0'..=b'9' | b' ' | b'\t' | b'\r' | b'\n' => {}
+            _ => return b"truefalsenullE".contains(&byte),
+        }
+        true
+    }
+
+    fn in_string(&mut self, byte: u8) {
+        match self.escape {
+            None if byte == b'\\' => self.escape = Some(0),
+            None if byte == b'"' => self.string = false,
+            None => self.push(byte),
+            Some(0) if byte == b'u' => (self.escape, self.code) = (Some(1), 0),
+            Some(0) => {
+                self.escape = None;
+                self.push(byte);
+            }
+            Some(digits) => {
+                self.code = self.code * 16 + char::from(byte).to_digit(16).unwrap_or(0);
+                self.escape = (digits < 4).then_some(digits + 1);
+                if digits == 4 {
+                    self.push(u8::try_from(self.code).unwrap_or(0));
+                }
+            }
+        }
+    }
+
+    fn push(&mut self, byte: u8) {
+        if self.text.len() <= NAME.len() {
+            self.text.push(byte);
+        }
+    }
+}
+
+/// The header lines of a multipart body's parts: none may hold the word, whatever it stands for.
+fn part_passes(line: &mut Vec<u8>, headers: &mut bool, byte: u8) -> bool {
+    if byte != b'\n' {
+        if line.len() < LINE {
+            line.push(byte);
+        }
+        return !*headers || line.len() < LINE;
+    }
+    let text = std::mem::take(line);
+    let text = text.trim_ascii_end();
+    if text.starts_with(b"--") {
+        *headers = true;
+    } else if text.is_empty() {
+        *headers = false;
+    } else if *headers {
+        return !holds_word(text);
+    }
+    true
+}
+
+fn holds_word(line: &[u8]) -> bool {
+    let plain: Vec<u8> = line.iter().copied().filter(|b| *b != b'\\').collect();
+    let wordy = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+    plain.windows(NAME.len()).enumerate().any(|(at, it)| {
+        it.eq_ignore_ascii_case(NAME)
+            && !(at > 0 && plain.get(at - 1).is_some_and(wordy))
+            && !plain.get(at + NAME.len()).is_some_and(wordy)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In one piece, and byte by byte.
+    fn passes(kind: Option<&str>, text: &str) -> bool {
+        let mut whole = Body::new(kind.map(str::as_bytes));
+        let mut pieces = Body::new(kind.map(str::as_bytes));
+        let one = whole.passes(text.as_bytes()) && whole.may_end();
+        let many = text.bytes().all(|b| pieces.passes(&[b])) && pieces.may_end();
+        assert_eq!(one, many, "{text}");
+        one
+    }
+
+    #[test]
+    fn a_form_may_not_name_it() {
+        let form = Some("application/x-www-form-urlencoded; charset=utf-8");
+        for text in [
+            "sudo=root",
+            "a=1&sudo=root",
+            "a=1;sudo=1",
+            "%73udo=1",
+            "s%75d%6F=1",
+            "[sudo]=1",
+            "%5B%5Bsudo%5D=1",
+            "sudo[]=1",
+            "sudo%5Ba%5D=1",
+            "+sudo=1",
+            "SUDO=1",
+            "a=b&sudo",
+            "sudo",
+        ] {
+            assert!(!passes(form, text), "{text}");
+            assert!(!passes(None, text), "{text}");
+        }
+        for text in [
+            "",
+            "a=sudo",
+            "a=1&b=sudo=2",
+            "sudoer=1",
+            "a[sudo]=1",
+            "pseudo=1",
+            "title=sudo: not found",
+            "s=1",
+            "%7=sudo",
+        ] {
+            assert!(passes(form, text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_json_object_may_not_name_it() {
+        let json = Some("Application/JSON");
+        for text in [
+            r#"{"sudo":"root"}"#,
+            r#"{"a":{"b":[1]}, "sudo" : 1}"#,
+            r#"{"\u0073udo":1}"#,
+            r#"{"s\u0075d\u006F":1}"#,
+            r#"{"a":"x\"","sudo":1}"#,
+            r#"{"a":"\\","sudo":1}"#,
+            r#"{/*"*/"a":1}"#,
+            "{'sudo':1}",
+            "{sudo:1}",
+        ] {
+            assert!(!passes(json, text), "{text}");
+        }
+        for text in [
+            r#"{"a":"sudo"}"#,
+            r#"{"a":{"sudo":1}}"#,
+            r#"{"content":"sudo: false\n\"sudo\": x"}"#,
+            r#"{"sudoer":1,"t":true,"n":null,"f":[false,-1.5E+3]}"#,
+            r#"["sudo"]"#,
+            "",
+        ] {
+            assert!(passes(json, text), "{text}");
+        }
+    }
+
+    #[test]
+    fn no_part_may_be_named_so() {
+        let kind = Some("multipart/form-data; boundary=x");
+        let part = |header: &str| format!("--x\r\n{header}\r\n\r\nvalue\r\n--x--\r\n");
+        for header in [
+            r#"Content-Disposition: form-data; name="sudo""#,
+            "content-disposition: form-data; name=sudo",
+            "Content-Disposition: form-data;\r\n name=\"sudo\"",
+            r#"Content-Disposition: form-data; name="s\udo""#,
+            "Content-ID: sudo",
+            r#"Content-Disposition: form-data; name="sudo[]""#,
+        ] {
+            assert!(!passes(kind, &part(header)), "{header}");
+        }
+        let file = part(r#"Content-Disposition: form-data; name="file"; filename="sudo.txt""#);
+        assert!(passes(kind, &file));
+        assert!(passes(
+            kind,
+            &file.replace("value", "Content-ID: sudo\r\n\r\nname=sudo")
+        ));
+        assert!(!passes(kind, &format!("--x\r\nA: {}", "x".repeat(9000))));
+    }
+
+    #[test]
+    fn other_bodies_are_not_looked_at() {
+        assert!(passes(Some("application/octet-stream"), "sudo=root"));
+        assert!(!passes(Some(""), "sudo=root"));
+    }
+}

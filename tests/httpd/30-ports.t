@@ -1,0 +1,220 @@
+# CI ports: who gets one, what passes through, and that each one ends when it must.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use Gate;
+use Gate::Port;
+use Time::HiRes qw(sleep time);
+
+my $target = target('127.0.0.1:0');
+my $six    = eval { target('[::1]:0') };
+my $gitlab = gitlab();
+my $closed_port = Gate::Httpd::free_port();
+my $issuer = issuer_section('ci', 'GateKind gitlab', 'GateRefresh 1s',
+    'GateRole deployer project_path=shop/orders ref_protected=true',
+    "GateJobAPI $gitlab/api/v4 every=1s misses=3");
+
+sub port {
+    my ($name, @lines) = @_;
+    my $to = "GateTarget $target";
+    $to = '' if grep { /GateTarget/ } @lines;
+    return join "\n", "<GatePort $name>", 'AuthType Gate', 'AuthName "Ports"', $to, 'Require gate-role deployer', @lines, '</GatePort>', '';
+}
+
+my $httpd = httpd(
+    $issuer . issuer_section('other')
+        . "GateMaxOpenTotal 12\n"
+        . port('db:1', 'GateMaxOpen 20')
+        . port('six:1', 'GateTarget ' . ($six || '[::1]:1'))
+        . port('dead:1', "GateTarget 127.0.0.1:$closed_port")
+        . port('short:1', 'GateLifetime 2s', 'GateMaxOpen 20') . port('idle:1', 'GateIdle 2s', 'GateMaxOpen 20')
+        . port('job:1', 'GateJob on', 'GateMaxOpen 20') . port('few:1', 'GateMaxOpen 2')
+        . port('open:1', 'Require all granted') . port('ci-only:1', 'GateAccept ci')
+        . "<VirtualHost 127.0.0.1:\@PORT\@>\nServerName main.test\n</VirtualHost>\n"
+        . gated('/', 'Require all denied')
+        . "<Location /ws/>\nAuthType Gate\nRequire valid-user\nProxyPass " . upstream_base() . "/-/ upgrade=websocket\n</Location>\n",
+    modules => [],
+);
+my $port = $httpd->port;
+sub token { return mint(issuer => 'ci', shape => 'gitlab', @_) }
+sub job   { my ($id, %with) = @_; gitlab_job(id => $id, project => 20, status => 'running', token => "glcbt-$id", %with); return }
+sub claims { my ($id, %more) = @_; return (claims => { job_id => "$id", %more }) }
+
+# --- who gets one
+my $good = token();
+my ($answer, $t) = tunnel($port, 'db:1', $good);
+is($answer->status, 200, 'a job with the role gets its port');
+like($answer->header('Gate-Expires') // '', qr/^\d{10}$/, 'and is told when it ends');
+$t->say("echo\nhello\n");
+is($t->read(6), "hello\n", 'bytes pass both ways');
+$t->close;
+my $line = closing($httpd, $answer);
+like($line, qr/GATE702: port db:1 closed: client source\.bytes=11 destination\.bytes=6 duration=\d+ms job=302/, 'its close says why and how much');
+
+($answer, $t) = tunnel($port, 'DB:1', $good);
+is($answer->status, 200, 'the name is compared without case');
+$t->close;
+($answer, $t) = tunnel($port, 'db:1', undef, headers => [ 'Proxy-Authorization' => basic('job', $good) ]);
+is($answer->status, 200, 'the password of Basic is a token too');
+$t->close;
+
+for my $case (
+    [ 'no token',          'db:1',   undef,                                                        407, 'token_missing' ],
+    [ 'expired',           'db:1',   token(exp_in => -60, iat_in => -100, nbf_in => -100),         407, 'expired' ],
+    [ 'expired within the skew', 'db:1', token(exp_in => -5, iat_in => -100, nbf_in => -100),      407, 'expired' ],
+    [ 'wrong project',     'db:1',   token(claims => { project_path => 'shop/other', job_project_path => 'shop/other' }), 403, 'role' ],
+    [ 'unprotected ref',   'db:1',   token(claims => { ref_protected => 'false' }),                403, 'role' ],
+    [ "a fork's merge request", 'db:1', token(claims => { job_project_path => 'mallory/orders' }), 403, 'role' ],
+    [ 'another issuer',    'ci-only:1', mint(issuer => 'other'),                                   407, 'issuer_not_accepted' ],
+    [ 'unknown port',      'db:2',   $good,                                                        403, 'port_unknown' ],
+    [ 'unknown port, nobody', 'db:2', undef,                                                       407, 'token_missing' ],
+    [ 'open to all, nobody', 'open:1', undef,                                                      407, 'token_missing' ],
+    [ 'nobody listens',    'dead:1', $good,                                                        502, 'port_unreachable' ],
+) {
+    my ($name, $to, $token, $status, $code) = @$case;
+    ($answer, $t) = tunnel($port, $to, $token);
+    refused($answer, $status, $code, "$name is refused");
+    if ($status == 407 || $status == 403) {
+        my @challenges = $answer->header('Proxy-Authenticate');
+        like(join(', ', @challenges), qr/^Bearer realm=.*Basic realm=/, "$name: the challenge is a proxy's");
+    }
+}
+refused(scalar((tunnel($port, 'db:1', undef, headers => [ 'Proxy-Authorization' => "Bearer $good", 'Proxy-Authorization' => "Bearer $good" ]))[0]),
+    400, 'token_ambiguous', 'two credentials are refused');
+is((tunnel($port, 'db:1', undef, headers => [ Authorization => "Bearer $good" ]))[0]->status, 407, 'Authorization is no source here');
+
+# --- bytes before the 200
+my $served = connections($target);
+$answer = $httpd->raw("CONNECT db:1 HTTP/1.1\r\nHost: db:1\r\nProxy-Authorization: Bearer $good\r\n\r\nsink\nearly", method => 'CONNECT');
+refused($answer, 400, 'early_bytes', 'bytes before the 200 are refused');
+$answer = $httpd->raw("CONNECT db:1 HTTP/1.1\r\nHost: db:1\r\nContent-Length: 5\r\nProxy-Authorization: Bearer $good\r\n\r\n", method => 'CONNECT');
+refused($answer, 400, 'early_bytes', 'so is a body');
+is(connections($target), $served, 'and nothing reached the target');
+
+# --- half-close
+($answer, $t) = tunnel($port, 'db:1', $good);
+$t->say("late\n" . 'x' x 100_000);
+$t->shut;
+is($t->rest, "100005 bytes\n", 'the target answers after the client has closed its side');
+like(closing($httpd, $answer), qr/closed: client source\.bytes=100005 destination\.bytes=13/, 'and it is all counted');
+($answer, $t) = tunnel($port, 'db:1', $good);
+$t->say("half\n");
+is($t->rest, "half\n", 'the client sees that the target has closed its side');
+$t->say('still here');
+$t->close;
+like(closing($httpd, $answer), qr/closed: target source\.bytes=15 destination\.bytes=5/, 'and can go on sending');
+
+SKIP: {
+    skip 'no IPv6 here', 2 unless $six;
+    ($answer, $t) = tunnel($port, 'six:1', $good);
+    is($answer->status, 200, 'a target may have an IPv6 address');
+    $t->say("echo\nsix\n");
+    is($t->read(4), "six\n", 'and bytes pass');
+    $t->close;
+}
+
+# --- each cause, on a connection without a byte, on one at full speed, and where the client does not read
+for my $mode (qw(hang flood)) {
+    for my $reads ($mode eq 'flood' ? (1, 0) : (1)) {
+        my $what = $mode eq 'hang' ? 'without a byte' : $reads ? 'at full speed' : 'whose client does not read';
+        for my $case (
+            [ 'short:1', 'lifetime',    2, [] ],
+            [ 'db:1',    'expired',     3, [ exp_in => 3 ] ],
+            [ 'job:1',   'job_ended',   1, [ claims(901) ], sub { job(901, status => 'success') } ],
+            [ 'job:1',   'job_unknown', 3, [ claims(902) ], sub { gitlab_mode('error500') } ],
+            $mode eq 'hang' ? [ 'idle:1', 'idle', 2, [] ] : (),
+        ) {
+            my ($to, $cause, $seconds, $with, $then) = @$case;
+            job(901);
+            job(902);
+            my $id = ref $with->[1] ? $with->[1]{job_id} : undef;
+            ($answer, $t) = tunnel($port, $to, token(@$with), $id ? (headers => [ 'Gate-Job-Token' => "glcbt-$id" ]) : ());
+            is($answer->status, 200, "a port $what that will end: $cause") or next;
+            my $start = time;
+            $t->say("$mode\n");
+            $then->() if $then;
+            my $got = $reads ? $t->count_rest : undef;
+            my $line = closing($httpd, $answer, 15);
+            my $took = time - $start;
+            gitlab_mode('ok');
+            my ($bytes) = $line =~ /closed: $cause source\.bytes=@{[ 1 + length $mode ]} destination\.bytes=(\d+)/;
+            ok(defined $bytes, "it ends: $cause, in its line") or diag($line);
+            is($bytes, $got, 'and the bytes are exact') if $reads;
+            cmp_ok($took, '<', $seconds + 5, 'in time');
+            $t->close;
+        }
+    }
+}
+
+# --- jobs
+($answer) = tunnel($port, 'job:1', token(claims(901)));
+refused($answer, 403, 'job_mismatch', "without the job's token");
+job(903);
+job(904);
+($answer) = tunnel($port, 'job:1', token(claims(903)), headers => [ 'Gate-Job-Token' => 'glcbt-904' ]);
+refused($answer, 403, 'job_mismatch', "another job's token");
+($answer) = tunnel($port, 'job:1', token(claims(903)), headers => [ 'Gate-Job-Token' => 'glcbt-903', 'Gate-Job-Token' => 'glcbt-903' ]);
+refused($answer, 403, 'job_mismatch', 'a token that came twice');
+($answer) = tunnel($port, 'job:1', token(claims(905)), headers => [ 'Gate-Job-Token' => 'glcbt-905' ]);
+refused($answer, 403, 'job_ended', 'a job that has ended');
+gitlab_mode('status:503');
+($answer) = tunnel($port, 'job:1', token(claims(903)), headers => [ 'Gate-Job-Token' => 'glcbt-903' ]);
+refused($answer, 503, 'job_unknown', 'GitLab can not say');
+gitlab_mode('ok');
+
+# --- how many
+my @open;
+for (1, 2) { my ($a, $o) = tunnel($port, 'few:1', token(claims(77))); is($a->status, 200, "port $_ of 2"); push @open, $o; }
+($answer) = tunnel($port, 'few:1', token(claims(77)));
+refused($answer, 429, 'port_limit', 'one more is too many for the job');
+($answer, $t) = tunnel($port, 'few:1', token(claims(78)));
+is($answer->status, 200, 'another job has its own');
+push @open, $t;
+while (@open < 12) { my ($a, $o) = tunnel($port, 'db:1', token(claims(100 + @open))); last if $a->status != 200; push @open, $o; }
+is(scalar @open, 12, 'as many as the server may have');
+($answer) = tunnel($port, 'db:1', token(claims(79)));
+refused($answer, 503, 'port_limit', 'one more is too many for the server');
+like($answer->header('Retry-After') // '', qr/^\d+$/, 'with Retry-After');
+is($httpd->get('/x')->status, 403, 'ordinary requests are served');
+$_->close for @open;
+my $until = time + 10;
+do { sleep 0.1; ($answer, $t) = tunnel($port, 'few:1', token(claims(77))) } while $answer->status != 200 && time < $until;
+is($answer->status, 200, 'what was closed is free again');
+$t->close;
+
+# --- a WebSocket in an ordinary place
+my $ws = websocket($port, '/ws/cable', token(exp_in => 3));
+is($ws->{status}, 101, 'a WebSocket opens') or diag($ws->{head});
+$ws->{tunnel}->say('ping');
+is($ws->{tunnel}->read(4), 'ping', 'and echoes');
+my $since = time;
+is($ws->{tunnel}->rest, '', 'it is cut when the token ends');
+cmp_ok(time - $since, '<', 8, 'in time');
+ok($httpd->wait_for_log(qr/GATE703: a WebSocket was cut: expired/), 'and the log says so');
+
+# --- a key that is withdrawn
+($answer, $t) = tunnel($port, 'db:1', token());
+$t->say("flood\n");
+control('rotate', issuer => 'ci');
+my $got = $t->count_rest;
+like(closing($httpd, $answer, 20), qr/closed: key_revoked source\.bytes=6 destination\.bytes=$got /, 'a withdrawn key ends its ports');
+
+# --- a graceful restart leaves it open, a stop does not
+($answer, $t) = tunnel($port, 'db:1', token());
+$t->say("echo\n1");
+is($t->read(1), '1', 'a port over a graceful restart');
+$httpd->restart('USR1');
+sleep 1;
+$t->say('2');
+is($t->read(1), '2', 'goes on');
+my ($after, $u) = tunnel($port, 'db:1', token());
+is($after->status, 200, 'and new ones are opened');
+$httpd->signal('TERM');
+is($u->rest, '', 'a stop closes it');
+like(closing($httpd, $after), qr/closed: stopping /, 'with its reason');
+like(closing($httpd, $answer), qr/closed: stopping /, 'the older one too');
+$httpd->stop;
+
+expect_in_log(qr/GATE311/, qr/AH0129[0-9]|AH00045|AH00046|AH00052|AH00051|AH01102|AH10212|AH\d+:.*proxy: .*tunnel/i);
+finish();
