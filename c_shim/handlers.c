@@ -22,8 +22,8 @@ int shim_handle(request_rec *r)
     const char *reason, *detail = NULL;
     size_t i;
 
-    if (!r->handler || (strcmp(r->handler, "gate-jwks") && strcmp(r->handler, "gate-gitlab-login"))) {
-        return DECLINED; /* gate-status and gate-explain have files of their own */
+    if (!OURS(r->handler)) {
+        return DECLINED;
     }
     if (!strcmp(r->handler, "gate-status")) {
         return shim_status(r);

@@ -74,32 +74,33 @@ if ($ENV{GATE_KEEP_PAGE}) { open my $out, '>', $ENV{GATE_KEEP_PAGE} or die; prin
 
 # --- explanation ---------------------------------------------------------------------------------------------------------
 
-sub explain {
+sub asked_about {
     my ($token, $path, %more) = @_;
     my $query = join '&', "path=$path", map { "$_=$more{$_}" } sort keys %more;
     my $answer = $httpd->ask('POST', "/explain?$query", token => $admin, body => $token);
     return $answer->status == 200 ? JSON->new->utf8->decode($answer->body) : die $answer->as_string;
 }
 refused($httpd->ask('POST', '/explain?path=/x', token => $dev, body => $dev), 403, 'role', 'an explanation is protected');
+sleep 0.3;
 my $before = scalar grep { $_->{event}{action} eq 'access' } Gate::Audit::lines($log);
-my $it = explain($dev, '/x');
+my $it = asked_about($dev, '/x');
 is_deeply([ @{$it}{qw(granted place user reason)} ], [ JSON::true, '/', 'ana', undef ], 'a grant is explained');
 like($it->{forward}, qr{^http://.*/x$}, 'with where it would be forwarded to');
 is((map { $_->{value} } grep { $_->{name} eq 'X-Forwarded-User' } @{ $it->{upstream} })[0], 'ana', 'and what the upstream would get');
 is_deeply([ map { "$_->{role} " . ($_->{granted} ? 1 : 0) } @{ $it->{roles} } ], [ 'dev 1', 'admin 0' ], 'each role');
 like($it->{roles}[1]{conditions}[0]{detail}, qr/wanted ="admins"/, 'with the condition that missed it');
 is(scalar(grep { $_->{result} ne 'passed' } @{ $it->{token}{checks} }), 0, 'each check');
-$it = explain($expired, '/x');
+$it = asked_about($expired, '/x');
 is_deeply([ @{$it}{qw(granted status reason)} ], [ JSON::false, 401, 'expired' ], 'a bad token is explained');
 is_deeply([ map { $_->{result} } grep { $_->{check} =~ /^(?:signature|exp|audience)$/ } @{ $it->{token}{checks} } ], [ 'passed', 'failed', 'not reached' ], 'up to the check that failed');
-$it = explain($dev, '/admin/x');
+$it = asked_about($dev, '/admin/x');
 is_deeply([ @{$it}{qw(status reason place)} ], [ 403, 'role', '/admin/' ], 'a rule is explained');
 ok(!$it->{rules}[0]{holds}, 'the rule that failed');
-is(explain($dev, '/net/')->{status}, 403, 'another address');
-is(explain($dev, '/net/', peer => '192.0.2.7')->{status}, 200, 'and the right one');
-is(explain('garbage', '/x')->{reason}, 'token_malformed', 'garbage');
-is(explain('', '/x')->{reason}, 'token_missing', 'no token: not that of who asks');
-is(explain($dev, '/watch/')->{observed}, JSON::true, 'observation');
+is(asked_about($dev, '/net/')->{status}, 403, 'another address');
+is(asked_about($dev, '/net/', peer => '192.0.2.7')->{status}, 200, 'and the right one');
+is(asked_about('garbage', '/x')->{reason}, 'token_malformed', 'garbage');
+is(asked_about('', '/x')->{reason}, 'token_missing', 'no token: not that of who asks');
+is(asked_about($dev, '/watch/')->{observed}, JSON::true, 'observation');
 sleep 0.2;
 my @asked = grep { $_->{event}{action} eq 'access' } Gate::Audit::lines($log);
 is(scalar(grep { $_->{url}{path} ne '/explain' } @asked[ $before .. $#asked ]), 0, 'what is only asked is not written down');
@@ -132,5 +133,5 @@ like($out, qr/refused: audience/, 'naming the code');
 is((gatectl($dev, 'token', '--nonsense', 'x'))[0], 2, 'wrong usage');
 
 is(join("\n", grep { length } map { Gate::Audit::wrong($_) } Gate::Audit::lines($log)), '', 'every line is as the schema wants it');
-expect_in_log(qr/GATE20[24]/);
+expect_in_log(qr/GATE20[24]/, qr{AH01630: .*/(?:net|watch)/});
 finish();
