@@ -110,15 +110,15 @@ pub const TABLE: &[Directive] = &[
     ),
     row("GateKeepHeader", Scope::Server, None, "none"),
     row("GateCacheSize", Scope::Server, None, "16M"),
+    row("GateAuditLog", Scope::Server, None, "none"),
+    row("GateAuditChainKey", Scope::Server, None, "none"),
+    row("GateAuditRequired", Scope::Server, None, "off"),
     row(
         "GateMaxOpenTotal",
         Scope::Server,
         None,
         "half of the workers",
     ),
-    row("GateAuditLog", Scope::Server, None, "none"),
-    row("GateAuditChainKey", Scope::Server, None, "none"),
-    row("GateAuditRequired", Scope::Server, None, "off"),
     row("GateAccept", Scope::Section, Some(Slot::Accept), "all"),
     row(
         "GateTokenFrom",

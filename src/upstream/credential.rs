@@ -332,7 +332,7 @@ impl Watched {
 struct Told(PathBuf);
 
 impl Told {
-    /// Whether nobody has said it in the last day. Where the directory can't be used, each says it.
+    /// Whether nobody has said it today (UTC). Where the directory can't be used, each says it.
     fn first(&self, about: &Path) -> bool {
         let hash = aws_lc_rs::digest::digest(
             &aws_lc_rs::digest::SHA256,
@@ -344,19 +344,16 @@ impl Told {
             .take(8)
             .map(|b| format!("{b:02x}"))
             .collect();
-        let mark = self.0.join(format!("told-{name}"));
-        let fresh = |it: Metadata| {
-            clock::now().saturating_sub(u64::try_from(it.mtime()).unwrap_or(0)) < DAY
-        };
-        if std::fs::metadata(&mark).is_ok_and(fresh) {
-            return false;
-        }
-        let _ = std::fs::remove_file(&mark);
+        // The day is in the name: to make a file that is not there yet is the one step that no two
+        // processes can both take.
+        let mark = |day: u64| self.0.join(format!("told-{name}-{day}"));
+        let today = clock::now() / DAY;
+        let _ = std::fs::remove_file(mark(today.saturating_sub(1)));
         match OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(0o600)
-            .open(&mark)
+            .open(mark(today))
         {
             Ok(_) => true,
             Err(wrong) => wrong.kind() != std::io::ErrorKind::AlreadyExists,

@@ -35,7 +35,8 @@ passes($answer = $httpd->get('/watch/x', token => $expired, headers => [ 'X-Forw
 is($answer->sent('X-Forwarded-User'), undef, 'as nobody');
 like($answer->sent('Authorization') // '', qr/^Bearer ey/, 'and stays in the request');
 passes($httpd->get('/watch/x'), 'no token passes');
-my @lines = Gate::Audit::decisions($log, 4);
+# each child writes its own lines: in the order of the requests they are by their time
+my @lines = sort { $a->{'@timestamp'} cmp $b->{'@timestamp'} } Gate::Audit::decisions($log, 4);
 is_deeply([ map { $_->{event}{reason} } @lines ], [ undef, 'role', 'expired', 'token_missing' ], 'what would have been refused is written down');
 is_deeply([ map { $_->{event}{outcome} } @lines ], [qw(success failure failure failure)], 'as refused');
 is_deeply([ map { $_->{gitlab_gate}{mode} } @lines ], [qw(enforce observe observe observe)], 'in observation');

@@ -1,7 +1,10 @@
 //! `gatectl explain`: what the gate would do with a request, and why. A httpd is started on the
 //! configuration, on a private port of loopback, for this one question: the answer comes from the
 //! code that serves requests.
-#![allow(clippy::indexing_slicing, reason = "a missing member of a Value reads as null")]
+#![allow(
+    clippy::indexing_slicing,
+    reason = "a missing member of a Value reads as null"
+)]
 
 use crate::Ended;
 use crate::rewrite::{Private, rewrite};
