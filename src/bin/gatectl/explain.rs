@@ -15,6 +15,7 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -157,6 +158,9 @@ fn start(named: Option<&str>, file: &Path, root: &Path, dir: &Path) -> Result<Ru
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log)
+        // The prefork MPM ends its children by a signal to its whole process group: ours is not to
+        // be in it.
+        .process_group(0)
         .spawn()
         .map(Running)
         .map_err(|wrong| Ended::Failed(format!("{httpd}: {wrong}")))

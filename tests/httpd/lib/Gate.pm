@@ -26,8 +26,8 @@ our @EXPORT = (
 
 our @httpds;    # all that were started, for finish()
 my (%server, @tokens);
-# The worker MPM's own word on a child that outlived a graceful restart.
-my @expected = (qr/AH00291: long lost child came home/);
+# The MPMs' own word on a child that outlived a graceful restart.
+my @expected = (qr/AH(?:00291|00167): long lost child came home/);
 
 sub server {
     my ($what) = @_;
