@@ -1,4 +1,4 @@
-# CI ports: who gets one, what passes through, and that each one ends when it must.
+# CI ports: who gets one, how many, what passes through. How they end is 32-closing.t's.
 use strict;
 use warnings;
 use FindBin;
@@ -28,7 +28,6 @@ my $httpd = httpd(
         . port('db:1', 'GateMaxOpen 20')
         . port('six:1', 'GateTarget ' . ($six || '[::1]:1'))
         . port('dead:1', "GateTarget 127.0.0.1:$closed_port")
-        . port('short:1', 'GateLifetime 2s', 'GateMaxOpen 20') . port('idle:1', 'GateIdle 2s', 'GateMaxOpen 20')
         . port('job:1', 'GateJob on', 'GateMaxOpen 20') . port('few:1', 'GateMaxOpen 2')
         . port('open:1', 'Require all granted') . port('ci-only:1', 'GateAccept ci')
         . "<VirtualHost 127.0.0.1:\@PORT\@>\nServerName main.test\n</VirtualHost>\n"
@@ -112,39 +111,6 @@ SKIP: {
     $t->say("echo\nsix\n");
     is($t->read(4), "six\n", 'and bytes pass');
     $t->close;
-}
-
-# --- each cause, on a connection without a byte, on one at full speed, and where the client does not read
-for my $mode (qw(hang flood)) {
-    for my $reads ($mode eq 'flood' ? (1, 0) : (1)) {
-        my $what = $mode eq 'hang' ? 'without a byte' : $reads ? 'at full speed' : 'whose client does not read';
-        for my $case (
-            [ 'short:1', 'lifetime',    2, [] ],
-            [ 'db:1',    'expired',     3, [ exp_in => 3 ] ],
-            [ 'job:1',   'job_ended',   1, [ claims(901) ], sub { job(901, status => 'success') } ],
-            [ 'job:1',   'job_unknown', 3, [ claims(902) ], sub { gitlab_mode('error500') } ],
-            $mode eq 'hang' ? [ 'idle:1', 'idle', 2, [] ] : (),
-        ) {
-            my ($to, $cause, $seconds, $with, $then) = @$case;
-            job(901);
-            job(902);
-            my $id = ref $with->[1] ? $with->[1]{job_id} : undef;
-            ($answer, $t) = tunnel($port, $to, token(@$with), $id ? (headers => [ 'Gate-Job-Token' => "glcbt-$id" ]) : ());
-            is($answer->status, 200, "a port $what that will end: $cause") or next;
-            my $start = time;
-            $t->say("$mode\n");
-            $then->() if $then;
-            my $got = $reads ? $t->count_rest : undef;
-            my $line = closing($httpd, $answer, 15);
-            my $took = time - $start;
-            gitlab_mode('ok');
-            my ($bytes) = $line =~ /closed: $cause source\.bytes=@{[ 1 + length $mode ]} destination\.bytes=(\d+)/;
-            ok(defined $bytes, "it ends: $cause, in its line") or diag($line);
-            is($bytes, $got, 'and the bytes are exact') if $reads;
-            cmp_ok($took, '<', $seconds + 5, 'in time');
-            $t->close;
-        }
-    }
 }
 
 # --- jobs
