@@ -33,7 +33,7 @@ my $httpd = httpd(
         . "<VirtualHost 127.0.0.1:\@PORT\@>\nServerName main.test\n</VirtualHost>\n"
         . "<Location />\nAuthType Gate\nRequire all denied\n</Location>\n"
         . "<Location /ws/>\nAuthType Gate\nRequire valid-user\nProxyPass " . upstream_base() . "/-/ upgrade=websocket\n</Location>\n",
-    modules => [],
+    head => Gate::Httpd::mpm() eq 'prefork' ? "ServerLimit 32\nMaxRequestWorkers 32\nStartServers 16" : '',
 );
 my $port = $httpd->port;
 sub token { return mint(issuer => 'ci', shape => 'gitlab', @_) }
