@@ -5,6 +5,7 @@ use FindBin;
 use lib "$FindBin::RealBin/lib";
 use Gate;
 use Gate::Port;
+use File::Temp ();
 use Time::HiRes qw(sleep time);
 
 my $target = target('127.0.0.1:0');
@@ -15,6 +16,11 @@ my $issuer = issuer_section('ci', 'GateKind gitlab', 'GateRefresh 1s',
     'GateRole deployer project_path=shop/orders ref_protected=true',
     "GateJobAPI $gitlab/api/v4 every=1s misses=3");
 
+my $dir = File::Temp->newdir('gate-ports-XXXXXX', TMPDIR => 1);
+chmod 0755, $dir;
+sub pat { Gate::Httpd::spew("$dir/pat", "$_[0]\n"); return }
+pat('glpat-gate');
+
 sub port {
     my ($name, @lines) = @_;
     my $to = "GateTarget $target";
@@ -23,12 +29,12 @@ sub port {
 }
 
 my $httpd = httpd(
-    $issuer . issuer_section('other')
+    $issuer . issuer_section('other') . issuer_section('pat', 'GateKind gitlab', 'GateRole deployer project_path=shop/orders', "GateJobAPI $gitlab/api/v4 token-file=$dir/pat every=1s misses=2")
         . "GateMaxOpenTotal 12\n"
         . port('db:1', 'GateMaxOpen 20')
         . port('six:1', 'GateTarget ' . ($six || '[::1]:1'))
         . port('dead:1', "GateTarget 127.0.0.1:$closed_port")
-        . port('job:1', 'GateJob on', 'GateMaxOpen 20') . port('few:1', 'GateMaxOpen 2')
+        . port('job:1', 'GateJob on', 'GateMaxOpen 20') . port('pat:1', 'GateJob on', 'GateAccept pat') . port('few:1', 'GateMaxOpen 2')
         . port('open:1', 'Require all granted') . port('ci-only:1', 'GateAccept ci')
         . "<VirtualHost 127.0.0.1:\@PORT\@>\nServerName main.test\n</VirtualHost>\n"
         . "<Location />\nAuthType Gate\nRequire all denied\n</Location>\n"
@@ -37,7 +43,7 @@ my $httpd = httpd(
 );
 my $port = $httpd->port;
 sub token { return mint(issuer => 'ci', shape => 'gitlab', @_) }
-sub job   { my ($id, %with) = @_; gitlab_job(id => $id, project => 20, status => 'running', token => "glcbt-$id", %with); return }
+sub job   { my ($id, %with) = @_; gitlab_job(id => $id + 0, project => 20, status => 'running', token => "glcbt-$id", %with); return }
 sub claims { my ($id, %more) = @_; return (claims => { job_id => "$id", %more }) }
 
 # --- who gets one
@@ -128,6 +134,37 @@ gitlab_mode('status:503');
 ($answer) = tunnel($port, 'job:1', token(claims(903)), headers => [ 'Gate-Job-Token' => 'glcbt-903' ]);
 refused($answer, 503, 'job_unknown', 'GitLab can not say');
 gitlab_mode('ok');
+
+# --- jobs, asked about with the gate's own token
+my %mine = (issuer => 'pat', shape => 'gitlab');
+job(910);
+job(911, status => 'pending');
+for my $case (
+    [ 'a job that runs',                        200, undef,         910 ],
+    [ 'its fork, by the project that it runs in', 200, undef,       910, project_id => '99' ],
+    [ 'a job that does not run',                403, 'job_ended',   911 ],
+    [ 'a job that GitLab does not know',        503, 'job_unknown', 912 ],
+    [ "another project's job",                  503, 'job_unknown', 910, project_id => '21', job_project_id => '21' ],
+    [ 'no job',                                 403, 'job_mismatch', 'x' ],
+) {
+    my ($name, $status, $code, $id, %more) = @$case;
+    ($answer, $t) = tunnel($port, 'pat:1', mint(%mine, claims($id, %more)));
+    $code ? refused($answer, $status, $code, "token-file: $name") : is($answer->status, $status, "token-file: $name");
+    $t->close;
+}
+pat('glpat-revoked');
+($answer) = tunnel($port, 'pat:1', mint(%mine, claims(910)));
+refused($answer, 503, 'job_unknown', "a 401 to the gate's own token does not say that the job has ended");
+pat('glpat-gate');
+($answer, $t) = tunnel($port, 'pat:1', mint(%mine, claims(910)));
+is($answer->status, 200, 'the file is read again');
+job(910, status => 'canceling');
+sleep 2.5;
+$t->say("echo\n1");
+is($t->read(1), '1', 'a job that is being cancelled is alive');
+pat('glpat-revoked');
+is($t->rest, '', 'its port closes');
+like(closing($httpd, $answer, 10), qr/closed: job_unknown /, 'when GitLab no longer says anything');
 
 # --- how many
 my @open;
