@@ -13,6 +13,7 @@ use crate::abi::shared;
 use crate::audit::Recorder;
 use crate::clock;
 use crate::config::{Endpoint, Lifetime};
+use crate::grant::Grant;
 use crate::identity::Identity;
 use crate::jwks::fetch::Cancel;
 use crate::verdict::{Reason, Refusal};
@@ -53,7 +54,7 @@ pub struct Wish<'a> {
     /// The client's address.
     pub peer: &'a str,
     /// Who it is.
-    pub identity: Arc<Identity>,
+    pub grant: Arc<Grant>,
     /// GateTarget
     pub target: Option<&'a Endpoint>,
     /// GateLifetime
@@ -134,7 +135,7 @@ impl Ports {
     /// # Errors
     /// The refusal; nothing was connected to, or nothing was sent there.
     pub fn open(&self, wish: Wish<'_>) -> Result<Opened, Refusal> {
-        let identity = &wish.identity;
+        let identity = wish.grant.identity();
         let now = clock::now();
         if now >= identity.expires() {
             // Within GateClockSkew the token still holds, but no port may outlive exp.
@@ -171,7 +172,7 @@ impl Ports {
             name: wish.name.to_owned(),
             request: wish.request.to_owned(),
             peer: wish.peer.to_owned(),
-            identity: wish.identity,
+            grant: wish.grant,
             target: address,
         };
         let expires = limits.end(now);
@@ -206,7 +207,7 @@ impl Ports {
         let total = self.total.unwrap_or((workers / 2).max(1));
         table
             .hold(
-                holder(&wish.identity),
+                holder(wish.grant.identity()),
                 hash(&wish.name),
                 wish.max_open,
                 total,
@@ -298,7 +299,7 @@ impl Port {
         if stopping {
             return Err(Cause::Stopping);
         }
-        if !self.subject.identity.key().is_live() {
+        if !self.subject.grant.identity().key().is_live() {
             return Err(Cause::KeyRevoked);
         }
         match self.watch.as_ref().map(|it| it.found()) {
