@@ -97,6 +97,18 @@ $answer = $httpd->raw("CONNECT db:1 HTTP/1.1\r\nHost: db:1\r\nContent-Length: 5\
 refused($answer, 400, 'early_bytes', 'so is a body');
 is(connections($target), $served, 'and nothing reached the target');
 
+# The first look is before the job is asked about and the target called; the second just before the 200.
+job(930);
+gitlab_mode('slow');
+my $late = Gate::Client::connect_to($port);
+syswrite $late, "CONNECT job:1 HTTP/1.1\r\nHost: job:1\r\nProxy-Authorization: Bearer @{[ token(claims(930)) ]}\r\nGate-Job-Token: glcbt-930\r\n\r\n";
+sleep 0.4;
+$answer = $httpd->raw("sink\nearly", method => 'CONNECT', socket => $late);
+refused($answer, 400, 'early_bytes', 'bytes that come while the port is being opened are refused');
+ok($httpd->wait_for_log(qr/GATE702: port job:1 closed: client source\.bytes=0 destination\.bytes=0 .*job=930/), 'the target was called, and got none of them');
+CORE::close $late;
+gitlab_mode('ok');
+
 # --- half-close
 ($answer, $t) = tunnel($port, 'db:1', $good);
 $t->say("late\n" . 'x' x 100_000);
