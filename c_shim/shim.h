@@ -50,6 +50,7 @@ typedef struct shim_dir {
 typedef struct shim_question {
     const char *token;
     const char *checks;
+    const char *port; /* NAME:PORT of a CONNECT, as it was written */
     apr_array_header_t *rules; /* of gate_pair */
 } shim_question;
 
@@ -95,6 +96,7 @@ int shim_is_port(request_rec *r);
 int shim_port_translate(request_rec *r);
 int shim_port_storage(request_rec *r);
 int shim_port_place(request_rec *r);
+int shim_port_refuses(request_rec *r, shim_state *state);
 
 /* tunnel.c */
 int shim_tunnel(request_rec *r);
