@@ -10,12 +10,6 @@
 
 #define LONGEST_TOKEN (32 * 1024)
 
-shim_question *shim_question_of(request_rec *r)
-{
-    const shim_state *asker = r->main ? SHIM_STATE(r->main) : NULL;
-    return asker ? asker->question : NULL;
-}
-
 /* A parameter's value, decoded; NULL: it is not there or can not be decoded. */
 static const char *parameter(request_rec *r, const char *name)
 {

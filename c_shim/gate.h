@@ -240,10 +240,8 @@ void gate_rule_free(gate_rule *rule);
 
 /* What a section holds: kept for gate_config_check. Never for a .htaccess file. */
 void gate_note_rule(gate_config *config, const gate_place *place, const gate_rule *rule);
-void gate_note_auth_type(gate_config *config, const gate_place *place, const char *type);
-void gate_note_require(gate_config *config, const gate_place *place, const char *arguments);
-
-void gate_note_handler(gate_config *config, const gate_place *place, const char *handler);
+/* The same for httpd's own AuthType, Require and SetHandler. */
+void gate_note(gate_config *config, const gate_place *place, const char *directive, const char *arguments);
 
 /* Checks the whole; says what is wrong by the log. The number of errors. Fallback: 1. */
 int gate_config_check(gate_config *config);

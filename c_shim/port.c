@@ -70,12 +70,6 @@ const char *shim_port_section(cmd_parms *cmd, void *dir_config, const char *line
     return NULL;
 }
 
-/* A CONNECT that the gate answers itself: the server has ports, or another one has. */
-int shim_is_port(request_rec *r)
-{
-    return r->method_number == M_CONNECT && *SHIM_SERVER(r->server)->any_ports;
-}
-
 /* A CONNECT names no file and no proxied place: other modules need not look for one. */
 int shim_port_translate(request_rec *r)
 {

@@ -16,6 +16,7 @@
 //! Nothing here knows httpd, tokens or claims. Nothing in it lets a request through because
 //! something failed: where keys can not be had, there are none.
 
+mod bell;
 pub mod discovery;
 pub mod fetch;
 pub mod key;

@@ -14,6 +14,7 @@ use crate::abi::shared;
 use crate::audit::Recorder;
 use crate::clock;
 use crate::config::{Endpoint, Lifetime};
+use crate::grant::Grant;
 use crate::identity::Identity;
 use crate::jwks::fetch::Cancel;
 use crate::verdict::{Reason, Refusal};
@@ -54,7 +55,7 @@ pub struct Wish<'a> {
     /// The client's address.
     pub peer: &'a str,
     /// Who it is.
-    pub identity: Arc<Identity>,
+    pub grant: Arc<Grant>,
     /// GateTarget
     pub target: Option<&'a Endpoint>,
     /// GateLifetime
@@ -140,7 +141,7 @@ impl Ports {
         let held = self.hold(&wish)?;
         let watch = wish
             .job
-            .then(|| self.watch(&wish.identity, wish.job_token))
+            .then(|| self.watch(wish.grant.identity(), wish.job_token))
             .transpose()?;
         let (socket, address) = dial::dial(&wish.target()?)
             .map_err(|why| Refusal::new(Reason::PortUnreachable, why))?;
@@ -149,7 +150,7 @@ impl Ports {
             name: wish.name.to_owned(),
             request: wish.request.to_owned(),
             peer: wish.peer.to_owned(),
-            identity: wish.identity,
+            grant: wish.grant,
             target: address,
         };
         let expires = limits.end(now);
@@ -180,7 +181,7 @@ impl Ports {
         let total = self.total();
         own_table()?
             .hold(
-                holder(&wish.identity),
+                holder(wish.grant.identity()),
                 hash(&wish.name),
                 wish.max_open,
                 total,
@@ -254,7 +255,7 @@ fn full_of(full: Full, wish: &Wish<'_>, total: u32) -> Refusal {
 impl Wish<'_> {
     /// Within GateClockSkew the token still holds, but no port may outlive exp.
     fn in_time(&self, now: u64) -> Result<(), Refusal> {
-        if now >= self.identity.expires() {
+        if now >= self.grant.identity().expires() {
             return Err(Refusal::new(
                 Reason::Expired,
                 "exp has passed: a port would end at once",
@@ -273,7 +274,7 @@ impl Wish<'_> {
 
     fn limits(&self) -> Limits {
         Limits {
-            expires: self.identity.expires(),
+            expires: self.grant.identity().expires(),
             lifetime: match self.lifetime {
                 Lifetime::Seconds(seconds) => Some(Duration::from_secs(seconds)),
                 Lifetime::Token | Lifetime::Off => None,
@@ -319,7 +320,7 @@ impl Port {
         if stopping {
             return Err(Cause::Stopping);
         }
-        if !self.subject.identity.key().is_live() {
+        if !self.subject.grant.identity().key().is_live() {
             return Err(Cause::KeyRevoked);
         }
         match self.watch.as_ref().map(|it| it.found()) {

@@ -3,9 +3,8 @@
 use super::ffi::{self, gate_explained, gate_request};
 use super::panic::boundary;
 use super::ports::{reason_c, share, wish};
-use super::process;
-use super::requests::{View, identity_of};
 use super::text::{bytes, lossy, slice};
+use super::view::{View, identity_of};
 use crate::explain::roles;
 use crate::gate::Process;
 use serde_json::{Value, json};
@@ -89,7 +88,7 @@ pub unsafe extern "C" fn gate_explain(
 ) -> *const c_char {
     boundary(std::ptr::null, || {
         // SAFETY: gate.h: a live answer.
-        let Some((it, pool)) = unsafe { explained.as_ref() }.zip(process::pool(pool)) else {
+        let Some((it, pool)) = unsafe { explained.as_ref() }.zip(super::host::pool(pool)) else {
             return std::ptr::null();
         };
         // SAFETY: gate.h: text or NULL, an identity or NULL, arrays of these lengths.

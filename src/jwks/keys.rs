@@ -5,8 +5,8 @@
 //! during a fetch. A request never fetches: it asks the refresher to, and waits, where the schedule
 //! has room for a fetch and the waiting room a seat. How keys come in is [`super::update`]'s.
 
+use super::bell::Bell;
 use super::lock;
-use super::refresh::Bell;
 use super::schedule::Pace;
 use super::set::KeySet;
 use super::store::{Kept, Stamp, StateDir, Store, StoreError};

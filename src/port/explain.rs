@@ -17,15 +17,18 @@ impl Ports {
         let to = target
             .as_ref()
             .map_or_else(|_| "-".to_owned(), name::written);
-        let (own, all) = own_table().map_or((0, 0), |it| it.open_of(holder(&wish.identity)));
+        let (own, all) = own_table().map_or((0, 0), |it| it.open_of(holder(wish.grant.identity())));
         let total = self.total();
         let places = own_table().and_then(|table| {
             table
-                .room(holder(&wish.identity), wish.max_open, total)
+                .room(holder(wish.grant.identity()), wish.max_open, total)
                 .map_err(|full| full_of(full, wish, total))
         });
         let mut told = Told::default();
-        let of_exp = (format!("after {now}"), wish.identity.expires().to_string());
+        let of_exp = (
+            format!("after {now}"),
+            wish.grant.identity().expires().to_string(),
+        );
         told.check("exp", of_exp, wish.in_time(now).map(|()| true));
         let few = format!("under {} of the job's, under {total} of all", wish.max_open);
         told.check(
@@ -35,7 +38,7 @@ impl Ports {
         );
         if wish.job {
             // Only the job itself has its CI_JOB_TOKEN: any text in its place shows what else is missing.
-            let question = Question::new(&wish.identity, wish.job_token.or(Some(b"-")));
+            let question = Question::new(wish.grant.identity(), wish.job_token.or(Some(b"-")));
             let url = question
                 .as_ref()
                 .map_or_else(|_| "-".to_owned(), |it| it.url().to_owned());

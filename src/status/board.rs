@@ -2,7 +2,7 @@
 //! step a relaxed increment: nobody waits. Zeroes are an empty board. Names (issuers and ports)
 //! are written once and never taken back, so that a place keeps its meaning over restarts.
 
-use crate::abi::shared::is_running;
+use crate::abi::lock::is_running;
 use crate::port::limit::Cause;
 use crate::verdict::Reason;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};

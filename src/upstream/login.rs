@@ -6,7 +6,7 @@
 use super::signer::Signer;
 use crate::clock;
 use crate::identity::Identity;
-use crate::token::source::parameters;
+use crate::token::query::parameters;
 use crate::verdict::{Reason, Refusal};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;

@@ -3,9 +3,10 @@
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use gitlab_gate::config::{Issuer, Kind, Place, Server};
+use gitlab_gate::config::{Issuer, Place, Server};
 use gitlab_gate::directive::Builder;
 use gitlab_gate::jwks::{KeySet, check_url, discovery, discovery_url};
+use gitlab_gate::kind::Kind;
 use gitlab_gate::policy::condition::Condition;
 use gitlab_gate::policy::path::ClaimPath;
 use gitlab_gate::policy::require::Rule;
