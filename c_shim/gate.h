@@ -201,6 +201,7 @@ typedef struct gate_explained {
     const char *detail;
     int observed;
     const char *checks; /* gate_explain_token's */
+    const char *port;   /* gate_explain_port's */
     const gate_identity *identity;
     const gate_pair *upstream;
     size_t upstream_count;
@@ -317,6 +318,11 @@ const char *gate_status(gate_process *process, const char *query, void *pool, co
 
 /* Each check of the token that `request` is asked about: a JSON object. NULL: there is no token. Pool. */
 const char *gate_explain_token(gate_process *process, const gate_request *request);
+/* What would become of the wish for the port `name`: a JSON object; nobody outside is asked. Where it
+ * would be refused, `*reason` (lives for ever) and `*detail` (pool) are set. NULL: it can't be said. Pool. */
+const char *gate_explain_port(gate_process *process, const gate_request *request,
+                              const gate_identity *identity, const char *name,
+                              const char **reason, const char **detail);
 /* The whole answer as JSON. NULL: it can't be said. Pool. */
 const char *gate_explain(const gate_explained *explained, void *pool);
 

@@ -50,6 +50,7 @@ typedef struct shim_dir {
 typedef struct shim_question {
     const char *token;
     const char *checks;
+    const char *port; /* NAME:PORT of a CONNECT, as it was written */
     apr_array_header_t *rules; /* of gate_pair */
 } shim_question;
 
@@ -102,6 +103,7 @@ const char *shim_port_section(cmd_parms *cmd, void *dir_config, const char *line
 int shim_port_translate(request_rec *r);
 int shim_port_storage(request_rec *r);
 int shim_port_place(request_rec *r);
+int shim_port_refuses(request_rec *r, shim_state *state);
 
 /* tunnel.c */
 int shim_tunnel(request_rec *r);

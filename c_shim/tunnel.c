@@ -390,12 +390,8 @@ int shim_tunnel(request_rec *r)
     if (state->refused) {
         return state->outcome.status;
     }
-    /* Whatever the rules allow: a port is never opened for nobody. */
-    if (!state->decided || !state->outcome.identity) {
-        return shim_refuse(r, state, "token_missing", "no token was sent, or AuthType Gate is not in force in this <GatePort>", APLOG_INFO);
-    }
-    if (!SHIM_DIR(r)->port) {
-        return shim_refuse(r, state, "port_unknown", "no <GatePort> of this server has that name and port", APLOG_ERR);
+    if ((status = shim_port_refuses(r, state))) {
+        return status;
     }
     t.conn = ap_get_conn_socket(r->connection);
     t.in = apr_brigade_create(r->pool, r->connection->bucket_alloc);

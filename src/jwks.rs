@@ -5,6 +5,7 @@
 //! - [`key`]: one JWK, judged once and parsed once; it verifies signatures.
 //! - [`set`]: a JWKS; which of its keys may have signed a token.
 //! - [`url`]: which URLs the gate may fetch from.
+//! - [`discovery`]: what an issuer's discovery document says.
 //! - [`fetch`]: one fetch from the issuer, without any memory.
 //! - [`schedule`]: when the next fetch may be, for the whole host.
 //! - [`store`]: the state directory, in which the host's processes agree.
@@ -16,6 +17,7 @@
 //! something failed: where keys can not be had, there are none.
 
 mod bell;
+pub mod discovery;
 pub mod fetch;
 pub mod key;
 pub mod keys;

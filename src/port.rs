@@ -4,6 +4,7 @@
 pub mod cut; //   WebSockets in ordinary sections: their connections are cut from outside
 pub mod dial; //  the way to the target
 pub mod event; // what is told of an opening and a close
+pub mod explain; // what would become of a wish
 pub mod job; //   whether the job still runs
 pub mod limit; // when a port ends
 pub mod name; //  NAME:PORT
@@ -135,39 +136,16 @@ impl Ports {
     /// # Errors
     /// The refusal; nothing was connected to, or nothing was sent there.
     pub fn open(&self, wish: Wish<'_>) -> Result<Opened, Refusal> {
-        let identity = wish.grant.identity();
         let now = clock::now();
-        if now >= identity.expires() {
-            // Within GateClockSkew the token still holds, but no port may outlive exp.
-            return Err(Refusal::new(
-                Reason::Expired,
-                "exp has passed: a port would end at once",
-            ));
-        }
+        wish.in_time(now)?;
         let held = self.hold(&wish)?;
         let watch = wish
             .job
-            .then(|| self.watch(identity, wish.job_token))
+            .then(|| self.watch(wish.grant.identity(), wish.job_token))
             .transpose()?;
-        let own_name;
-        let target = match wish.target {
-            Some(target) => target,
-            None => {
-                own_name = name::parse(wish.name)
-                    .ok_or_else(|| Refusal::new(Reason::Internal, "the port has no name"))?;
-                &own_name
-            }
-        };
-        let (socket, address) =
-            dial::dial(target).map_err(|why| Refusal::new(Reason::PortUnreachable, why))?;
-        let limits = Limits {
-            expires: identity.expires(),
-            lifetime: match wish.lifetime {
-                Lifetime::Seconds(seconds) => Some(Duration::from_secs(seconds)),
-                Lifetime::Token | Lifetime::Off => None,
-            },
-            idle: Duration::from_secs(wish.idle),
-        };
+        let (socket, address) = dial::dial(&wish.target()?)
+            .map_err(|why| Refusal::new(Reason::PortUnreachable, why))?;
+        let limits = wish.limits();
         let subject = Subject {
             name: wish.name.to_owned(),
             request: wish.request.to_owned(),
@@ -178,7 +156,7 @@ impl Ports {
         let expires = limits.end(now);
         let line = event::opened(&subject, expires);
         if let Some(board) = shared::board() {
-            board.port(wish.name);
+            board.opened(wish.name, now);
         }
         self.recorder.push(|frame| event::opening(frame, &subject));
         let opened = Instant::now();
@@ -200,28 +178,21 @@ impl Ports {
     }
 
     fn hold(&self, wish: &Wish<'_>) -> Result<Held, Refusal> {
-        let table = shared::table().ok_or_else(|| {
-            Refusal::new(Reason::Internal, "there is no shared memory to count in")
-        })?;
-        let workers = self.workers.load(Ordering::Relaxed);
-        let total = self.total.unwrap_or((workers / 2).max(1));
-        table
+        let total = self.total();
+        own_table()?
             .hold(
                 holder(wish.grant.identity()),
                 hash(&wish.name),
                 wish.max_open,
                 total,
             )
-            .map_err(|full| match full {
-                Full::Holder => Refusal::new(
-                    Reason::PortLimit,
-                    format!("this job has {} ports open (GateMaxOpen)", wish.max_open),
-                ),
-                Full::Total => Refusal::new(
-                    Reason::PortLimitTotal,
-                    format!("{total} ports are open (GateMaxOpenTotal)"),
-                ),
-            })
+            .map_err(|full| full_of(full, wish, total))
+    }
+
+    /// GateMaxOpenTotal, or its default.
+    fn total(&self) -> u32 {
+        let workers = self.workers.load(Ordering::Relaxed);
+        self.total.unwrap_or((workers / 2).max(1))
     }
 
     /// Asks whether the job runs now, and sees to it that somebody goes on asking.
@@ -260,6 +231,56 @@ impl Ports {
             .ok_or_else(|| Refusal::new(Reason::JobUnknown, "no thread to watch the job in"))?;
         watches.push(Arc::downgrade(&watch));
         Ok(watch)
+    }
+}
+
+fn own_table() -> Result<&'static table::Table, Refusal> {
+    shared::table()
+        .ok_or_else(|| Refusal::new(Reason::Internal, "there is no shared memory to count in"))
+}
+
+fn full_of(full: Full, wish: &Wish<'_>, total: u32) -> Refusal {
+    match full {
+        Full::Holder => Refusal::new(
+            Reason::PortLimit,
+            format!("this job has {} ports open (GateMaxOpen)", wish.max_open),
+        ),
+        Full::Total => Refusal::new(
+            Reason::PortLimitTotal,
+            format!("{total} ports are open (GateMaxOpenTotal)"),
+        ),
+    }
+}
+
+impl Wish<'_> {
+    /// Within GateClockSkew the token still holds, but no port may outlive exp.
+    fn in_time(&self, now: u64) -> Result<(), Refusal> {
+        if now >= self.grant.identity().expires() {
+            return Err(Refusal::new(
+                Reason::Expired,
+                "exp has passed: a port would end at once",
+            ));
+        }
+        Ok(())
+    }
+
+    /// GateTarget, or the port's own name.
+    fn target(&self) -> Result<Endpoint, Refusal> {
+        self.target
+            .cloned()
+            .or_else(|| name::parse(self.name))
+            .ok_or_else(|| Refusal::new(Reason::Internal, "the port has no name"))
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            expires: self.grant.identity().expires(),
+            lifetime: match self.lifetime {
+                Lifetime::Seconds(seconds) => Some(Duration::from_secs(seconds)),
+                Lifetime::Token | Lifetime::Off => None,
+            },
+            idle: Duration::from_secs(self.idle),
+        }
     }
 }
 
@@ -323,6 +344,9 @@ impl Port {
             received,
             duration: self.opened.elapsed(),
         };
+        if let Some(board) = shared::board() {
+            board.closed(&self.subject.name, cause, sent, received);
+        }
         self.recorder
             .push(|frame| event::closing(frame, &self.subject, &end));
         event::closed(&self.subject, &end)

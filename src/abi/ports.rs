@@ -81,7 +81,7 @@ pub unsafe extern "C" fn gate_ports_workers(process: *mut ffi::gate_process, wor
 ///
 /// # Safety
 /// NULL, or an identity that gate_decide gave and nobody has released.
-unsafe fn share(identity: *const ffi::gate_identity) -> Option<Arc<Grant>> {
+pub(super) unsafe fn share(identity: *const ffi::gate_identity) -> Option<Arc<Grant>> {
     let identity = identity.cast::<Grant>();
     // SAFETY: the caller's promise; the pointer came from Arc::into_raw.
     (!identity.is_null()).then(|| unsafe {
@@ -91,12 +91,8 @@ unsafe fn share(identity: *const ffi::gate_identity) -> Option<Arc<Grant>> {
 }
 
 fn refused(refusal: &Refusal, pool: Pool) -> gate_opening {
-    let reason = match refusal.reason {
-        Reason::PortLimitTotal => TOTAL,
-        other => other.code_c(),
-    };
     gate_opening {
-        reason: reason.as_ptr(),
+        reason: reason_c(refusal.reason).as_ptr(),
         detail: pool.text(&refusal.detail),
         log_level: ERROR,
         ..gate_opening::default()
@@ -146,25 +142,10 @@ pub unsafe extern "C" fn gate_port_open(
             _ => None,
         };
         let wish = Wish {
-            name: &name,
             request: id.as_deref().unwrap_or("unknown"),
             peer: peer.as_deref().unwrap_or("unknown"),
-            grant,
-            target: match view.setting(Slot::Target) {
-                Some(Setting::Target(target)) => Some(target),
-                _ => None,
-            },
-            lifetime: lifetime(&view),
-            idle: match view.setting(Slot::Idle) {
-                Some(Setting::Idle(seconds)) => *seconds,
-                _ => IDLE,
-            },
-            job: matches!(view.setting(Slot::Job), Some(Setting::Job(true))),
-            max_open: match view.setting(Slot::MaxOpen) {
-                Some(Setting::MaxOpen(most)) => *most,
-                _ => MAX_OPEN,
-            },
             job_token,
+            ..wish(&view, grant, &name)
         };
         match process.ports.open(wish) {
             Err(refusal) => refused(&refusal, view.pool()),
@@ -186,6 +167,39 @@ pub unsafe extern "C" fn gate_port_open(
     });
     // SAFETY: gate.h: `opening` is writable.
     unsafe { opening.write(made) };
+}
+
+/// What the section says of the port.
+pub(super) fn wish<'a>(view: &View<'a>, grant: Arc<Grant>, name: &'a str) -> Wish<'a> {
+    Wish {
+        name,
+        request: "unknown",
+        peer: "unknown",
+        grant,
+        target: match view.setting(Slot::Target) {
+            Some(Setting::Target(target)) => Some(target),
+            _ => None,
+        },
+        lifetime: lifetime(view),
+        idle: match view.setting(Slot::Idle) {
+            Some(Setting::Idle(seconds)) => *seconds,
+            _ => IDLE,
+        },
+        job: matches!(view.setting(Slot::Job), Some(Setting::Job(true))),
+        max_open: match view.setting(Slot::MaxOpen) {
+            Some(Setting::MaxOpen(most)) => *most,
+            _ => MAX_OPEN,
+        },
+        job_token: None,
+    }
+}
+
+/// How the shim hands a reason back.
+pub(super) const fn reason_c(reason: Reason) -> &'static CStr {
+    match reason {
+        Reason::PortLimitTotal => TOTAL,
+        other => other.code_c(),
+    }
 }
 
 fn lifetime(view: &View<'_>) -> Lifetime {

@@ -179,6 +179,12 @@ impl Keys {
         }
     }
 
+    /// How long the last good ones serve, seconds.
+    #[must_use]
+    pub const fn max_stale(&self) -> u64 {
+        self.settings.max_stale
+    }
+
     /// Waits for keys where none serve, and says whether some do now. At once where no fetch is on
     /// its way or due; after the timeout of a fetch and a second at the latest.
     #[must_use]
