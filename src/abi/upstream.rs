@@ -11,8 +11,10 @@ use crate::directive::Slot;
 use crate::gate::Process;
 use crate::headers::folds_to;
 use crate::identity::Identity;
+use crate::token::source::without_parameters;
 use crate::upstream::assertion::Gate;
 use crate::upstream::body::Body;
+use crate::upstream::login::{Callback, Logins, is_callback};
 use crate::upstream::{Upstream, login, signer, spoof, sudo_name};
 use crate::verdict::{Reason, Refusal};
 use std::ffi::{CStr, c_char};
@@ -34,22 +36,20 @@ impl View<'_> {
             _ => None,
         };
         let sudo = matches!(self.setting(Slot::Sudo), Some(Setting::Sudo(true)));
+        let mut edits = Vec::new();
         if token.is_some() || sudo {
-            let own = token.map(|it| it.header.as_str());
-            let edits = self.spoofed(own);
-            outcome.edits = self.pool.slice(&edits);
-            outcome.edit_count = edits.len();
+            edits = self.spoofed(token.map(|it| it.header.as_str()));
         }
-        if let Some(logins) = process.and_then(|it| it.upstream().logins()) {
-            // SAFETY: gate.h: live text or NULL.
-            let (method, uri, args) = unsafe {
-                (
-                    lossy(self.raw.method).unwrap_or_default(),
-                    bytes(self.raw.uri).unwrap_or_default(),
-                    bytes(self.raw.args),
-                )
-            };
-            logins.pass(&method, uri, args, identity)?;
+        let logins = process.and_then(|it| it.upstream().logins());
+        // SAFETY: gate.h: live text or NULL.
+        let login = logins.filter(|_| is_callback(unsafe { bytes(self.raw.uri) }.unwrap_or(b"")));
+        if login.is_some() {
+            edits.extend(self.unlogged());
+        }
+        outcome.edits = self.pool.slice(&edits);
+        outcome.edit_count = edits.len();
+        if let Some(logins) = login {
+            self.callback(logins, identity)?;
         }
         let Some(identity) = identity else {
             return Ok(());
@@ -79,6 +79,34 @@ impl View<'_> {
         outcome.upstream = self.pool.slice(&pairs);
         outcome.upstream_count = pairs.len();
         Ok(())
+    }
+
+    /// GitLab's end of a login: only a fresh one of ours goes on.
+    fn callback(&self, logins: &Logins, identity: Option<&Identity>) -> Result<(), Refusal> {
+        // SAFETY: gate.h: live text or NULL.
+        let (method, args) = unsafe {
+            (
+                lossy(self.raw.method).unwrap_or_default(),
+                bytes(self.raw.args),
+            )
+        };
+        let mut fields = self.table().fields.iter();
+        // SAFETY: apr_tables.c: live text or NULL.
+        let body = fields.any(|it| unsafe {
+            login::says_body(
+                bytes(it.name).unwrap_or_default(),
+                bytes(it.value).unwrap_or_default(),
+            )
+        });
+        let method = &method;
+        logins.pass(&Callback { method, args, body }, identity)
+    }
+
+    /// Takes a login's statement out of the request line, which logs hold; GitLab gets the query.
+    fn unlogged(&self) -> Vec<gate_edit> {
+        let take = without_parameters(&self.target(), &login::is_parameter);
+        let take = take.and_then(|mut it| it.keep_for_upstream().then_some(it));
+        self.edits(take.as_slice())
     }
 
     /// What takes the client's copies out; `own` is the credential's header.

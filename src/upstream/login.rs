@@ -4,9 +4,11 @@
 //! when it passes the gate on its way back.
 
 use super::signer::Signer;
+use super::spoof::bare;
 use crate::clock;
+use crate::headers::folds_to;
 use crate::identity::Identity;
-use crate::token::source::parameters;
+use crate::token::source::{parameters, values};
 use crate::verdict::{Reason, Refusal};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
@@ -123,21 +125,15 @@ impl Logins {
     ///
     /// # Errors
     /// It is a login that is not ours, too old, somebody else's, or has passed before.
-    pub fn pass(
-        &self,
-        method: &str,
-        uri: &[u8],
-        args: Option<&[u8]>,
-        identity: Option<&Identity>,
-    ) -> Result<(), Refusal> {
-        if !is_callback(uri) {
-            return Ok(());
-        }
+    pub fn pass(&self, request: &Callback<'_>, identity: Option<&Identity>) -> Result<(), Refusal> {
         let refuse = |why: &str| Err(Refusal::new(Reason::Login, format!("GitLab login: {why}")));
-        if method != "GET" {
+        if request.method != "GET" {
             return refuse("the callback is asked for by GET alone");
         }
-        let tokens = parameters(args.unwrap_or_default(), "jwt");
+        if request.body {
+            return refuse("the callback takes no body");
+        }
+        let tokens = values(request.args.unwrap_or_default(), &is_parameter);
         let [token] = tokens.as_slice() else {
             return refuse("wanted one parameter jwt");
         };
@@ -225,9 +221,34 @@ impl Logins {
     }
 }
 
+/// A request for GitLab's end of the login.
+#[derive(Clone, Copy, Debug)]
+pub struct Callback<'r> {
+    /// The method.
+    pub method: &'r str,
+    /// The query.
+    pub args: Option<&'r [u8]>,
+    /// Whether it has a body, or the type of one: Rack prefers what a body says to the query.
+    pub body: bool,
+}
+
+/// Whether a header of this name and value says that there is a body.
+#[must_use]
+pub fn says_body(name: &[u8], value: &[u8]) -> bool {
+    let is = |it| folds_to(it, name);
+    is("Content-Type") || is("Transfer-Encoding") || (is("Content-Length") && value != b"0")
+}
+
+/// Whether Rack would take the key for `jwt`.
+#[must_use]
+pub fn is_parameter(key: &[u8]) -> bool {
+    bare(key) == b"jwt"
+}
+
 /// Whether OmniAuth would take the path for its callback: without case, whatever slashes end it.
 /// GitLab may live under a path of its own.
-fn is_callback(uri: &[u8]) -> bool {
+#[must_use]
+pub fn is_callback(uri: &[u8]) -> bool {
     let mut path = uri.to_ascii_lowercase();
     path.dedup_by(|a, b| *a == b'/' && *b == b'/');
     while path.last() == Some(&b'/') {
@@ -260,19 +281,24 @@ mod tests {
         logins.signers.first().unwrap().sign(typ, &claims).unwrap()
     }
 
-    fn passes(logins: &Logins, method: &str, uri: &str, args: &str) -> bool {
-        logins
-            .pass(method, uri.as_bytes(), Some(args.as_bytes()), None)
-            .is_ok()
+    fn passes(logins: &Logins, method: &str, args: &str) -> bool {
+        let args = Some(args.as_bytes());
+        let body = false;
+        logins.pass(&Callback { method, args, body }, None).is_ok()
     }
 
     #[test]
     fn a_login_passes_once() {
         let (logins, dir) = logins();
         let args = format!("jwt={}", token(&logins, TYPE, 60));
-        assert!(passes(&logins, "GET", CALLBACK, &args));
-        assert!(!passes(&logins, "GET", CALLBACK, &args));
-        assert!(!passes(&logins, "GET", "/Users/AUTH/jwt//callback/", &args));
+        let with_body = Callback {
+            method: "GET",
+            args: Some(args.as_bytes()),
+            body: true,
+        };
+        assert!(logins.pass(&with_body, None).is_err());
+        assert!(passes(&logins, "GET", &args));
+        assert!(!passes(&logins, "GET", &args));
         std::fs::remove_dir_all(dir).unwrap();
     }
 
@@ -284,16 +310,45 @@ mod tests {
             format!("jwt={}", token(&logins, TYPE, 0)),
             format!("jwt={}x", token(&logins, TYPE, 60)),
             format!("jwt={}&jwt=1", token(&logins, TYPE, 60)),
-            format!("jwt[]={}", token(&logins, TYPE, 60)),
+            format!("jwt={}&[jwt]=1", token(&logins, TYPE, 60)),
+            format!("jwt={};%5Bjwt=1", token(&logins, TYPE, 60)),
+            format!("jwt={}&jwt[]=1", token(&logins, TYPE, 60)),
             "jwt=".into(),
             String::new(),
         ] {
-            assert!(!passes(&logins, "GET", CALLBACK, &args), "{args}");
+            assert!(!passes(&logins, "GET", &args), "{args}");
         }
         let args = format!("jwt={}", token(&logins, TYPE, 60));
-        assert!(!passes(&logins, "POST", CALLBACK, &args));
-        assert!(passes(&logins, "POST", "/users/auth/saml/callback", ""));
+        assert!(!passes(&logins, "POST", &args));
         std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn the_callback_is_known_however_it_is_spelled() {
+        for uri in [
+            CALLBACK,
+            "/Users/AUTH/jwt//callback/",
+            "/gitlab/users/auth/jwt/callback.json",
+        ] {
+            assert!(is_callback(uri.as_bytes()), "{uri}");
+        }
+        for uri in ["/users/auth/saml/callback", "/users/auth/jwt", "/"] {
+            assert!(!is_callback(uri.as_bytes()), "{uri}");
+        }
+    }
+
+    #[test]
+    fn what_says_that_there_is_a_body() {
+        for (name, value) in [
+            ("Content-Type", "text/plain"),
+            ("content_type", ""),
+            ("Content-Length", "1"),
+            ("Transfer-Encoding", "chunked"),
+        ] {
+            assert!(says_body(name.as_bytes(), value.as_bytes()), "{name}");
+        }
+        assert!(!says_body(b"Content-Length", b"0"));
+        assert!(!says_body(b"Accept", b"*/*"));
     }
 
     #[test]
