@@ -164,7 +164,6 @@ impl View<'_> {
         // SAFETY: gate.h: live text or NULL.
         let name = unsafe { bytes(self.raw.server_name) }.unwrap_or_default();
         Gate {
-            server: usize::try_from(self.raw.server).unwrap_or(usize::MAX),
             secure: self.raw.secure != 0,
             name: std::str::from_utf8(name).unwrap_or_default(),
             port: u16::try_from(self.raw.server_port).unwrap_or(0),

@@ -30,6 +30,9 @@ const TYPE: &str = "gate-login+jwt";
 /// How long a browser may take from here to the callback.
 const LIFE: u64 = 60;
 
+/// The longest name that GitLab takes; its provider reads no token of 10 kB.
+const NAME: usize = 255;
+
 /// A number that comes once.
 #[must_use]
 pub fn new_id() -> String {
@@ -70,7 +73,7 @@ pub fn location(
     let name = identity.claim("name");
     let name = name
         .as_deref()
-        .filter(|it| !it.is_empty())
+        .filter(|it| (1..=NAME).contains(&it.chars().count()))
         .unwrap_or_else(|| identity.user());
     let now = clock::now();
     let claims = json!({
@@ -97,12 +100,17 @@ pub fn location(
     Ok(location)
 }
 
-/// Whether a return URL is a path of this host in every browser's eyes: `//x`, `/\x` and control
-/// characters, which browsers drop, lead elsewhere.
+/// Whether a return URL is a path of this host in everybody's eyes: `//x`, `/\x` and control
+/// characters, which browsers drop, lead elsewhere, and so may `/..//x` where dots are resolved.
 fn is_path_here(url: &[u8]) -> bool {
     let plain = url.iter().all(|b| matches!(b, b'!'..=b'~') && *b != b'\\');
-    let second = url.get(1);
-    plain && url.len() <= 2048 && url.first() == Some(&b'/') && second != Some(&b'/')
+    let path = url.split(|b| matches!(b, b'?' | b'#')).next();
+    let Some(path) = path.and_then(|it| it.strip_prefix(b"/")) else {
+        return false;
+    };
+    let path = path.strip_suffix(b"/").unwrap_or(path);
+    let odd = |it: &[u8]| matches!(it, b"" | b"." | b"..");
+    plain && url.len() <= 2048 && (path.is_empty() || !path.split(|b| *b == b'/').any(odd))
 }
 
 /// Sees to it that a login passes once.
@@ -353,11 +361,18 @@ mod tests {
 
     #[test]
     fn only_a_path_of_this_host_is_a_return_url() {
-        for url in ["/", "/a/b?c=d", "/%2Fx"] {
+        for url in ["/", "/a/b?c=d", "/%2Fx", "/a/", "/?u=https://x", "/a#//x"] {
             assert!(is_path_here(url.as_bytes()), "{url}");
         }
         for url in [
+            "//",
             "//evil.test",
+            "///evil.test",
+            "/..//evil.test",
+            "/.//evil.test",
+            "/a/../b",
+            "/a//b",
+            "?//evil.test",
             "/\\evil.test",
             "https://evil.test",
             "evil",
