@@ -63,16 +63,18 @@ my $jwt = fresh();
 my @parts = split /\./, $jwt;
 refused($httpd->get("/users/auth/jwt/callback?jwt=$jwt", token => mint(issuer => 'a', claims => { sub => 'eve' })), 403, 'login', 'nobody else can use it');
 refused($httpd->get('/users/auth/jwt/callback?jwt=' . join('.', $parts[0], encode_base64url('{"jti":"0","exp":9999999999,"sub":"dana"}'), $parts[2]), token => $token), 403, 'login', 'nor change it');
-refused($httpd->get("/users/auth/jwt/callback?jwt=$jwt&jwt=$jwt", token => $token), 403, 'login', 'nor send two');
+refused($httpd->get("/users/auth/jwt/callback?jwt=$jwt&jwt=" . fresh(), token => $token), 403, 'login', 'nor send two');
 refused($httpd->get("/users/auth/jwt/callback?jwt=" . join('.', encode_base64url('{"alg":"none"}'), @parts[ 1, 2 ]), token => $token), 403, 'login', "nor one that is signed otherwise");
+refused($httpd->ask('POST', '/users/auth/jwt/callback?jwt=' . fresh(), token => $token, body => ''), 403, 'login', 'nor post it');
 refused($httpd->ask('POST', '/users/auth/jwt/callback', token => $token, headers => [ 'Content-Type' => 'application/x-www-form-urlencoded' ], body => "jwt=$jwt"), 403, 'login', 'nor hide it in a body');
-for my $query ("jwt=$jwt&[jwt]=$jwt", "jwt=$jwt;%5Bjwt=x", "]jwt=$jwt&jwt=x", "jwt[]=$jwt&jwt=$jwt") {
-    refused($httpd->get("/users/auth/jwt/callback?$query", token => $token), 403, 'login', 'nor send two by another name: ' . $query =~ s/\Q$jwt\E/.../gr);
+for my $query ('jwt=1&[jwt]=2', 'jwt=1;%5Bjwt=2', ']jwt=2&jwt=1', 'jwt[]=2&jwt=1') {
+    my $one = fresh();
+    refused($httpd->get('/users/auth/jwt/callback?' . $query =~ s/1/$one/r, token => $token), 403, 'login', "nor send two by another name: $query");
 }
 # Rack prefers a form's parameter to the query's, by GET too
 my @form = ('Content-Type' => 'application/x-www-form-urlencoded');
 for my $with ([ headers => [@form], body => 'jwt=another' ], [ headers => [ @form, 'Transfer-Encoding' => 'chunked' ], body => "b\r\njwt=another\r\n0\r\n\r\n" ], [ headers => [@form] ], [ headers => [ 'Content_Type' => $form[1] ] ], [ body => 'jwt=another' ]) {
-    refused($httpd->ask('GET', "/users/auth/jwt/callback?jwt=$jwt", token => $token, @$with), 403, 'login', 'nor by GET with a body or the type of one');
+    refused($httpd->ask('GET', '/users/auth/jwt/callback?jwt=' . fresh(), token => $token, @$with), 403, 'login', 'nor by GET with a body or the type of one');
 }
 refused($httpd->get("/users/auth/jwt/callback?jwt=$jwt"), 401, 'token_missing', 'nor come unknown');
 passes($httpd->get("/users/auth/jwt/callback?jwt=$jwt", token => $token), 'and none of that has used it up');

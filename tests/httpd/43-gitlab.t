@@ -102,7 +102,6 @@ works("git -c http.extraHeader='Authorization: Bearer $token' clone -q $url bear
 works("GIT_LFS_SKIP_SMUDGE=1 git @{[ helper($token) ]} clone -q $url pointers && cd large && $big && git commit -qam more", 'a clone without the objects, an object more to push');
 my $refused = qr/Authentication required|Authorization error|Git credentials for \S+ not found/;
 fails("cd pointers && git -c remote.origin.url=@{[ $as->($expired) ]} lfs pull 2>&1", $refused, 'git-lfs says its own to an expired token');
-fails("cd pointers && git -c credential.helper= -c credential.helper='!echo quit=1;:' lfs pull 2>&1", qr/quit/, 'and where the helper has no fresh one');
 fails("cd pointers && git lfs pull 2>&1", $refused, 'and to none');
 fails("cd pointers && git -c http.extraHeader='Authorization: Bearer $expired' lfs pull 2>&1", $refused, 'and to an expired Bearer');
 fails("cd pointers && git -c http.extraHeader='X-Gate-Token: $expired' lfs pull 2>&1", $refused, 'and to an expired one in a header of its own');
@@ -173,6 +172,30 @@ like(works("curl -sSf -H 'Authorization: Bearer $job' http://$base/api/v4/user",
 is($gate->ask('POST', '/api/v4/jobs/request', headers => [ 'Content-Type' => 'application/json' ], body => '{"token":"runner-1"}')->status, 204, 'a runner asks for jobs with its own token');
 is($gate->ask('POST', '/api/v4/jobs/request', headers => [ 'Content-Type' => 'application/json' ], body => '{"token":"x"}')->header('X-Gate-Reason'), undef, "and it is GitLab that refuses it");
 refused($gate->get('/api/v4/jobs/1/artifacts/x', headers => [ 'JOB-TOKEN' => 'x' ]), 401, 'token_missing', 'what is not said to be open is not');
+
+# -- docs/gitlab.md's recipes, as they stand there
+my ($recipes) = Gate::Httpd::slurp(support('../../docs/gitlab.md')) =~ /^## Recipes.*?```sh\n(.*?)```/ms;
+my $count = 0;
+for my $line (grep { /^(?:git -c|git clone|curl|gitlab) / } split /\n/, $recipes) {
+    my $recipe = $line =~ s/^gitlab/python-gitlab/r =~ s/gitlab\.example\.com/$base/gr =~ s{https://}{http://}gr;
+    my $at = 'recipe' . ++$count;
+    Gate::Httpd::spew("$dir/$at.sh", "mkdir -p $at && cd $at && $recipe 2>&1\n");
+    works("TOKEN='$token' sh $at.sh && rm -rf $at", "recipe: $line");
+    fails("TOKEN='$expired' sh $at.sh", qr/401|Authentication failed|could not read Username/, 'and with an expired token');
+}
+cmp_ok($count, '>=', 5, 'recipes were found');
+my ($helper) = $recipes =~ /helper '(.*)'$/m;
+mkdir "$dir/bin";
+Gate::Httpd::spew("$dir/bin/get-token", "#!/bin/sh\ncat $dir/fresh 2>/dev/null\n");
+chmod 0755, "$dir/bin/get-token";
+{
+    local @ENV{qw(PATH HELPER)} = ("$dir/bin:$ENV{PATH}", $helper);
+    Gate::Httpd::spew("$dir/fresh", $token);
+    works(qq(git config --file helper.cfg credential.helper "\$HELPER" && git -c include.path=$dir/helper.cfg clone -q $url helped && cmp fetched/big.bin helped/big.bin), 'recipe: the credential helper, with LFS');
+    unlink "$dir/fresh";
+    fails("git -c include.path=$dir/helper.cfg clone -q $url helpless", qr/quit|could not read|Authentication failed/, 'and where there is no fresh token');
+    fails("cd pointers && git -c include.path=$dir/helper.cfg lfs pull 2>&1", qr/quit|not found|Authentication required/, 'and of LFS');
+}
 
 remember($pat, $password);
 unlike($gate->error_log . $gate->access_log, qr/\Q$pat\E|\Q$password\E|\Q@{[ encode_base64("gate:$password", '') ]}\E/, 'no log of the gate holds a credential');
