@@ -139,6 +139,7 @@ my $skopeo = 'skopeo --insecure-policy copy -q';
 works("$skopeo --dest-tls-verify=false --dest-creds 'dana:$token' oci:image:one docker://$base/shop/orders:1", 'skopeo push: the token as password, asked for at /jwt/auth');
 works("$skopeo --src-tls-verify=false --src-creds 'gitlab-ci-token:$job' docker://$base/shop/orders:1 oci:back:one", 'skopeo pull with a job token');
 fails("$skopeo --src-tls-verify=false --src-creds 'dana:$expired' docker://$base/shop/orders:1 oci:no:one", qr/unauthorized|invalid username\/password|authentication required|requesting bearer token/i, 'skopeo says "unauthorized" to an expired one');
+fails("$skopeo --dest-tls-verify=false --dest-creds 'dana:$expired' oci:image:one docker://$base/shop/orders:2", qr/unauthorized|invalid username\/password|authentication required|requesting bearer token/i, 'when it pushes too');
 fails("$skopeo --src-tls-verify=false docker://$base/shop/orders:1 oci:no:one", qr/unauthorized|invalid username\/password|authentication required|requesting bearer token/i, 'and to none');
 like($gate->get('/v2/')->header('WWW-Authenticate') // '', qr{^Bearer realm="http://\Q$base\E/jwt/auth"}, "the registry's own challenge passes");
 is($gate->get('/v2/', headers => [ Authorization => 'Bearer x.y.z' ])->header('X-Gate-Reason'), undef, "the registry's Bearer is none of the gate's business");
