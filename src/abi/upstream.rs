@@ -111,11 +111,7 @@ impl View<'_> {
 
     /// What takes the client's copies out; `own` is the credential's header.
     fn spoofed(&self, own: Option<&str>) -> Vec<gate_edit> {
-        let mut edits: Vec<_> = spoof::take(&self.target()).into_iter().collect();
-        for it in &mut edits {
-            it.keep_request_line();
-        }
-        let mut edits = self.edits(&edits);
+        let mut edits = self.edits(spoof::take(&self.target()).as_slice());
         for field in self.table().fields {
             // SAFETY: apr_tables.c keeps the name NUL-terminated as long as the request lives.
             if unsafe { bytes(field.name) }.is_some_and(|name| spoof::is_header(name, own)) {
