@@ -61,7 +61,7 @@ static apr_status_t close_audit_log(void *data)
     return APR_SUCCESS;
 }
 
-int shim_start_audit(apr_pool_t *pconf, server_rec *server)
+int shim_start_audit(apr_pool_t *pconf, server_rec *server, const char *state_dir)
 {
     const shim_server *mine = SHIM_SERVER(server);
     struct opened *opened;
@@ -69,7 +69,7 @@ int shim_start_audit(apr_pool_t *pconf, server_rec *server)
     if (mine->audit < 0) {
         return OK;
     }
-    if (gate_audit_open(mine->config, mine->audit, mine->audit_path, shim_state_dir(pconf, server)) != 0) {
+    if (gate_audit_open(mine->config, mine->audit, mine->audit_path, state_dir) != 0) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     opened = apr_palloc(pconf, sizeof(*opened));

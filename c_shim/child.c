@@ -8,11 +8,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-gate_process *shim_process;
-
-/* Statics outlive a reading of the configuration (-z nodelete): conf.c takes it back. */
-server_rec *shim_log_server;
-
 void *shim_alloc(void *pool, size_t size)
 {
     return apr_palloc(pool, size);
@@ -45,7 +40,7 @@ int shim_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, ser
             != APR_SUCCESS || lstat(dir, &info) != 0 || !S_ISDIR(info.st_mode)) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, errno, server,
                      "GATE301: GateStateDir %s can not be made: keys are not kept over a restart", dir);
-        return shim_start_audit(pconf, server);
+        return shim_start_audit(pconf, server, dir);
     }
     if (info.st_mode & S_IWOTH) {
         ap_log_error(APLOG_MARK, APLOG_CRIT, 0, server,
@@ -58,7 +53,7 @@ int shim_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, ser
         ap_log_error(APLOG_MARK, APLOG_WARNING, errno, server,
                      "GATE303: GateStateDir %s can not be given to the children", dir);
     }
-    return shim_start_audit(pconf, server);
+    return shim_start_audit(pconf, server, dir);
 }
 
 static apr_status_t stop_process(void *data)
@@ -73,6 +68,7 @@ void shim_child_init(apr_pool_t *pchild, server_rec *server)
     sigset_t all, before;
 
     shim_log_server = server;
+    shim_watch_stop(pchild);
     /* httpd's signals are httpd's: the threads made here see none. */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);

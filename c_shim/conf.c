@@ -211,27 +211,18 @@ static const char *note_require(cmd_parms *cmd, void *dir_config, const char *li
 
     dir->has_require = 1;
     if (shim_place_of(cmd, dir, &place) && config) {
-        gate_note_require(config, &place, line);
+        gate_note(config, &place, "Require", line);
     }
     return DECLINE_CMD;
 }
 
-static const char *note_auth_type(cmd_parms *cmd, void *dir_config, const char *line)
+/* AuthType, SetHandler: one argument */
+static const char *note_word(cmd_parms *cmd, void *dir_config, const char *line)
 {
     gate_place place;
 
     if (shim_place_of(cmd, dir_config, &place) && config) {
-        gate_note_auth_type(config, &place, ap_getword_conf(cmd->temp_pool, &line));
-    }
-    return DECLINE_CMD;
-}
-
-static const char *note_handler(cmd_parms *cmd, void *dir_config, const char *line)
-{
-    gate_place place;
-
-    if (shim_place_of(cmd, dir_config, &place) && config) {
-        gate_note_handler(config, &place, ap_getword_conf(cmd->temp_pool, &line));
+        gate_note(config, &place, cmd->cmd->name, ap_getword_conf(cmd->temp_pool, &line));
     }
     return DECLINE_CMD;
 }
@@ -303,8 +294,8 @@ const command_rec shim_commands[] = {
     PLACE("GateAssertion", "on: send a signed assertion [audience=…] [ttl=60s] [header=X-Gate-Assertion]"),
 
     /* httpd's own, seen in passing */
-    AP_INIT_RAW_ARGS("SetHandler", note_handler, NULL, OR_FILEINFO, "core's"),
+    AP_INIT_RAW_ARGS("SetHandler", note_word, NULL, OR_FILEINFO, "core's"),
     AP_INIT_RAW_ARGS("Require", note_require, NULL, OR_AUTHCFG, "mod_authz_core's"),
-    AP_INIT_RAW_ARGS("AuthType", note_auth_type, NULL, OR_AUTHCFG, "mod_authn_core's"),
+    AP_INIT_RAW_ARGS("AuthType", note_word, NULL, OR_AUTHCFG, "mod_authn_core's"),
     {NULL, {NULL}, NULL, 0, RAW_ARGS, NULL}
 };

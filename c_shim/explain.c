@@ -2,18 +2,13 @@
  * way for it, and what the gate's hooks find is told (src/explain.rs).
  *
  *   POST /…?method=GET&path=/x&peer=192.0.2.1    with the token as the body
+ *   POST /…?method=CONNECT&path=orders-db:5432   a port: neither its target nor the job API is asked
  */
 #include "shim.h"
 #include "apr_lib.h"
 #include "apr_network_io.h"
 
 #define LONGEST_TOKEN (32 * 1024)
-
-shim_question *shim_question_of(request_rec *r)
-{
-    const shim_state *asker = r->main ? SHIM_STATE(r->main) : NULL;
-    return asker ? asker->question : NULL;
-}
 
 /* A parameter's value, decoded; NULL: it is not there or can not be decoded. */
 static const char *parameter(request_rec *r, const char *name)
@@ -65,6 +60,21 @@ static int pretend(request_rec *r, const char *peer)
     return 1;
 }
 
+/* What is decided about a port behind the hooks, when it is opened. */
+static void explain_port(request_rec *sub, gate_explained *found)
+{
+    shim_state *state = shim_state_of(sub);
+    const char *reason = NULL, *detail = NULL;
+    gate_request view;
+
+    found->status = shim_port_refuses(sub, state);
+    if (!found->status) {
+        shim_view(sub, state, &view);
+        found->port = gate_explain_port(shim_process, &view, state->outcome.identity, SHIM_DIR(sub)->port, &reason, &detail);
+        found->status = reason ? shim_refuse(sub, state, reason, detail, APLOG_DEBUG) : HTTP_OK;
+    }
+}
+
 int shim_explain(request_rec *r)
 {
     const char *method, *path, *peer, *text;
@@ -74,6 +84,7 @@ int shim_explain(request_rec *r)
     gate_explained found;
     shim_state *state, *seen;
     request_rec *sub;
+    int port;
 
     if (r->method_number != M_GET && r->method_number != M_POST) {
         return HTTP_METHOD_NOT_ALLOWED;
@@ -81,7 +92,9 @@ int shim_explain(request_rec *r)
     method = parameter(r, "method");
     path = parameter(r, "path");
     peer = parameter(r, "peer");
-    if (!path || *path != '/' || !shim_process) {
+    method = method && *method ? method : "GET";
+    port = !strcmp(method, "CONNECT");
+    if (!path || (*path == '/') == port || !shim_process) {
         return HTTP_BAD_REQUEST;
     }
     question.token = body(r);
@@ -91,8 +104,14 @@ int shim_explain(request_rec *r)
     }
     state = shim_state_of(r);
     state->question = &question;
-    sub = ap_sub_req_method_uri(method && *method ? method : "GET", path, r, NULL);
+    question.port = port ? path : NULL;
+    /* a CONNECT has the path / in httpd; the target goes by the question */
+    sub = ap_sub_req_method_uri(method, port ? "/" : path, r, NULL);
     memset(&found, 0, sizeof(found));
+    found.status = sub->status;
+    if (sub->status == HTTP_OK && shim_is_port(sub)) {
+        explain_port(sub, &found);
+    }
     seen = SHIM_STATE(sub);
     found.method = sub->method;
     found.path = path;
@@ -101,7 +120,6 @@ int shim_explain(request_rec *r)
     found.handler = sub->handler;
     found.forward = sub->filename && !strncmp(sub->filename, "proxy:", 6) ? sub->filename + 6 : NULL;
     found.gated = ap_auth_type(sub) && !ap_cstr_casecmp(ap_auth_type(sub), GATE_AUTH_TYPE);
-    found.status = sub->status;
     found.checks = question.checks;
     if (seen) {
         found.reason = seen->reason;

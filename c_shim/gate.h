@@ -201,6 +201,7 @@ typedef struct gate_explained {
     const char *detail;
     int observed;
     const char *checks; /* gate_explain_token's */
+    const char *port;   /* gate_explain_port's */
     const gate_identity *identity;
     const gate_pair *upstream;
     size_t upstream_count;
@@ -239,10 +240,8 @@ void gate_rule_free(gate_rule *rule);
 
 /* What a section holds: kept for gate_config_check. Never for a .htaccess file. */
 void gate_note_rule(gate_config *config, const gate_place *place, const gate_rule *rule);
-void gate_note_auth_type(gate_config *config, const gate_place *place, const char *type);
-void gate_note_require(gate_config *config, const gate_place *place, const char *arguments);
-
-void gate_note_handler(gate_config *config, const gate_place *place, const char *handler);
+/* The same for httpd's own AuthType, Require and SetHandler. */
+void gate_note(gate_config *config, const gate_place *place, const char *directive, const char *arguments);
 
 /* Checks the whole; says what is wrong by the log. The number of errors. Fallback: 1. */
 int gate_config_check(gate_config *config);
@@ -294,8 +293,9 @@ void gate_decide(gate_process *process, const gate_request *request, gate_outcom
 void gate_upstream(gate_process *process, const gate_request *request,
                    const gate_identity *identity, gate_outcome *outcome);
 
-/* A body of that type (NULL: none was said). NULL: memory, and nothing may pass. */
-gate_body *gate_body_new(const char *content_type);
+/* A body of that type (NULL: none was said), of a POST or of another method. NULL: memory, and nothing
+ * may pass. */
+gate_body *gate_body_new(const char *content_type, int post);
 /* 1: these next bytes may go on; `data` NULL: the body may end here. Fallback: 0. */
 int gate_body_passes(gate_body *body, const char *data, size_t length);
 void gate_body_free(gate_body *body);
@@ -319,6 +319,11 @@ const char *gate_status(gate_process *process, const char *query, void *pool, co
 
 /* Each check of the token that `request` is asked about: a JSON object. NULL: there is no token. Pool. */
 const char *gate_explain_token(gate_process *process, const gate_request *request);
+/* What would become of the wish for the port `name`: a JSON object; nobody outside is asked. Where it
+ * would be refused, `*reason` (lives for ever) and `*detail` (pool) are set. NULL: it can't be said. Pool. */
+const char *gate_explain_port(gate_process *process, const gate_request *request,
+                              const gate_identity *identity, const char *name,
+                              const char **reason, const char **detail);
 /* The whole answer as JSON. NULL: it can't be said. Pool. */
 const char *gate_explain(const gate_explained *explained, void *pool);
 

@@ -70,17 +70,14 @@ const char *shim_port_section(cmd_parms *cmd, void *dir_config, const char *line
     return NULL;
 }
 
-/* A CONNECT that the gate answers itself: the server has ports, or another one has. */
-int shim_is_port(request_rec *r)
-{
-    return r->method_number == M_CONNECT && *SHIM_SERVER(r->server)->any_ports;
-}
-
 /* A CONNECT names no file and no proxied place: other modules need not look for one. */
 int shim_port_translate(request_rec *r)
 {
     if (!shim_is_port(r)) {
         return DECLINED;
+    }
+    if (shim_question_of(r)) {
+        r->status = HTTP_OK; /* the path that it was looked up with is no target of a CONNECT */
     }
     r->filename = apr_pstrdup(r->pool, "gate:port");
     return OK;
@@ -95,18 +92,19 @@ int shim_port_place(request_rec *r)
 {
     const shim_server *server = SHIM_SERVER(r->server);
     const shim_port *port = NULL;
+    const shim_question *question = shim_question_of(r);
     const char *name;
 
     if (!shim_is_port(r)) {
         return DECLINED;
     }
-    if (r->connection->master) {
+    if (r->connection->master && !question) {
         return shim_refuse(r, shim_state_of(r), "connect", "CONNECT over HTTP/2: a stream has no socket of its own", APLOG_ERR);
     }
     if (!server->ports->nelts && !(server->inherited && server->inherited->ports->nelts)) {
         return shim_refuse(r, shim_state_of(r), "connect", "this server has no <GatePort>", APLOG_ERR);
     }
-    name = gate_port_name(server->config, r->unparsed_uri, r->pool);
+    name = gate_port_name(server->config, question ? question->port : r->unparsed_uri, r->pool);
     if (name) {
         port = own_port(server, name);
         if (!port && server->inherited) {
@@ -118,4 +116,17 @@ int shim_port_place(request_rec *r)
         r->per_dir_config = ap_merge_per_dir_configs(r->pool, r->per_dir_config, port->config);
     }
     return DECLINED;
+}
+
+/* Whatever the rules allow: a port is never opened for nobody, nor one that no section names. The
+ * status; 0: it may be. */
+int shim_port_refuses(request_rec *r, shim_state *state)
+{
+    if (!state->decided || !state->outcome.identity) {
+        return shim_refuse(r, state, "token_missing", "no token was sent, or AuthType Gate is not in force in this <GatePort>", APLOG_INFO);
+    }
+    if (!SHIM_DIR(r)->port) {
+        return shim_refuse(r, state, "port_unknown", "no <GatePort> of this server has that name and port", APLOG_ERR);
+    }
+    return 0;
 }

@@ -59,106 +59,12 @@ int shim_strip(request_rec *r)
     return DECLINED;
 }
 
-/* --- state --------------------------------------------------------------------------------------- */
+/* --- the token ----------------------------------------------------------------------------------- */
 
 static apr_status_t release_identity(void *data)
 {
     gate_identity_release(data);
     return APR_SUCCESS;
-}
-
-shim_state *shim_state_of(request_rec *r)
-{
-    shim_state *state = SHIM_STATE(r);
-    if (!state) {
-        state = apr_pcalloc(r->pool, sizeof(*state));
-        ap_set_module_config(r->request_config, &gitlab_gate_module, state);
-    }
-    return state;
-}
-
-/* The nearest request that this one follows from and that the gate has seen. */
-static shim_state *origin_of(request_rec *r)
-{
-    for (r = r->prev ? r->prev : r->main; r; r = r->prev ? r->prev : r->main) {
-        shim_state *state = SHIM_STATE(r);
-        if (state && state->decided) {
-            return state;
-        }
-    }
-    return NULL;
-}
-
-/* What holds for this request: decided for it, or inherited where httpd skipped the hooks because
- * the configuration is the same (ap_process_request_internal). */
-const shim_state *shim_effective_state(request_rec *r)
-{
-    while (r) {
-        request_rec *from = r->prev ? r->prev : r->main;
-        const shim_state *state = SHIM_STATE(r);
-        if (state && state->decided) {
-            return state;
-        }
-        r = from && from->per_dir_config == r->per_dir_config ? from : NULL;
-    }
-    return NULL;
-}
-
-/* --- the token ----------------------------------------------------------------------------------- */
-
-static void withhold(request_rec *r, shim_state *state, const char *name, const char *value)
-{
-    if (!state) {
-        return;
-    }
-    if (!state->withheld) {
-        state->withheld = apr_table_make(r->pool, 2);
-    }
-    if (value && !apr_table_get(state->withheld, name)) {
-        apr_table_setn(state->withheld, name, value);
-    }
-}
-
-/* `withholding` keeps what goes for the requests that follow from this one; NULL: it is gone. */
-void shim_apply_edits(request_rec *r, const gate_outcome *outcome, shim_state *withholding)
-{
-    size_t i;
-    for (i = 0; i < outcome->edit_count; i++) {
-        const gate_edit *edit = &outcome->edits[i];
-        switch (edit->kind) {
-        case GATE_EDIT_HEADER:
-            withhold(r, withholding, edit->name, apr_table_get(r->headers_in, edit->name));
-            if (edit->value) {
-                apr_table_setn(r->headers_in, edit->name, edit->value);
-            }
-            else {
-                apr_table_unset(r->headers_in, edit->name);
-            }
-            break;
-        case GATE_EDIT_ARGS:
-            withhold(r, withholding, "?", r->args);
-            r->args = (char *) edit->value;
-            r->parsed_uri.query = (char *) edit->value;
-            break;
-        case GATE_EDIT_UNPARSED_URI:
-            r->unparsed_uri = (char *) edit->value;
-            break;
-        case GATE_EDIT_THE_REQUEST:
-            r->the_request = (char *) edit->value;
-            break;
-        case GATE_EDIT_FILENAME:
-            r->filename = (char *) edit->value;
-            break;
-        }
-    }
-}
-
-void shim_set_pairs(apr_table_t *table, const gate_pair *pairs, size_t count)
-{
-    size_t i;
-    for (i = 0; i < count; i++) {
-        apr_table_setn(table, pairs[i].name, pairs[i].value);
-    }
 }
 
 /* Adding is cheaper than setting, which looks for the name, but right only where none is there: a
@@ -197,7 +103,7 @@ int shim_access(request_rec *r)
     if (state->decided) {
         return state->refused ? state->outcome.status : DECLINED;
     }
-    origin = origin_of(r);
+    origin = shim_origin_of(r);
     if (origin && origin->refused && r->prev) {
         /* the ErrorDocument of our own refusal: the token was judged, nobody is known */
         state->decided = 1;

@@ -50,6 +50,7 @@ typedef struct shim_dir {
 typedef struct shim_question {
     const char *token;
     const char *checks;
+    const char *port; /* NAME:PORT of a CONNECT, as it was written */
     apr_array_header_t *rules; /* of gate_pair */
 } shim_question;
 
@@ -88,21 +89,32 @@ void *shim_merge_dir(apr_pool_t *pool, void *base, void *add);
 int shim_place_of(cmd_parms *cmd, const shim_dir *dir, gate_place *place);
 int shim_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *server);
 
+/* state.c */
+extern gate_process *shim_process; /* this child's; NULL in the parent */
+extern server_rec *shim_log_server; /* whose log takes the library's lines; NULL: stderr */
+shim_state *shim_state_of(request_rec *r);
+shim_state *shim_origin_of(request_rec *r);
+const shim_state *shim_effective_state(request_rec *r);
+shim_question *shim_question_of(request_rec *r);
+int shim_is_port(request_rec *r);
 
 /* port.c */
 const char *shim_port_section(cmd_parms *cmd, void *dir_config, const char *line);
-int shim_is_port(request_rec *r);
 int shim_port_translate(request_rec *r);
 int shim_port_storage(request_rec *r);
 int shim_port_place(request_rec *r);
+int shim_port_refuses(request_rec *r, shim_state *state);
 
 /* tunnel.c */
 int shim_tunnel(request_rec *r);
+
+/* stopping.c */
+void shim_watch_stop(apr_pool_t *pchild);
 void shim_child_stopping(apr_pool_t *pchild, int graceful);
+/* `looked`: 0 at first; the caller keeps it. */
+int shim_server_stops(apr_time_t *looked);
 
 /* child.c */
-extern gate_process *shim_process; /* this child's; NULL in the parent */
-extern server_rec *shim_log_server; /* whose log takes the library's lines; NULL: stderr */
 int shim_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *server);
 const char *shim_state_dir(apr_pool_t *pool, server_rec *server);
 void shim_child_init(apr_pool_t *pchild, server_rec *server);
@@ -116,10 +128,10 @@ int shim_userless_rules(request_rec *r);
 int shim_check_user(request_rec *r);
 int shim_user_rules(request_rec *r);
 int shim_fixups(request_rec *r);
-shim_state *shim_state_of(request_rec *r);
+
+/* edits.c */
 void shim_apply_edits(request_rec *r, const gate_outcome *outcome, shim_state *withholding);
 void shim_set_pairs(apr_table_t *table, const gate_pair *pairs, size_t count);
-const shim_state *shim_effective_state(request_rec *r);
 
 /* upstream.c */
 void shim_take_back(request_rec *r);
@@ -143,13 +155,12 @@ void shim_view(request_rec *r, shim_state *state, gate_request *view);
 
 /* audit.c */
 int shim_open_audit_log(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *server);
-int shim_start_audit(apr_pool_t *pconf, server_rec *server);
+int shim_start_audit(apr_pool_t *pconf, server_rec *server, const char *state_dir);
 int shim_log_transaction(request_rec *r);
 
 /* status.c, explain.c */
 int shim_status(request_rec *r);
 int shim_explain(request_rec *r);
-shim_question *shim_question_of(request_rec *r);
 
 /* authz.c */
 void shim_register_authz(apr_pool_t *pool);

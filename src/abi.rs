@@ -8,6 +8,8 @@ mod audit; //        gate_audit_…: the log, its lines
 mod configuration; // gate_config_…, gate_directive, gate_issuer_…, gate_rule_…
 mod explain; //      gate_explain…: questions about requests that nobody sent
 pub mod file; //    descriptors that children inherit
+mod host; //         httpd's log and pools
+pub mod lock; //     between processes
 pub mod pairs; //   names and values that C may borrow
 mod panic; //       every entry's panic boundary
 mod ports; //       gate_port_…, gate_cut_…
@@ -16,8 +18,9 @@ mod requests; //    gate_decide, gate_refuse and their kin
 pub mod shared; //  memory that all children share
 pub mod signals; // for gatectl
 pub mod slot; //    the numbers of enum gate_slot
-mod text;
-mod upstream; //    gate_upstream, gate_handle //        C text in and out
+mod text; //        C text in and out
+mod upstream; //    gate_upstream, gate_handle
+mod view; //        a request of httpd's
 
 /// What bindgen made of c_shim/gate.h.
 #[allow(

@@ -16,25 +16,13 @@ pub mod log;
 pub mod verify;
 pub mod writer;
 
+use crate::config::AuditOn;
 use line::Frame;
 use std::sync::Arc;
 
-pub use chain::ChainKey;
 pub use line::Decision;
 pub use log::Log;
 pub use writer::Writer;
-
-/// GateAuditOn: which decisions of a place are written down.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum AuditOn {
-    /// Every decision.
-    #[default]
-    All,
-    /// Refusals, meant or observed.
-    Refusals,
-    /// None.
-    None,
-}
 
 /// What one child writes down, and whether it may go on without.
 #[derive(Clone, Default)]

@@ -4,7 +4,7 @@
 //! stand in [`WAYS`] of them. It is bounded in bytes. Entries are found by the whole token and the
 //! scope that verified it; whether one still holds (time, key) is asked on every hit.
 
-use crate::identity::Identity;
+use crate::grant::Grant;
 use arc_swap::ArcSwapOption;
 use foldhash::fast::RandomState;
 use std::hash::BuildHasher;
@@ -32,7 +32,7 @@ struct Entry {
     hash: u64,
     scope: Scope,
     token: Box<[u8]>,
-    identity: Arc<Identity>,
+    grant: Arc<Grant>,
     size: usize,
     used: AtomicU64,
 }
@@ -71,9 +71,9 @@ impl Cache {
         self
     }
 
-    /// The identity of a token that was verified before in the same scope and still holds.
+    /// What was granted to a token that was verified before in the same scope and still holds.
     #[must_use]
-    pub fn get(&self, token: &[u8], scope: Scope, now: u64) -> Option<Arc<Identity>> {
+    pub fn get(&self, token: &[u8], scope: Scope, now: u64) -> Option<Arc<Grant>> {
         let hash = self.hash(token, scope);
         for place in self.set(hash) {
             let entry = place.load();
@@ -82,21 +82,21 @@ impl Cache {
                 && entry.scope == scope
                 && *entry.token == *token
             {
-                if !entry.identity.holds(now) {
+                if !entry.grant.identity().holds(now) {
                     return None;
                 }
                 if entry.used.load(Relaxed) != now {
                     entry.used.store(now, Relaxed);
                 }
-                return Some(Arc::clone(&entry.identity));
+                return Some(Arc::clone(&entry.grant));
             }
         }
         None
     }
 
     /// Keeps a verified token.
-    pub fn put(&self, token: &[u8], scope: Scope, identity: &Arc<Identity>, now: u64) {
-        let size = size_of::<Entry>() + token.len() + identity.size();
+    pub fn put(&self, token: &[u8], scope: Scope, grant: &Arc<Grant>, now: u64) {
+        let size = size_of::<Entry>() + token.len() + grant.size();
         if size > self.bound {
             return;
         }
@@ -105,7 +105,7 @@ impl Cache {
             hash,
             scope,
             token: token.into(),
-            identity: Arc::clone(identity),
+            grant: Arc::clone(grant),
             size,
             used: AtomicU64::new(now),
         };
@@ -114,7 +114,7 @@ impl Cache {
         let rank = |place: &ArcSwapOption<Entry>| match place.load().as_ref() {
             Some(it) if it.hash == hash && it.scope == scope && it.token == entry.token => (0, 0),
             None => (1, 0),
-            Some(it) if !it.identity.holds(now) => (2, 0),
+            Some(it) if !it.grant.identity().holds(now) => (2, 0),
             Some(it) => (3, it.used.load(Relaxed)),
         };
         if let Some(place) = self.set(hash).iter().min_by_key(|place| rank(place)) {

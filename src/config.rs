@@ -3,28 +3,17 @@
 //! Nothing here reads httpd's configuration text: `directive` does. Settings never change once
 //! httpd runs.
 
-use crate::audit::{AuditOn, ChainKey};
-use crate::headers::Protected;
+use crate::audit::chain::ChainKey;
+use crate::kind::Kind;
 use crate::policy::condition::Condition;
 use crate::policy::path::ClaimPath;
+use crate::protected::Protected;
 use crate::token::source::Source;
 use crate::upstream::signer::Signer;
 use jsonwebtoken::Algorithm;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-
-/// The make of an issuer, which sets defaults (SPEC section 2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Generic,
-    Okta,
-    Entra,
-    Keycloak,
-    Gitlab,
-    Aws,
-    Google,
-}
 
 /// Where an issuer's keys are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,6 +134,18 @@ pub enum Mode {
     Enforce,
     /// Write down what would have been refused.
     Observe,
+}
+
+/// GateAuditOn: which decisions of a place are written down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AuditOn {
+    /// Every decision.
+    #[default]
+    All,
+    /// Refusals, meant or observed.
+    Refusals,
+    /// None.
+    None,
 }
 
 /// GateAuditLog and what belongs to it.

@@ -8,7 +8,7 @@ pub mod place; //  the lines of a section
 pub mod upstream; // what goes to the upstream beside the identity
 pub mod words; //  durations, sizes, switches
 
-use crate::audit::ChainKey;
+use crate::audit::chain::ChainKey;
 use crate::config::{Config, Place, Setting};
 use std::path::Path;
 use std::sync::Arc;
@@ -230,7 +230,7 @@ impl Builder {
                 }
                 if let Some(other) = words
                     .iter()
-                    .find(|it| !crate::headers::is_internal(it.as_bytes()))
+                    .find(|it| !crate::protected::is_internal(it.as_bytes()))
                 {
                     return Err(format!(
                         "GateKeepHeader {other}: only GitLab's internal headers can be let through \

@@ -53,7 +53,7 @@ impl Process {
         // The same walk that serves requests, with its cache.
         let verdict = self.identify(section, token);
         let name = match &verdict {
-            Ok(identity) => identity.issuer_name().to_owned(),
+            Ok(grant) => grant.identity().issuer_name().to_owned(),
             Err(refusal) => refusal.issuer.clone().unwrap_or_default(),
         };
         let Some(issuer) = issuers

@@ -6,13 +6,15 @@ use crate::audit::Recorder;
 use crate::cache::{Cache, Scope};
 use crate::clock;
 use crate::config::{Accept, CACHE_SIZE, Config, Issuer};
+use crate::grant::Grant;
 use crate::identity::Identity;
 use crate::jwks::{KeySettings, Keys, Refresher, Report, StateDir};
 use crate::port::Ports;
 use crate::request::{Fields, Target};
 use crate::status::{Board, View, metrics, page};
 use crate::token::compact::Unverified;
-use crate::token::source::{self, Names, Source, Take};
+use crate::token::source::{self, Names, Source};
+use crate::token::take::Take;
 use crate::upstream::{Upstream, credential::News};
 use crate::verdict::{Reason, Refusal};
 use crate::verify::{self, Rejected, VerifiedClaims, shown, verify};
@@ -58,7 +60,7 @@ pub struct Section<'c> {
 #[derive(Debug)]
 pub struct Decision<'r> {
     /// Who it is; `None`: no token was shown.
-    pub verdict: Result<Option<Arc<Identity>>, Refusal>,
+    pub verdict: Result<Option<Arc<Grant>>, Refusal>,
     /// What must be taken out of the request.
     pub take: Vec<Take<'r>>,
 }
@@ -187,7 +189,7 @@ impl Process {
     ///
     /// # Errors
     /// The refusal of the room that refused first.
-    pub fn identify(&self, section: &Section<'_>, token: &[u8]) -> Result<Arc<Identity>, Refusal> {
+    pub fn identify(&self, section: &Section<'_>, token: &[u8]) -> Result<Arc<Grant>, Refusal> {
         let now = clock::now();
         let scope = Scope {
             server: u32::try_from(section.server).unwrap_or(u32::MAX),
@@ -197,8 +199,8 @@ impl Process {
         if let Some(board) = self.board {
             board.looked_up(kept.is_some());
         }
-        if let Some(identity) = kept {
-            return Ok(identity);
+        if let Some(grant) = kept {
+            return Ok(grant);
         }
         let mut unverified = Unverified::parse(token)
             .map_err(|wrong| Refusal::new(wrong.reason(), wrong.to_string()))?;
@@ -206,9 +208,9 @@ impl Process {
         for issuer in self.issuers_of(section, &unverified)? {
             match issuer.identify(unverified, now) {
                 Ok(identity) => {
-                    let identity = Arc::new(identity);
-                    self.cache.put(token, scope, &identity, now);
-                    return Ok(identity);
+                    let grant = Arc::new(Grant::new(identity));
+                    self.cache.put(token, scope, &grant, now);
+                    return Ok(grant);
                 }
                 Err(Unfit {
                     refusal,

@@ -1,23 +1,18 @@
 //! Who a verified token speaks for: the issuer's kind says which claims are the person, the project
-//! and the job; the role rules say the roles. Everything that can be made once per token is made
-//! here. Whether the identity may do something is asked in `policy`.
+//! and the job; the role rules say the roles. What is made of it for others (headers, audit lines) is in
+//! `grant`; whether it may do something is asked in `policy`.
 
-use crate::abi::pairs::{Pairs, PairsBuilder};
-use crate::audit::line::fragment;
-use crate::config::{HeaderChoice, Issuer, Kind};
-use crate::headers;
+use crate::config::Issuer;
+use crate::field::is_plain;
 use crate::jwks::{Key, Keys};
+use crate::kind::Kind;
 use crate::policy::path::ClaimPath;
-use crate::upstream::assertion;
 use crate::verdict::Reason;
 use crate::verify::VerifiedClaims;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::{Arc, OnceLock};
-
-/// How many GateHeader lists are rendered once per token; more are rendered per request.
-const RENDERED: usize = 4;
+use std::sync::Arc;
 
 /// Why a verified token gives no identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,11 +41,6 @@ pub struct Identity {
     expires: u64,
     user: String,
     roles: Vec<String>,
-    environment: Pairs,
-    upstream: Pairs,
-    audit: OnceLock<Box<str>>,
-    chosen: [OnceLock<(Vec<u64>, Pairs)>; RENDERED],
-    assertions: assertion::Kept,
 }
 
 impl fmt::Debug for Identity {
@@ -74,7 +64,7 @@ impl Identity {
     ) -> Result<Self, NoUser> {
         let (claims, expires, key) = verified.into_parts();
         let user = user(&claims, &issuer.user_claims)?;
-        let mut identity = Self {
+        Ok(Self {
             roles: roles(&claims, &issuer),
             issuer,
             keys,
@@ -82,15 +72,7 @@ impl Identity {
             claims,
             expires,
             user,
-            environment: Pairs::default(),
-            upstream: Pairs::default(),
-            audit: OnceLock::new(),
-            chosen: [const { OnceLock::new() }; RENDERED],
-            assertions: assertion::Kept::default(),
-        };
-        identity.environment = identity.render_environment();
-        identity.upstream = headers::render(&identity, &[]);
-        Ok(identity)
+        })
     }
 
     /// `REMOTE_USER`.
@@ -227,72 +209,14 @@ impl Identity {
         &self.key
     }
 
-    /// `GATE_…` for logs and CGI; the user comes first.
-    #[must_use]
-    pub const fn environment(&self) -> &Pairs {
-        &self.environment
-    }
-
-    /// What each audit line of this token says of the person.
-    #[must_use]
-    pub fn audit(&self) -> &str {
-        self.audit.get_or_init(|| fragment(self).into())
-    }
-
-    /// The headers for the upstream. `chosen` are the GateHeader lines in force, inner section first.
-    /// `None`: more lists than are kept, render it for the request.
-    #[must_use]
-    pub fn upstream(&self, chosen: &[&HeaderChoice]) -> Option<&Pairs> {
-        if chosen.is_empty() {
-            return Some(&self.upstream);
-        }
-        for cell in &self.chosen {
-            let (ids, pairs) = cell.get_or_init(|| {
-                (
-                    chosen.iter().map(|it| it.id).collect(),
-                    headers::render(self, chosen),
-                )
-            });
-            if ids.iter().eq(chosen.iter().map(|it| &it.id)) {
-                return Some(pairs);
-            }
-        }
-        None
-    }
-
-    /// What the gate has signed for it.
-    #[must_use]
-    pub const fn assertions(&self) -> &assertion::Kept {
-        &self.assertions
-    }
-
     /// About how many bytes it holds, for the cache's bound.
     #[must_use]
     pub fn size(&self) -> usize {
-        size_of::<Self>()
-            + self
-                .claims
-                .iter()
-                .map(|(name, value)| 64 + name.len() + weight(value))
-                .sum::<usize>()
-            + self.environment.size()
-            + self.upstream.size() * 3
+        self.claims
+            .iter()
+            .map(|(name, value)| 64 + name.len() + weight(value))
+            .sum::<usize>()
             + self.roles.iter().map(|role| 24 + role.len()).sum::<usize>()
-    }
-
-    fn render_environment(&self) -> Pairs {
-        let mut pairs = PairsBuilder::default();
-        pairs.push("GATE_USER", &self.user);
-        pairs.push("GATE_ISSUER", &self.issuer.name);
-        if let Some(subject) = self.subject().filter(|it| headers::is_plain(it)) {
-            pairs.push("GATE_SUBJECT", subject);
-        }
-        pairs.push(
-            "GATE_ROLES",
-            &headers::list(self.roles.iter().map(|it| Cow::Borrowed(it.as_str()))),
-        );
-        pairs.push("GATE_EXPIRES", &self.expires.to_string());
-        pairs.build()
     }
 }
 
@@ -332,7 +256,7 @@ fn user(claims: &Map<String, Value>, paths: &[ClaimPath]) -> Result<String, NoUs
         )));
     };
     match value {
-        Value::String(text) if !text.is_empty() && headers::is_plain(text) => Ok(text.clone()),
+        Value::String(text) if !text.is_empty() && is_plain(text) => Ok(text.clone()),
         other => Err(NoUser(format!(
             "claim {path}: wanted text without control characters, got {}",
             crate::verify::shown(&other.to_string())

@@ -5,6 +5,7 @@
 //! - [`key`]: one JWK, judged once and parsed once; it verifies signatures.
 //! - [`set`]: a JWKS; which of its keys may have signed a token.
 //! - [`url`]: which URLs the gate may fetch from.
+//! - [`discovery`]: what an issuer's discovery document says.
 //! - [`fetch`]: one fetch from the issuer, without any memory.
 //! - [`schedule`]: when the next fetch may be, for the whole host.
 //! - [`store`]: the state directory, in which the host's processes agree.
@@ -15,6 +16,8 @@
 //! Nothing here knows httpd, tokens or claims. Nothing in it lets a request through because
 //! something failed: where keys can not be had, there are none.
 
+mod bell;
+pub mod discovery;
 pub mod fetch;
 pub mod key;
 pub mod keys;

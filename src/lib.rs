@@ -10,13 +10,17 @@ pub mod clock; //      now(), so that tests can move time
 pub mod config; //     typed settings, checked as a whole before httpd starts
 pub mod directive; //  the table of directives: name, scope, default, one line of help
 pub mod explain; //    what would become of a request, check by check
+pub mod field; //      header names as an upstream folds them, values that may stand in one
 pub mod gate; //       the walk of one request through the rooms below
-pub mod headers; //    7 what is stripped from every request, and what is set on a grant
+pub mod grant; //      what is made once per token: an identity and how others see it
+pub mod headers; //    7 what a grant sets on the way to the upstream
 pub mod identity; //   5 issuer kinds; claims become a person, a project, a job, roles
 pub mod json; //       strict JSON: no duplicate members, bounded depth
 pub mod jwks; //       2 keys: parsed, fetched, kept, refreshed
+pub mod kind; //       the makes of issuer
 pub mod policy; //     6 conditions, claim paths, Require providers
 pub mod port; //       9 open tunnels, their deadlines, job liveness
+pub mod protected; //  7 what is stripped from every request
 pub mod request; //    what the gate sees of a request
 pub mod status; //     how the gate is: counters of all children, a page, metrics
 pub mod token; //      1 where a token may come from, and its compact form

@@ -4,6 +4,7 @@
 pub mod cut; //   WebSockets in ordinary sections: their connections are cut from outside
 pub mod dial; //  the way to the target
 pub mod event; // what is told of an opening and a close
+pub mod explain; // what would become of a wish
 pub mod job; //   whether the job still runs
 pub mod limit; // when a port ends
 pub mod name; //  NAME:PORT
@@ -13,6 +14,7 @@ use crate::abi::shared;
 use crate::audit::Recorder;
 use crate::clock;
 use crate::config::{Endpoint, Lifetime};
+use crate::grant::Grant;
 use crate::identity::Identity;
 use crate::jwks::fetch::Cancel;
 use crate::verdict::{Reason, Refusal};
@@ -53,7 +55,7 @@ pub struct Wish<'a> {
     /// The client's address.
     pub peer: &'a str,
     /// Who it is.
-    pub identity: Arc<Identity>,
+    pub grant: Arc<Grant>,
     /// GateTarget
     pub target: Option<&'a Endpoint>,
     /// GateLifetime
@@ -134,50 +136,27 @@ impl Ports {
     /// # Errors
     /// The refusal; nothing was connected to, or nothing was sent there.
     pub fn open(&self, wish: Wish<'_>) -> Result<Opened, Refusal> {
-        let identity = &wish.identity;
         let now = clock::now();
-        if now >= identity.expires() {
-            // Within GateClockSkew the token still holds, but no port may outlive exp.
-            return Err(Refusal::new(
-                Reason::Expired,
-                "exp has passed: a port would end at once",
-            ));
-        }
+        wish.in_time(now)?;
         let held = self.hold(&wish)?;
         let watch = wish
             .job
-            .then(|| self.watch(identity, wish.job_token))
+            .then(|| self.watch(wish.grant.identity(), wish.job_token))
             .transpose()?;
-        let own_name;
-        let target = match wish.target {
-            Some(target) => target,
-            None => {
-                own_name = name::parse(wish.name)
-                    .ok_or_else(|| Refusal::new(Reason::Internal, "the port has no name"))?;
-                &own_name
-            }
-        };
-        let (socket, address) =
-            dial::dial(target).map_err(|why| Refusal::new(Reason::PortUnreachable, why))?;
-        let limits = Limits {
-            expires: identity.expires(),
-            lifetime: match wish.lifetime {
-                Lifetime::Seconds(seconds) => Some(Duration::from_secs(seconds)),
-                Lifetime::Token | Lifetime::Off => None,
-            },
-            idle: Duration::from_secs(wish.idle),
-        };
+        let (socket, address) = dial::dial(&wish.target()?)
+            .map_err(|why| Refusal::new(Reason::PortUnreachable, why))?;
+        let limits = wish.limits();
         let subject = Subject {
             name: wish.name.to_owned(),
             request: wish.request.to_owned(),
             peer: wish.peer.to_owned(),
-            identity: wish.identity,
+            grant: wish.grant,
             target: address,
         };
         let expires = limits.end(now);
         let line = event::opened(&subject, expires);
         if let Some(board) = shared::board() {
-            board.port(wish.name);
+            board.opened(wish.name, now);
         }
         self.recorder.push(|frame| event::opening(frame, &subject));
         let opened = Instant::now();
@@ -199,28 +178,21 @@ impl Ports {
     }
 
     fn hold(&self, wish: &Wish<'_>) -> Result<Held, Refusal> {
-        let table = shared::table().ok_or_else(|| {
-            Refusal::new(Reason::Internal, "there is no shared memory to count in")
-        })?;
-        let workers = self.workers.load(Ordering::Relaxed);
-        let total = self.total.unwrap_or((workers / 2).max(1));
-        table
+        let total = self.total();
+        own_table()?
             .hold(
-                holder(&wish.identity),
+                holder(wish.grant.identity()),
                 hash(&wish.name),
                 wish.max_open,
                 total,
             )
-            .map_err(|full| match full {
-                Full::Holder => Refusal::new(
-                    Reason::PortLimit,
-                    format!("this job has {} ports open (GateMaxOpen)", wish.max_open),
-                ),
-                Full::Total => Refusal::new(
-                    Reason::PortLimitTotal,
-                    format!("{total} ports are open (GateMaxOpenTotal)"),
-                ),
-            })
+            .map_err(|full| full_of(full, wish, total))
+    }
+
+    /// GateMaxOpenTotal, or its default.
+    fn total(&self) -> u32 {
+        let workers = self.workers.load(Ordering::Relaxed);
+        self.total.unwrap_or((workers / 2).max(1))
     }
 
     /// Asks whether the job runs now, and sees to it that somebody goes on asking.
@@ -262,6 +234,56 @@ impl Ports {
     }
 }
 
+fn own_table() -> Result<&'static table::Table, Refusal> {
+    shared::table()
+        .ok_or_else(|| Refusal::new(Reason::Internal, "there is no shared memory to count in"))
+}
+
+fn full_of(full: Full, wish: &Wish<'_>, total: u32) -> Refusal {
+    match full {
+        Full::Holder => Refusal::new(
+            Reason::PortLimit,
+            format!("this job has {} ports open (GateMaxOpen)", wish.max_open),
+        ),
+        Full::Total => Refusal::new(
+            Reason::PortLimitTotal,
+            format!("{total} ports are open (GateMaxOpenTotal)"),
+        ),
+    }
+}
+
+impl Wish<'_> {
+    /// Within GateClockSkew the token still holds, but no port may outlive exp.
+    fn in_time(&self, now: u64) -> Result<(), Refusal> {
+        if now >= self.grant.identity().expires() {
+            return Err(Refusal::new(
+                Reason::Expired,
+                "exp has passed: a port would end at once",
+            ));
+        }
+        Ok(())
+    }
+
+    /// GateTarget, or the port's own name.
+    fn target(&self) -> Result<Endpoint, Refusal> {
+        self.target
+            .cloned()
+            .or_else(|| name::parse(self.name))
+            .ok_or_else(|| Refusal::new(Reason::Internal, "the port has no name"))
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            expires: self.grant.identity().expires(),
+            lifetime: match self.lifetime {
+                Lifetime::Seconds(seconds) => Some(Duration::from_secs(seconds)),
+                Lifetime::Token | Lifetime::Off => None,
+            },
+            idle: Duration::from_secs(self.idle),
+        }
+    }
+}
+
 /// Whose ports are counted together: a job's, else a subject's.
 fn holder(identity: &Identity) -> u64 {
     let issuer = identity.issuer_name();
@@ -298,7 +320,7 @@ impl Port {
         if stopping {
             return Err(Cause::Stopping);
         }
-        if !self.subject.identity.key().is_live() {
+        if !self.subject.grant.identity().key().is_live() {
             return Err(Cause::KeyRevoked);
         }
         match self.watch.as_ref().map(|it| it.found()) {
@@ -322,6 +344,9 @@ impl Port {
             received,
             duration: self.opened.elapsed(),
         };
+        if let Some(board) = shared::board() {
+            board.closed(&self.subject.name, cause, sent, received);
+        }
         self.recorder
             .push(|frame| event::closing(frame, &self.subject, &end));
         event::closed(&self.subject, &end)

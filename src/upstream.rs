@@ -11,6 +11,7 @@ pub mod spoof; //      what a client may not send where the gate's credential go
 
 use crate::clock;
 use crate::config::{AssertionSetting, Config, UpstreamToken};
+use crate::grant::Grant;
 use crate::identity::Identity;
 use crate::verdict::{Reason, Refusal};
 use assertion::Gate;
@@ -63,15 +64,15 @@ impl Upstream {
     /// No key can sign it: never so once httpd has started.
     pub fn assertion(
         &self,
-        identity: &Identity,
+        grant: &Grant,
         setting: &AssertionSetting,
         gate: &Gate<'_>,
     ) -> Result<Arc<str>, Refusal> {
         let failed = || Refusal::new(Reason::Internal, "the assertion could not be signed");
         let signer = self.signers.first().ok_or_else(failed)?;
-        identity
+        grant
             .assertions()
-            .get(identity, setting, gate, signer, clock::now())
+            .get(grant.identity(), setting, gate, signer, clock::now())
             .map_err(|_| failed())
     }
 

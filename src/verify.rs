@@ -1,8 +1,9 @@
 //! Signature and claims: the only maker of [`VerifiedClaims`]. Which issuer a token is held against
 //! is chosen in `gate`; what the claims mean is said in `identity`.
 
-use crate::config::{Audience, Issuer, Kind};
+use crate::config::{Audience, Issuer};
 use crate::jwks::{Key, KeySet, NoKey};
+use crate::kind::Kind;
 use crate::token::compact::Unverified;
 use crate::verdict::Reason;
 use serde_json::{Map, Value};

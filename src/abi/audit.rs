@@ -3,16 +3,18 @@
 use super::configuration::handle;
 use super::ffi::{self, gate_event};
 use super::file::Inherited;
+use super::host::{ERROR, NOTICE, say};
 use super::panic::boundary;
-use super::process::{ERROR, NOTICE, say};
-use super::requests::identity_of;
 use super::text::{bytes, lossy, slice};
+use super::view::grant_of;
 use crate::audit::line::Frame;
 use crate::audit::writer::Report;
-use crate::audit::{AuditOn, Decision, Log};
+use crate::audit::{Decision, Log};
+use crate::config::AuditOn;
 use crate::config::Setting;
 use crate::directive::Slot;
 use crate::gate::Process;
+use crate::grant::Grant;
 use crate::status::Outcome;
 use crate::verdict::Reason;
 use std::ffi::{c_char, c_void};
@@ -183,7 +185,7 @@ unsafe fn decision_of(event: &gate_event) -> Decision<'_> {
             .map(|code| std::str::from_utf8(code).ok().and_then(Reason::from_code))
             .map(|reason| reason.unwrap_or(Reason::Internal));
         Decision {
-            identity: identity_of(event.identity),
+            person: grant_of(event.identity).map(Grant::person),
             reason,
             named: bytes(event.issuer),
             observed: event.observed != 0,
@@ -223,7 +225,7 @@ pub unsafe extern "C" fn gate_status(
         // SAFETY: gate.h: a live process; text or NULL.
         let (process, query) = unsafe { (process.cast::<Process>().as_ref(), bytes(query)) };
         let found = process.and_then(|it| it.status(query.unwrap_or_default()));
-        let Some(((name, text), pool)) = found.zip(super::process::pool(pool)) else {
+        let Some(((name, text), pool)) = found.zip(super::host::pool(pool)) else {
             return std::ptr::null();
         };
         // SAFETY: gate.h: `media_type` is writable.

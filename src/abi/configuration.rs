@@ -2,8 +2,8 @@
 //! it. One thread; the handle is freed with httpd's configuration pool.
 
 use super::ffi::{self, gate_host, gate_place};
+use super::host::{ERROR, WARNING, remember, say};
 use super::panic::boundary;
-use super::process::{ERROR, WARNING, remember, say};
 use super::text::{Pool, lossy, words};
 use crate::audit::Log;
 use crate::config::{Place, Server, Setting};
@@ -376,65 +376,28 @@ pub unsafe extern "C" fn gate_rule_free(rule: *mut ffi::gate_rule) {
 /// # Safety
 /// As gate.h says.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_note_auth_type(
+pub unsafe extern "C" fn gate_note(
     config: *mut ffi::gate_config,
     place: *const gate_place,
-    auth_type: *const c_char,
-) {
-    boundary(
-        || (),
-        || {
-            // SAFETY: gate.h.
-            let (handle, place, auth_type) =
-                unsafe { (handle(config), place_of(place), lossy(auth_type)) };
-            if let (Some(handle), Some(place), Some(auth_type)) = (handle, place, auth_type) {
-                handle.builder.note_auth_type(&place, &auth_type);
-            }
-        },
-    );
-}
-
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_note_require(
-    config: *mut ffi::gate_config,
-    place: *const gate_place,
+    directive: *const c_char,
     arguments: *const c_char,
 ) {
     boundary(
         || (),
         || {
             // SAFETY: gate.h.
-            let (handle, place, arguments) =
-                unsafe { (handle(config), place_of(place), lossy(arguments)) };
-            if let (Some(handle), Some(place), Some(arguments)) = (handle, place, arguments) {
-                handle.builder.note_require(&place, &arguments);
-            }
-        },
-    );
-}
-
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_note_handler(
-    config: *mut ffi::gate_config,
-    place: *const gate_place,
-    handler: *const c_char,
-) {
-    boundary(
-        || (),
-        || {
-            // SAFETY: gate.h.
-            let (handle, place, handler) =
-                unsafe { (handle(config), place_of(place), lossy(handler)) };
-            if let (Some(handle), Some(place), Some(handler)) = (handle, place, handler) {
-                handle.builder.note_handler(&place, &handler);
+            let (handle, place, directive, arguments) = unsafe {
+                (
+                    handle(config),
+                    place_of(place),
+                    lossy(directive),
+                    lossy(arguments),
+                )
+            };
+            if let Some((((handle, place), directive), arguments)) =
+                handle.zip(place).zip(directive).zip(arguments)
+            {
+                handle.builder.note(&place, &directive, &arguments);
             }
         },
     );
@@ -522,8 +485,6 @@ const _: usize = [ffi::gate_issuer_close, gate_issuer_close].len();
 const _: usize = [ffi::gate_rule_new, gate_rule_new].len();
 const _: usize = [ffi::gate_rule_free, gate_rule_free].len();
 const _: usize = [ffi::gate_note_rule, gate_note_rule].len();
-const _: usize = [ffi::gate_note_auth_type, gate_note_auth_type].len();
-const _: usize = [ffi::gate_note_require, gate_note_require].len();
-const _: usize = [ffi::gate_note_handler, gate_note_handler].len();
+const _: usize = [ffi::gate_note, gate_note].len();
 const _: usize = [ffi::gate_config_check, gate_config_check].len();
 const _: usize = [ffi::gate_config_state_dir, gate_config_state_dir].len();

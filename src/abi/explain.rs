@@ -2,9 +2,9 @@
 
 use super::ffi::{self, gate_explained, gate_request};
 use super::panic::boundary;
-use super::process;
-use super::requests::{View, identity_of};
+use super::ports::{reason_c, share, wish};
 use super::text::{bytes, lossy, slice};
+use super::view::{View, identity_of};
 use crate::explain::roles;
 use crate::gate::Process;
 use serde_json::{Value, json};
@@ -40,13 +40,55 @@ pub unsafe extern "C" fn gate_explain_token(
 /// # Safety
 /// As gate.h says.
 #[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_explain_port(
+    process: *mut ffi::gate_process,
+    request: *const gate_request,
+    identity: *const ffi::gate_identity,
+    name: *const c_char,
+    reason: *mut *const c_char,
+    detail: *mut *const c_char,
+) -> *const c_char {
+    boundary(std::ptr::null, || {
+        // SAFETY: gate.h: a live process, request and identity; text.
+        let (process, raw, identity, name) = unsafe {
+            (
+                process.cast::<Process>().as_ref(),
+                request.as_ref(),
+                share(identity),
+                lossy(name),
+            )
+        };
+        let (Some(process), Some(raw), Some(identity), Some(name)) = (process, raw, identity, name)
+        else {
+            return std::ptr::null();
+        };
+        let Some(view) = View::new(raw) else {
+            return std::ptr::null();
+        };
+        let (refusal, told) = process.ports.explain(&wish(&view, identity, &name));
+        if let Some(refusal) = refusal {
+            // SAFETY: gate.h: both are writable.
+            unsafe {
+                reason.write(reason_c(refusal.reason).as_ptr());
+                detail.write(view.pool().text(refusal.detail));
+            }
+        }
+        view.pool().text(told.to_string())
+    })
+}
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
 pub unsafe extern "C" fn gate_explain(
     explained: *const gate_explained,
     pool: *mut c_void,
 ) -> *const c_char {
     boundary(std::ptr::null, || {
         // SAFETY: gate.h: a live answer.
-        let Some((it, pool)) = unsafe { explained.as_ref() }.zip(process::pool(pool)) else {
+        let Some((it, pool)) = unsafe { explained.as_ref() }.zip(super::host::pool(pool)) else {
             return std::ptr::null();
         };
         // SAFETY: gate.h: text or NULL, an identity or NULL, arrays of these lengths.
@@ -59,7 +101,8 @@ pub unsafe extern "C" fn gate_explain(
             )
         };
         // SAFETY: as above.
-        let checks = unsafe { bytes(it.checks) };
+        let (checks, port) = unsafe { (bytes(it.checks), bytes(it.port)) };
+        let parsed = |it: Option<&[u8]>| it.and_then(|it| serde_json::from_slice::<Value>(it).ok());
         let granted = it.status == 200;
         let value = json!({
             "method": text(it.method),
@@ -72,13 +115,14 @@ pub unsafe extern "C" fn gate_explain(
             "reason": text(it.reason),
             "detail": text(it.detail),
             "observed": it.observed != 0,
-            "token": checks.and_then(|it| serde_json::from_slice::<Value>(it).ok()),
+            "token": parsed(checks),
             "user": identity.map(|it| it.user().to_owned()),
             "roles": identity.map(roles),
             "rules": rules.iter().map(|rule| {
                 let missing = text(rule.value);
                 json!({ "require": text(rule.name), "holds": missing == "", "detail": missing })
             }).collect::<Vec<_>>(),
+            "port": parsed(port),
             "handler": text(it.handler),
             "forward": text(it.forward),
             "upstream": upstream.iter().map(|pair| {
@@ -90,4 +134,5 @@ pub unsafe extern "C" fn gate_explain(
 }
 
 const _: usize = [ffi::gate_explain_token, gate_explain_token].len();
+const _: usize = [ffi::gate_explain_port, gate_explain_port].len();
 const _: usize = [ffi::gate_explain, gate_explain].len();

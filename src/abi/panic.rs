@@ -23,8 +23,8 @@ pub(super) fn install_hook() {
                 || "an unknown place".into(),
                 |it| format!("{}:{}", it.file(), it.line()),
             );
-            super::process::say(
-                super::process::CRITICAL,
+            super::host::say(
+                super::host::CRITICAL,
                 &format!("GATE500: a panic at {place}: please report it"),
             );
         }));

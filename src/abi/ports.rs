@@ -2,14 +2,15 @@
 
 use super::configuration::Handle;
 use super::ffi::{self, gate_opening, gate_request};
+use super::host::{CRITICAL, ERROR, NOTICE, say};
 use super::panic::boundary;
-use super::process::{CRITICAL, ERROR, NOTICE, say};
-use super::requests::View;
 use super::text::{Pool, bytes, lossy};
+use super::view::View;
+use super::view::identity_of;
 use crate::config::{Lifetime, Setting};
 use crate::directive::Slot;
 use crate::gate::Process;
-use crate::identity::Identity;
+use crate::grant::Grant;
 use crate::port::cut::Cut;
 use crate::port::limit::Cause;
 use crate::port::{IDLE, MAX_OPEN, Opened, Port, Wish, name};
@@ -80,8 +81,8 @@ pub unsafe extern "C" fn gate_ports_workers(process: *mut ffi::gate_process, wor
 ///
 /// # Safety
 /// NULL, or an identity that gate_decide gave and nobody has released.
-unsafe fn share(identity: *const ffi::gate_identity) -> Option<Arc<Identity>> {
-    let identity = identity.cast::<Identity>();
+pub(super) unsafe fn share(identity: *const ffi::gate_identity) -> Option<Arc<Grant>> {
+    let identity = identity.cast::<Grant>();
     // SAFETY: the caller's promise; the pointer came from Arc::into_raw.
     (!identity.is_null()).then(|| unsafe {
         Arc::increment_strong_count(identity);
@@ -90,12 +91,8 @@ unsafe fn share(identity: *const ffi::gate_identity) -> Option<Arc<Identity>> {
 }
 
 fn refused(refusal: &Refusal, pool: Pool) -> gate_opening {
-    let reason = match refusal.reason {
-        Reason::PortLimitTotal => TOTAL,
-        other => other.code_c(),
-    };
     gate_opening {
-        reason: reason.as_ptr(),
+        reason: reason_c(refusal.reason).as_ptr(),
         detail: pool.text(&refusal.detail),
         log_level: ERROR,
         ..gate_opening::default()
@@ -122,7 +119,7 @@ pub unsafe extern "C" fn gate_port_open(
     };
     let made = boundary(failed, || {
         // SAFETY: gate.h: a live process, request and identity; text.
-        let (process, raw, identity, name) = unsafe {
+        let (process, raw, grant, name) = unsafe {
             (
                 process.cast::<Process>().as_ref(),
                 request.as_ref(),
@@ -130,7 +127,7 @@ pub unsafe extern "C" fn gate_port_open(
                 lossy(name),
             )
         };
-        let (Some(process), Some(raw), Some(identity), Some(name)) = (process, raw, identity, name)
+        let (Some(process), Some(raw), Some(grant), Some(name)) = (process, raw, grant, name)
         else {
             return failed();
         };
@@ -145,25 +142,10 @@ pub unsafe extern "C" fn gate_port_open(
             _ => None,
         };
         let wish = Wish {
-            name: &name,
             request: id.as_deref().unwrap_or("unknown"),
             peer: peer.as_deref().unwrap_or("unknown"),
-            identity,
-            target: match view.setting(Slot::Target) {
-                Some(Setting::Target(target)) => Some(target),
-                _ => None,
-            },
-            lifetime: lifetime(&view),
-            idle: match view.setting(Slot::Idle) {
-                Some(Setting::Idle(seconds)) => *seconds,
-                _ => IDLE,
-            },
-            job: matches!(view.setting(Slot::Job), Some(Setting::Job(true))),
-            max_open: match view.setting(Slot::MaxOpen) {
-                Some(Setting::MaxOpen(most)) => *most,
-                _ => MAX_OPEN,
-            },
             job_token,
+            ..wish(&view, grant, &name)
         };
         match process.ports.open(wish) {
             Err(refusal) => refused(&refusal, view.pool()),
@@ -185,6 +167,39 @@ pub unsafe extern "C" fn gate_port_open(
     });
     // SAFETY: gate.h: `opening` is writable.
     unsafe { opening.write(made) };
+}
+
+/// What the section says of the port.
+pub(super) fn wish<'a>(view: &View<'a>, grant: Arc<Grant>, name: &'a str) -> Wish<'a> {
+    Wish {
+        name,
+        request: "unknown",
+        peer: "unknown",
+        grant,
+        target: match view.setting(Slot::Target) {
+            Some(Setting::Target(target)) => Some(target),
+            _ => None,
+        },
+        lifetime: lifetime(view),
+        idle: match view.setting(Slot::Idle) {
+            Some(Setting::Idle(seconds)) => *seconds,
+            _ => IDLE,
+        },
+        job: matches!(view.setting(Slot::Job), Some(Setting::Job(true))),
+        max_open: match view.setting(Slot::MaxOpen) {
+            Some(Setting::MaxOpen(most)) => *most,
+            _ => MAX_OPEN,
+        },
+        job_token: None,
+    }
+}
+
+/// How the shim hands a reason back.
+pub(super) const fn reason_c(reason: Reason) -> &'static CStr {
+    match reason {
+        Reason::PortLimitTotal => TOTAL,
+        other => other.code_c(),
+    }
 }
 
 fn lifetime(view: &View<'_>) -> Lifetime {
@@ -251,8 +266,7 @@ pub unsafe extern "C" fn gate_port_close(
                 )
             };
             let line = port.close(cause, sent, received);
-            super::process::pool(pool)
-                .map_or(c"GATE702: a port closed".as_ptr(), |it| it.text(line))
+            super::host::pool(pool).map_or(c"GATE702: a port closed".as_ptr(), |it| it.text(line))
         },
     )
 }
@@ -277,7 +291,7 @@ pub unsafe extern "C" fn gate_cut_at(
             (
                 process.cast::<Process>().as_ref(),
                 request.as_ref(),
-                identity.cast::<Identity>().as_ref(),
+                identity_of(identity),
             )
         };
         let (Some(process), Some(raw), Some(identity)) = (process, raw, identity) else {

@@ -1,22 +1,21 @@
-//! gate_decide, gate_refuse and their kin: a request of httpd's, seen through borrowed views.
+//! gate_decide, gate_refuse and their kin: what is asked of the gate while httpd serves a request.
 
 use super::configuration::Handle;
-use super::ffi::{
-    self, gate_answer, gate_chain, gate_edit, gate_field, gate_outcome, gate_pair, gate_request,
-};
+use super::ffi::{self, gate_answer, gate_field, gate_outcome, gate_pair, gate_request};
+use super::host::{CRITICAL, ERROR};
 use super::panic::boundary;
-use super::process::{CRITICAL, ERROR};
 use super::text::{Pool, bytes, lossy, slice};
+use super::view::{View, identity_of};
 use crate::answer::{Setting as AnswerSetting, compose, wants_json};
-use crate::config::{Accept, HeaderChoice, Mode, Setting};
+use crate::config::{Mode, Setting};
 use crate::directive::Slot;
-use crate::gate::{Decision, Process, Section};
+use crate::gate::{Decision, Process};
+use crate::grant::Grant;
 use crate::headers;
 use crate::identity::{Identity, scalar};
 use crate::policy::path::ClaimPath;
 use crate::policy::require::Rule;
-use crate::request::{FieldName, Fields, Found, Target};
-use crate::token::source::{Source, Take};
+use crate::request::{FieldName, Fields, Found};
 use crate::verdict::{Reason, Refusal};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -24,187 +23,7 @@ use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-const BEARER: &[Source] = &[Source::Bearer];
-const PROXY: &[Source] = &[Source::Proxy];
-
-/// httpd's table, read in place; what an earlier request gave up comes first.
-pub(super) struct Table<'r> {
-    withheld: &'r [gate_field],
-    pub(super) fields: &'r [gate_field],
-}
-
-impl<'r> Fields<'r> for Table<'r> {
-    fn find(&self, name: &FieldName) -> Found<'r> {
-        match find(self.withheld, name) {
-            Found::None => find(self.fields, name),
-            found => found,
-        }
-    }
-}
-
-fn find<'r>(fields: &'r [gate_field], name: &FieldName) -> Found<'r> {
-    let mut found = Found::None;
-    for field in fields.iter().filter(|it| it.checksum == name.checksum()) {
-        // SAFETY: apr_tables.c keeps both texts NUL-terminated; they live as long as the request.
-        let (Some(key), Some(value)) = (unsafe { (bytes(field.name), bytes(field.value)) }) else {
-            continue;
-        };
-        if name.is(key) {
-            if found != Found::None {
-                return Found::Many;
-            }
-            found = Found::One(value);
-        }
-    }
-    found
-}
-
-/// A request and the section it fell into.
-pub(super) struct View<'r> {
-    pub(super) raw: &'r gate_request,
-    pub(super) pool: Pool,
-}
-
-impl<'r> View<'r> {
-    /// A view for the length of the call.
-    pub(super) fn new(raw: &'r gate_request) -> Option<Self> {
-        super::process::pool(raw.pool).map(|pool| Self { raw, pool })
-    }
-
-    pub(super) const fn pool(&self) -> Pool {
-        self.pool
-    }
-
-    pub(super) fn setting(&self, slot: Slot) -> Option<&'r Setting> {
-        // SAFETY: gate.h: GATE_SLOTS pointers, each NULL or a Setting that the configuration owns,
-        // which outlives every request.
-        unsafe {
-            let slots = slice(self.raw.slots, ffi::GATE_SLOTS as usize);
-            slots.get(slot as usize)?.cast::<Setting>().as_ref()
-        }
-    }
-
-    fn sources(&self) -> &'r [Source] {
-        match self.setting(Slot::TokenFrom) {
-            _ if self.raw.port != 0 => PROXY,
-            Some(Setting::TokenFrom(sources)) => sources,
-            _ => BEARER,
-        }
-    }
-
-    pub(super) fn section(&self) -> Section<'r> {
-        let accept: Option<&Accept> = match self.setting(Slot::Accept) {
-            Some(Setting::Accept(accept)) => Some(accept),
-            _ => None,
-        };
-        Section {
-            server: usize::try_from(self.raw.server).unwrap_or(usize::MAX),
-            accept,
-            sources: self.sources(),
-            forward_token: matches!(
-                self.setting(Slot::ForwardToken),
-                Some(Setting::ForwardToken(true))
-            ),
-        }
-    }
-
-    /// The GateHeader lines in force, inner section first.
-    pub(super) fn chosen_headers(&self) -> Vec<&'r HeaderChoice> {
-        let mut chosen = Vec::new();
-        let mut link: *const gate_chain = self.raw.headers;
-        // SAFETY: gate.h: a list that ends in NULL; its values as in `setting`.
-        while let Some(it) = unsafe { link.as_ref() } {
-            // SAFETY: as above.
-            if let Some(Setting::Header(choice)) = unsafe { it.own.cast::<Setting>().as_ref() } {
-                chosen.push(choice);
-            }
-            link = it.outer;
-        }
-        chosen
-    }
-
-    pub(super) fn table(&self) -> Table<'r> {
-        // SAFETY: gate.h: live arrays of these lengths.
-        unsafe {
-            Table {
-                withheld: slice(self.raw.withheld, self.raw.withheld_count),
-                fields: slice(self.raw.fields, self.raw.field_count),
-            }
-        }
-    }
-
-    /// The target, where a token may be in it: most places read none from the query, and then
-    /// nobody looks at the rest.
-    fn token_target(&self) -> Target<'r> {
-        let reads_query = |it: &Source| matches!(it, Source::Query(_));
-        if self.sources().iter().any(reads_query) {
-            self.target()
-        } else {
-            Target::default()
-        }
-    }
-
-    pub(super) fn target(&self) -> Target<'r> {
-        let query = FieldName::withheld_query();
-        // SAFETY: gate.h: live text or NULL.
-        unsafe {
-            Target {
-                args: bytes(self.raw.args),
-                unparsed_uri: bytes(self.raw.unparsed_uri).unwrap_or_default(),
-                the_request: bytes(self.raw.the_request).unwrap_or_default(),
-                filename: bytes(self.raw.filename).unwrap_or_default(),
-                withheld_args: match find(self.table().withheld, &query) {
-                    Found::One(args) => Some(args),
-                    Found::None | Found::Many => None,
-                },
-            }
-        }
-    }
-
-    pub(super) fn edits(&self, take: &[Take<'_>]) -> Vec<gate_edit> {
-        let edit = |kind: u32, name: *const c_char, value: Option<&[u8]>| gate_edit {
-            kind: kind.cast_signed(),
-            name,
-            value: value.map_or(std::ptr::null(), |it| self.pool.text(it)),
-        };
-        let mut edits = Vec::with_capacity(take.len() * 4);
-        for it in take {
-            match it {
-                Take::Header(name) => edits.push(edit(
-                    ffi::GATE_EDIT_HEADER,
-                    self.pool.text(name.as_bytes()),
-                    None,
-                )),
-                Take::Cookies(kept) => edits.push(edit(
-                    ffi::GATE_EDIT_HEADER,
-                    c"Cookie".as_ptr(),
-                    kept.as_deref(),
-                )),
-                Take::Query {
-                    args,
-                    unparsed_uri,
-                    the_request,
-                    filename,
-                    forward,
-                } => {
-                    if !forward {
-                        edits.push(edit(ffi::GATE_EDIT_ARGS, std::ptr::null(), args.as_deref()));
-                    }
-                    for (kind, text) in [
-                        (ffi::GATE_EDIT_UNPARSED_URI, unparsed_uri),
-                        (ffi::GATE_EDIT_THE_REQUEST, the_request),
-                        (ffi::GATE_EDIT_FILENAME, filename),
-                    ] {
-                        if let Some(text) = text {
-                            edits.push(edit(kind, std::ptr::null(), Some(text)));
-                        }
-                    }
-                }
-            }
-        }
-        edits
-    }
-
+impl View<'_> {
     /// GateMode observe: the refusal is only written down. The gate's own failure is never passed
     /// over, and a port can't be opened for nobody.
     fn only_observes(&self, reason: Reason) -> bool {
@@ -229,7 +48,7 @@ impl<'r> View<'r> {
         };
         match decision.verdict {
             Ok(None) => {}
-            Ok(Some(identity)) => self.grant(identity, &mut outcome),
+            Ok(Some(grant)) => self.grant(grant, &mut outcome),
             Err(Refusal {
                 reason,
                 detail,
@@ -245,8 +64,8 @@ impl<'r> View<'r> {
         outcome
     }
 
-    fn grant(&self, identity: Arc<Identity>, outcome: &mut gate_outcome) {
-        let environment = identity.environment().as_slice();
+    fn grant(&self, grant: Arc<Grant>, outcome: &mut gate_outcome) {
+        let environment = grant.environment().as_slice();
         outcome.environment = environment.as_ptr();
         outcome.environment_count = environment.len();
         outcome.user = environment.first().map_or(std::ptr::null(), |it| it.value);
@@ -255,13 +74,13 @@ impl<'r> View<'r> {
         } else {
             self.chosen_headers()
         };
-        let upstream: &[gate_pair] = match identity.upstream(&chosen) {
+        let upstream: &[gate_pair] = match grant.upstream(&chosen) {
             Some(pairs) => {
                 outcome.upstream = pairs.as_slice().as_ptr();
                 pairs.as_slice()
             }
             None => {
-                let copied: Vec<gate_pair> = headers::render(&identity, &chosen)
+                let copied: Vec<gate_pair> = headers::render(grant.identity(), &chosen)
                     .iter()
                     .map(|(name, value)| gate_pair {
                         name: self.pool.text(name),
@@ -274,7 +93,7 @@ impl<'r> View<'r> {
             }
         };
         outcome.upstream_count = upstream.len();
-        outcome.identity = Arc::into_raw(identity).cast_mut().cast();
+        outcome.identity = Arc::into_raw(grant).cast_mut().cast();
     }
 }
 
@@ -290,13 +109,6 @@ unsafe fn handle<'c>(config: *const ffi::gate_config) -> Option<&'c Handle> {
 unsafe fn pool_of(config: *const ffi::gate_config, pool: *mut c_void) -> Option<Pool> {
     // SAFETY: the caller's promise.
     unsafe { handle(config).and_then(|it| Pool::new(&it.host, pool)) }
-}
-
-/// # Safety
-/// NULL, or an identity that gate_decide gave and nobody has released.
-pub(super) unsafe fn identity_of<'i>(identity: *const ffi::gate_identity) -> Option<&'i Identity> {
-    // SAFETY: the caller's promise.
-    unsafe { identity.cast::<Identity>().as_ref() }
 }
 
 /// See gate.h.
@@ -406,7 +218,7 @@ pub unsafe extern "C" fn gate_decide(
         let Some((process, raw)) = process.zip(raw) else {
             return failed();
         };
-        let Some(pool) = super::process::pool(raw.pool) else {
+        let Some(pool) = super::host::pool(raw.pool) else {
             return failed();
         };
         let view = View { raw, pool };
@@ -428,8 +240,9 @@ pub unsafe extern "C" fn gate_decide(
 }
 
 /// The tests ask for a panic by a header.
+#[allow(clippy::panic, reason = "it is what the tests ask for")]
 #[cfg(feature = "test-hooks")]
-fn panic_on_purpose(table: &Table<'_>) {
+fn panic_on_purpose(table: &super::view::Table<'_>) {
     if let Some(name) = FieldName::new("X-Gate-Test-Panic")
         && table.find(&name) != Found::None
     {
@@ -626,7 +439,7 @@ pub unsafe extern "C" fn gate_identity_release(identity: *mut ffi::gate_identity
         || {
             if !identity.is_null() {
                 // SAFETY: one reference, made by Arc::into_raw in `grant`, given back once.
-                drop(unsafe { Arc::from_raw(identity.cast::<Identity>()) });
+                drop(unsafe { Arc::from_raw(identity.cast::<Grant>()) });
             }
         },
     );

@@ -2,16 +2,17 @@
 //! request, and what our own handlers answer.
 
 use super::ffi::{self, gate_answer, gate_edit, gate_outcome, gate_pair, gate_request};
+use super::host::{CRITICAL, ERROR, pool};
 use super::panic::boundary;
-use super::process::{CRITICAL, ERROR, pool};
-use super::requests::{View, identity_of};
 use super::text::{bytes, lossy, slice};
+use super::view::{View, grant_of, identity_of};
 use crate::config::{AssertionSetting, HeaderValue, Setting};
 use crate::directive::Slot;
+use crate::field::folds_to;
 use crate::gate::Process;
-use crate::headers::folds_to;
+use crate::grant::Grant;
 use crate::identity::Identity;
-use crate::token::source::without_parameters;
+use crate::token::query::without_parameters;
 use crate::upstream::assertion::Gate;
 use crate::upstream::body::Body;
 use crate::upstream::login::{Callback, Logins, is_callback};
@@ -27,7 +28,7 @@ impl View<'_> {
     fn upstream(
         &self,
         process: Option<&Process>,
-        identity: Option<&Identity>,
+        grant: Option<&Grant>,
         outcome: &mut gate_outcome,
     ) -> Result<(), Refusal> {
         let failed = || Refusal::new(Reason::Internal, "the gate did not start in this child");
@@ -49,9 +50,9 @@ impl View<'_> {
         outcome.edits = self.pool.slice(&edits);
         outcome.edit_count = edits.len();
         if let Some(logins) = login {
-            self.callback(logins, identity)?;
+            self.callback(logins, grant.map(Grant::identity))?;
         }
-        let Some(identity) = identity else {
+        let Some(grant) = grant else {
             return Ok(());
         };
         let upstream = || process.map(Process::upstream).ok_or_else(failed);
@@ -62,11 +63,11 @@ impl View<'_> {
             pairs.push((token.header.as_str(), self.pool.text(secret.reveal())));
         }
         if sudo {
-            pairs.push(("Sudo", self.pool.text(sudo_name(identity)?)));
+            pairs.push(("Sudo", self.pool.text(sudo_name(grant.identity())?)));
             outcome.guard_body = 1;
         }
         for (name, setting) in self.assertions() {
-            let text = upstream()?.assertion(identity, &setting, &self.gate())?;
+            let text = upstream()?.assertion(grant, &setting, &self.gate())?;
             pairs.push((name, self.pool.text(&*text)));
         }
         let pairs: Vec<gate_pair> = pairs
@@ -194,11 +195,11 @@ pub unsafe extern "C" fn gate_upstream(
     };
     let done = boundary(failed, || {
         // SAFETY: gate.h: a live process or NULL, a live request, an identity or NULL.
-        let (process, raw, identity) = unsafe {
+        let (process, raw, grant) = unsafe {
             (
                 process.cast::<Process>().as_ref(),
                 request.as_ref(),
-                identity_of(identity),
+                grant_of(identity),
             )
         };
         let Some((raw, pool)) = raw.and_then(|raw| Some((raw, pool(raw.pool)?))) else {
@@ -206,7 +207,7 @@ pub unsafe extern "C" fn gate_upstream(
         };
         let view = View { raw, pool };
         let mut outcome = gate_outcome::default();
-        if let Err(refusal) = view.upstream(process, identity, &mut outcome) {
+        if let Err(refusal) = view.upstream(process, grant, &mut outcome) {
             refused(&view, &refusal, &mut outcome);
         }
         outcome
@@ -312,10 +313,13 @@ pub unsafe extern "C" fn gate_handle(
 /// # Safety
 /// As gate.h says.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_body_new(content_type: *const c_char) -> *mut ffi::gate_body {
+pub unsafe extern "C" fn gate_body_new(
+    content_type: *const c_char,
+    post: i32,
+) -> *mut ffi::gate_body {
     boundary(std::ptr::null_mut, || {
         // SAFETY: gate.h: live text or NULL.
-        let body = Body::new(unsafe { bytes(content_type) });
+        let body = Body::new(unsafe { bytes(content_type) }, post != 0);
         Box::into_raw(Box::new(body)).cast()
     })
 }

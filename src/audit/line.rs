@@ -15,11 +15,20 @@ const ECS: &str = "9.4.0";
 /// The most bytes of one text from outside.
 const LONGEST: usize = 2048;
 
+/// Who a line speaks of: made once per token.
+#[derive(Clone, Copy, Debug)]
+pub struct Person<'a> {
+    /// The issuer's name in the configuration.
+    pub issuer: &'a str,
+    /// See [`fragment`].
+    pub text: &'a str,
+}
+
 /// What a finished request was decided to be.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Decision<'a> {
     /// Who it is.
-    pub identity: Option<&'a Identity>,
+    pub person: Option<Person<'a>>,
     /// Why it was refused; `None`: granted.
     pub reason: Option<Reason>,
     /// The issuer that a refused token named, where it is one of the configuration's.
@@ -55,8 +64,8 @@ impl Decision<'_> {
     /// The issuer: the identity's, or the one that a refused token named.
     #[must_use]
     pub fn issuer(&self) -> Option<Cow<'_, str>> {
-        match self.identity {
-            Some(identity) => Some(Cow::Borrowed(identity.issuer_name())),
+        match self.person {
+            Some(person) => Some(Cow::Borrowed(person.issuer)),
             None => self.named.map(String::from_utf8_lossy),
         }
     }
@@ -70,7 +79,7 @@ pub struct Tunnel<'a> {
     pub id: &'a str,
     pub peer: &'a str,
     pub target: std::net::SocketAddr,
-    pub identity: &'a Identity,
+    pub person: Person<'a>,
 }
 
 /// How a port ended.
@@ -159,8 +168,8 @@ impl Frame {
             member(&mut line, ",\"rule\":{\"name\":", it.place);
             line.push('}');
         }
-        match it.identity {
-            Some(identity) => line.push_str(identity.audit()),
+        match it.person {
+            Some(person) => line.push_str(person.text),
             None => {
                 line.push_str(",\"gitlab_gate\":{");
                 if it.named.is_some() {
@@ -225,7 +234,7 @@ impl Frame {
         line.push_str(",\"method\":\"CONNECT\"}},\"rule\":{\"name\":");
         quote(&mut line, it.name.as_bytes());
         line.push('}');
-        line.push_str(it.identity.audit());
+        line.push_str(it.person.text);
         line.push_str("\"mode\":\"enforce\"}");
         let (kind, action) = match end {
             None => ("\"connection\",\"start\",\"allowed\"", "port-open"),

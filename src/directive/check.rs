@@ -72,25 +72,22 @@ pub struct Findings {
 }
 
 impl Builder {
-    /// `AuthType` stood in this section.
-    pub fn note_auth_type(&mut self, place: &Place, auth_type: &str) {
-        let gate = auth_type
-            .eq_ignore_ascii_case("Gate")
-            .then(|| place.clone());
-        self.notes.section(place).gate = gate;
-    }
-
-    /// `Require` stood in this section.
-    pub fn note_require(&mut self, place: &Place, arguments: &str) {
-        let words = arguments.split_whitespace().collect::<Vec<_>>().join(" ");
-        self.notes.section(place).requires.push(words);
-    }
-
-    /// `SetHandler` stood in this section.
-    pub fn note_handler(&mut self, place: &Place, handler: &str) {
-        if handler == crate::upstream::login::HANDLER {
-            self.config.login = true;
-            self.notes.logins.push(place.clone());
+    /// A directive of httpd's own stood in this section; an unknown one says nothing.
+    pub fn note(&mut self, place: &Place, directive: &str, arguments: &str) {
+        match directive {
+            "AuthType" => {
+                let gate = arguments.eq_ignore_ascii_case("Gate");
+                self.notes.section(place).gate = gate.then(|| place.clone());
+            }
+            "Require" => {
+                let words = arguments.split_whitespace().collect::<Vec<_>>().join(" ");
+                self.notes.section(place).requires.push(words);
+            }
+            "SetHandler" if arguments == crate::upstream::login::HANDLER => {
+                self.config.login = true;
+                self.notes.logins.push(place.clone());
+            }
+            _ => {}
         }
     }
 

@@ -2,8 +2,9 @@
 //! the defaults of its kind.
 
 use super::{Builder, Scope, find, words};
-use crate::config::{Audience, Issuer, JobApi, KeyLocation, Kind, Place, RoleRule};
+use crate::config::{Audience, Issuer, JobApi, KeyLocation, Place, RoleRule};
 use crate::jwks::check_url;
+use crate::kind::Kind;
 use crate::policy::condition::Condition;
 use crate::policy::path::ClaimPath;
 use jsonwebtoken::Algorithm;
@@ -170,7 +171,7 @@ impl Draft {
                 let [role, conditions @ ..] = words else {
                     return Err("GateRole takes a role and one or more conditions, as in GateRole developer groups=gitlab-devs".into());
                 };
-                if role.is_empty() || !crate::headers::is_plain(role) {
+                if role.is_empty() || !crate::field::is_plain(role) {
                     return Err(format!("GateRole {role}: that is no name for a role"));
                 }
                 if conditions.is_empty() {

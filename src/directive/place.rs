@@ -1,7 +1,7 @@
 //! The directives of a section (`<Location>` and its like): their words become a [`Setting`].
 
 use super::{Builder, words};
-use crate::audit::AuditOn;
+use crate::config::AuditOn;
 use crate::config::{Accept, HeaderChoice, HeaderValue, Lifetime, Mode, Place, Setting};
 use crate::policy::path::ClaimPath;
 use crate::port::name::parse as parse_endpoint;

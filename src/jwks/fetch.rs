@@ -5,6 +5,7 @@
 //! deadline. The certificates to trust are read anew at each fetch, so that a changed CA file needs
 //! no restart.
 
+use super::discovery::{self, Unfit};
 use super::set::{KeySet, MAX_BYTES};
 use super::url::{self, UrlError};
 use super::{cut, lock, quoted};
@@ -287,29 +288,15 @@ impl Call<'_> {
         Ok(self.roots.get_or_init(|| roots).clone())
     }
 
-    /// The discovery document's `jwks_uri` (OpenID Connect Discovery, sections 3 and 4.3).
+    /// The discovery document's `jwks_uri`.
     fn jwks_uri(&self, issuer: &str) -> Result<String, FetchError> {
         let url =
             url::discovery_url(issuer).map_err(|why| FetchError::Url(issuer.to_owned(), why))?;
         let (answer, body) = self.get(&url)?;
-        let document = match crate::json::parse(&body) {
-            Ok(document) => document,
-            Err(error) => return Err(FetchError::Body(answer, format!("not JSON: {error}"))),
-        };
-        let member = |name: &str| document.get(name).and_then(serde_json::Value::as_str);
-        let Some(got) = member("issuer") else {
-            return Err(FetchError::Body(answer, "no string \"issuer\"".to_owned()));
-        };
-        if got != issuer {
-            return Err(FetchError::Issuer(url, got.to_owned(), issuer.to_owned()));
-        }
-        let Some(jwks_uri) = member("jwks_uri") else {
-            return Err(FetchError::Body(
-                answer,
-                "no string \"jwks_uri\"".to_owned(),
-            ));
-        };
-        Ok(jwks_uri.to_owned())
+        discovery::jwks_uri(&body, issuer).map_err(|unfit| match unfit {
+            Unfit::Body(why) => FetchError::Body(answer, why),
+            Unfit::Issuer(got) => FetchError::Issuer(url, got, issuer.to_owned()),
+        })
     }
 
     /// The JWKS at that URL.

@@ -5,8 +5,8 @@
 //! during a fetch. A request never fetches: it asks the refresher to, and waits, where the schedule
 //! has room for a fetch and the waiting room a seat. How keys come in is [`super::update`]'s.
 
+use super::bell::Bell;
 use super::lock;
-use super::refresh::Bell;
 use super::schedule::Pace;
 use super::set::KeySet;
 use super::store::{Kept, Stamp, StateDir, Store, StoreError};
@@ -177,6 +177,12 @@ impl Keys {
                 .as_ref()
                 .map_or(0, |set| set.keys().len()),
         }
+    }
+
+    /// How long the last good ones serve, seconds.
+    #[must_use]
+    pub const fn max_stale(&self) -> u64 {
+        self.settings.max_stale
     }
 
     /// Waits for keys where none serve, and says whether some do now. At once where no fetch is on

@@ -5,12 +5,12 @@
 //! another; for nearly all of the time there is no such thread. What a look does is
 //! [`super::update`]'s.
 
+use super::bell::Bell;
 use super::fetch::Cancel;
 use super::keys::Keys;
 use super::lock;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -38,34 +38,6 @@ pub trait Report: Send + Sync {
     fn fetched(&self, _issuer: &str, _ok: bool) {}
     /// The state directory does not work; each process is on its own.
     fn store_failed(&self, detail: &str);
-}
-
-/// Wakes the refresher.
-#[derive(Default)]
-pub(super) struct Bell {
-    rung: Mutex<bool>,
-    heard: Condvar,
-    /// Nobody hears it any more.
-    closed: AtomicBool,
-}
-
-impl Bell {
-    /// Whether somebody hears it.
-    pub(super) fn ring(&self) -> bool {
-        *lock(&self.rung) = true;
-        self.heard.notify_all();
-        !self.closed.load(Ordering::Acquire)
-    }
-
-    /// Until it rings, or that long.
-    fn wait(&self, longest: Duration) {
-        let rung = lock(&self.rung);
-        let (mut rung, _) = self
-            .heard
-            .wait_timeout_while(rung, longest, |rung| !*rung)
-            .unwrap_or_else(PoisonError::into_inner);
-        *rung = false;
-    }
 }
 
 /// What the threads share.
@@ -128,7 +100,7 @@ impl Refresher {
 
     fn halt(&mut self) {
         self.shared.cancel.cancel();
-        self.shared.bell.closed.store(true, Ordering::Release);
+        self.shared.bell.close();
         self.shared.bell.ring();
         for keys in &self.shared.keys {
             keys.release();

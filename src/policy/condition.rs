@@ -4,8 +4,8 @@
 //! Parsed once from the configuration, asked on each request without allocating. What follows
 //! from the answer (a role, a refusal) is not decided here.
 
-use crate::config::Kind;
 use crate::json::{quoted, shown};
+use crate::kind::Kind;
 use crate::policy::path::{ClaimPath, PathError};
 use regex::{Regex, RegexBuilder};
 use serde_json::{Map, Value};

@@ -2,6 +2,7 @@
 
 use super::limit::Cause;
 use crate::audit::line::{Frame, Tunnel, TunnelEnd};
+use crate::grant::Grant;
 use crate::identity::Identity;
 use crate::verify::shown;
 use std::net::SocketAddr;
@@ -18,7 +19,7 @@ pub struct Subject {
     /// The client's address.
     pub peer: String,
     /// The person and the job.
-    pub identity: Arc<Identity>,
+    pub grant: Arc<Grant>,
     /// The address that was connected to.
     pub target: SocketAddr,
 }
@@ -42,8 +43,8 @@ pub fn opened(subject: &Subject, expires: u64) -> String {
     format!(
         "GATE701: port {} opened: user={} job={} target={} expires={expires} request={}",
         subject.name,
-        plain(subject.identity.user()),
-        job(&subject.identity),
+        plain(subject.grant.identity().user()),
+        job(subject.grant.identity()),
         subject.target,
         subject.request
     )
@@ -59,7 +60,7 @@ pub fn closed(subject: &Subject, end: &End) -> String {
         end.sent,
         end.received,
         end.duration.as_millis(),
-        job(&subject.identity),
+        job(subject.grant.identity()),
         subject.request
     )
 }
@@ -91,7 +92,7 @@ fn tunnel(subject: &Subject) -> Tunnel<'_> {
         id: &subject.request,
         peer: &subject.peer,
         target: subject.target,
-        identity: &subject.identity,
+        person: subject.grant.person(),
     }
 }
 

@@ -118,6 +118,12 @@ impl Question {
         })
     }
 
+    /// Where it is asked.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Asks once.
     #[must_use]
     pub fn ask(&self, cancel: &Cancel) -> Answer {

@@ -22,7 +22,8 @@ pub enum Cause {
 }
 
 impl Cause {
-    const ALL: [Self; 9] = [
+    /// In the order of their places.
+    pub const ALL: [Self; 9] = [
         Self::Expired,
         Self::Lifetime,
         Self::Idle,
@@ -48,6 +49,12 @@ impl Cause {
             Self::Target => c"target",
             Self::Stopping => c"stopping",
         }
+    }
+
+    /// The same as text.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.code().to_str().unwrap_or("client")
     }
 
     /// The cause of that code; a code of nobody's is the client's.

@@ -2,7 +2,7 @@
 //! GateMaxOpenTotal hold for the server, and not for each child. An entry belongs to a process;
 //! those of a process that is no more are taken back. Knows no names: holders and ports are hashes.
 
-use crate::abi::shared::{Lock, is_running};
+use crate::abi::lock::{Lock, is_running};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// More than any server has workers for.
@@ -61,16 +61,33 @@ impl Table {
     ) -> Result<Held, Full> {
         let me = std::process::id();
         self.lock.with(|| {
-            let mut free = self.judge(holder, per_holder, total);
-            if free.is_err() {
-                self.take_back();
-                free = self.judge(holder, per_holder, total);
-            }
-            let entry = free?;
+            let entry = self.free(holder, per_holder, total)?;
             entry.holder.store(holder, Relaxed);
             entry.port.store(port, Relaxed);
             entry.process.store(me, Relaxed);
             Ok(Held { entry })
+        })
+    }
+
+    /// Whether there would be a place.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn room(&'static self, holder: u64, per_holder: u32, total: u32) -> Result<(), Full> {
+        self.lock
+            .with(|| self.free(holder, per_holder, total).map(drop))
+    }
+
+    /// Under the lock.
+    fn free(
+        &'static self,
+        holder: u64,
+        per_holder: u32,
+        total: u32,
+    ) -> Result<&'static Entry, Full> {
+        self.judge(holder, per_holder, total).or_else(|_| {
+            self.take_back();
+            self.judge(holder, per_holder, total)
         })
     }
 
@@ -126,6 +143,17 @@ impl Table {
         });
     }
 
+    /// How many a holder has open, and how many are open at all.
+    #[must_use]
+    pub fn open_of(&self, holder: u64) -> (usize, usize) {
+        let open = |it: &&Entry| it.process.load(Relaxed) != 0;
+        let own = |it: &&Entry| open(it) && it.holder.load(Relaxed) == holder;
+        (
+            self.entries.iter().filter(own).count(),
+            self.entries.iter().filter(open).count(),
+        )
+    }
+
     /// How many are open under that hash of a name.
     #[must_use]
     pub fn count(&self, port: u64) -> usize {
@@ -150,6 +178,8 @@ mod tests {
         let first = table.hold(1, 7, 2, 3);
         let _second = table.hold(1, 7, 2, 3);
         assert_eq!(table.hold(1, 8, 2, 3).err(), Some(Full::Holder));
+        assert_eq!(table.room(1, 2, 3), Err(Full::Holder));
+        assert_eq!((table.room(2, 2, 3), table.open_of(1)), (Ok(()), (2, 2)));
         let _third = table.hold(2, 8, 2, 3);
         assert_eq!(table.hold(3, 8, 2, 3).err(), Some(Full::Total));
         assert_eq!(table.count(7), 2);

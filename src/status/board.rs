@@ -2,7 +2,8 @@
 //! step a relaxed increment: nobody waits. Zeroes are an empty board. Names (issuers and ports)
 //! are written once and never taken back, so that a place keeps its meaning over restarts.
 
-use crate::abi::shared::is_running;
+use crate::abi::lock::is_running;
+use crate::port::limit::Cause;
 use crate::verdict::Reason;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
@@ -10,6 +11,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 const NAMES: usize = 64;
 /// Bytes of a name that are kept.
 const NAME: usize = 96;
+/// Places for the causes of a port's end.
+const CAUSES: usize = 16;
 /// Places for reasons; 0 is "granted".
 const REASONS: usize = 64;
 /// Minutes that are remembered.
@@ -107,12 +110,44 @@ struct Child {
     cached: AtomicUsize,
 }
 
-/// One minute's decisions.
+/// What has become of the ports of one name.
+struct Tunnels {
+    opened: AtomicU64,
+    /// To the target, and from it.
+    moved: [AtomicU64; 2],
+    ends: [AtomicU64; CAUSES],
+}
+
+/// What happened in one minute.
 struct Minute {
     /// Minutes since the epoch.
     stamp: AtomicU64,
     outcomes: [AtomicU64; 3],
     reasons: [AtomicU64; REASONS],
+    /// Ports that were opened, by name.
+    opened: [AtomicU64; NAMES],
+}
+
+impl Minute {
+    /// Ready to count in; nothing of an earlier hour is left.
+    fn at(minutes: &[Self; MINUTES], now: u64) -> Option<&Self> {
+        let stamp = now / 60;
+        let minute = minutes.get(usize::try_from(stamp).ok()? % MINUTES)?;
+        let old = minute.stamp.load(Relaxed);
+        let first = old != stamp
+            && minute
+                .stamp
+                .compare_exchange(old, stamp, Relaxed, Relaxed)
+                .is_ok();
+        if first {
+            // Who is first in a minute empties it; a count that comes at that very moment may be
+            // lost to the plot, never to the counters.
+            let all = minute.outcomes.iter().chain(&minute.reasons);
+            all.chain(&minute.opened)
+                .for_each(|it| it.store(0, Relaxed));
+        }
+        Some(minute)
+    }
 }
 
 /// The board.
@@ -123,6 +158,7 @@ pub struct Board {
     decisions: [[[AtomicU64; 3]; REASONS]; NAMES + 1],
     /// Succeeded and failed.
     fetches: [[AtomicU64; 2]; NAMES],
+    tunnels: [Tunnels; NAMES],
     hits: AtomicU64,
     misses: AtomicU64,
     lost: AtomicU64,
@@ -130,8 +166,12 @@ pub struct Board {
     minutes: [Minute; MINUTES],
 }
 
+/// Reasons of one code share a place.
 fn place_of(reason: Option<Reason>) -> usize {
-    let at = |reason| Reason::ALL.iter().position(|it| *it == reason);
+    let at = |reason: Reason| {
+        let same = |it: &Reason| *it == reason || it.code_c() == reason.code_c();
+        Reason::ALL.iter().position(same)
+    };
     reason.map_or(0, |reason| {
         at(reason).map_or(REASONS - 1, |at| (at + 1).min(REASONS - 1))
     })
@@ -154,6 +194,21 @@ pub struct Count {
     /// The issuer's name; "": none known.
     pub issuer: String,
     pub count: u64,
+}
+
+/// The ports of one name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PortCount {
+    pub name: String,
+    /// Ever opened.
+    pub opened: u64,
+    /// Bytes to the target, and from it, of those that have ended.
+    pub sent: u64,
+    pub received: u64,
+    /// Why they ended, and how many so.
+    pub ends: Vec<(&'static str, u64)>,
+    /// Opened in each of the last minutes, the oldest first.
+    pub minutes: Vec<u64>,
 }
 
 /// One minute.
@@ -187,28 +242,9 @@ impl Board {
         if let Some(count) = of.and_then(|it| it.get(outcome as usize)) {
             count.fetch_add(1, Relaxed);
         }
-        let stamp = now / 60;
-        let Some(minute) = usize::try_from(stamp)
-            .ok()
-            .and_then(|it| self.minutes.get(it % MINUTES))
-        else {
+        let Some(minute) = Minute::at(&self.minutes, now) else {
             return;
         };
-        let old = minute.stamp.load(Relaxed);
-        if old != stamp
-            && minute
-                .stamp
-                .compare_exchange(old, stamp, Relaxed, Relaxed)
-                .is_ok()
-        {
-            // Who is first in a minute empties it; a count that comes at that very moment may be
-            // lost to the plot, never to the counters.
-            minute
-                .outcomes
-                .iter()
-                .chain(&minute.reasons)
-                .for_each(|it| it.store(0, Relaxed));
-        }
         for count in [
             minute.outcomes.get(outcome as usize),
             minute.reasons.get(reason),
@@ -239,8 +275,29 @@ impl Board {
     }
 
     /// A port of this name has been opened: it is shown from now on.
-    pub fn port(&self, name: &str) {
-        self.ports.place(name);
+    pub fn opened(&self, name: &str, now: u64) {
+        let at = self.ports.place(name);
+        let minute = Minute::at(&self.minutes, now);
+        let ever = self.tunnels.get(at).map(|it| &it.opened);
+        for count in [ever, minute.and_then(|it| it.opened.get(at))]
+            .into_iter()
+            .flatten()
+        {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// A port of this name has ended, after so many bytes to the target and from it.
+    pub fn closed(&self, name: &str, cause: Cause, sent: u64, received: u64) {
+        let Some(of) = self.tunnels.get(self.ports.place(name)) else {
+            return;
+        };
+        for (count, bytes) in of.moved.iter().zip([sent, received]) {
+            count.fetch_add(bytes, Relaxed);
+        }
+        if let Some(count) = of.ends.get(cause as usize) {
+            count.fetch_add(1, Relaxed);
+        }
     }
 
     /// A child's own gauge: how many tokens it has in its cache. Of a child that is no more, the
@@ -334,92 +391,64 @@ impl Board {
         self.lost.load(Relaxed)
     }
 
-    /// The ports' names.
+    /// The ports that were ever opened.
     #[must_use]
-    pub fn ports(&self) -> Vec<String> {
-        self.ports.all().map(|(_, name)| name).collect()
+    pub fn ports(&self, now: u64) -> Vec<PortCount> {
+        let found = self.ports.all().zip(&self.tunnels);
+        found
+            .map(|((at, name), of)| {
+                let [sent, received] = of.moved.each_ref().map(|it| it.load(Relaxed));
+                let ends = Cause::ALL.into_iter().zip(&of.ends);
+                PortCount {
+                    name,
+                    opened: of.opened.load(Relaxed),
+                    sent,
+                    received,
+                    ends: ends
+                        .map(|(cause, count)| (cause.name(), count.load(Relaxed)))
+                        .filter(|(_, count)| *count > 0)
+                        .collect(),
+                    minutes: self
+                        .hour(now)
+                        .map(|it| it.and_then(|it| it.opened.get(at)))
+                        .map(|it| it.map_or(0, |it| it.load(Relaxed)))
+                        .collect(),
+                }
+            })
+            .collect()
+    }
+
+    /// The last minutes, the oldest first; `None`: nothing happened in it.
+    fn hour(&self, now: u64) -> impl Iterator<Item = Option<&Minute>> {
+        let last = now / 60;
+        (0..MINUTES as u64).rev().map(move |back| {
+            let stamp = last.saturating_sub(back);
+            usize::try_from(stamp)
+                .ok()
+                .and_then(|it| self.minutes.get(it % MINUTES))
+                .filter(|it| it.stamp.load(Relaxed) == stamp)
+        })
     }
 
     /// The last minutes, the oldest first.
     #[must_use]
     pub fn minutes(&self, now: u64) -> Vec<Slice> {
-        let last = now / 60;
-        (0..MINUTES as u64)
-            .rev()
-            .map(|back| {
-                let stamp = last.saturating_sub(back);
-                usize::try_from(stamp)
-                    .ok()
-                    .and_then(|it| self.minutes.get(it % MINUTES))
-                    .filter(|it| it.stamp.load(Relaxed) == stamp)
-                    .map(|it| Slice {
-                        outcomes: it.outcomes.each_ref().map(|it| it.load(Relaxed)),
-                        reasons: it
-                            .reasons
-                            .iter()
-                            .enumerate()
-                            .skip(1)
-                            .map(|(at, count)| (code_of(at), count.load(Relaxed)))
-                            .filter(|(_, count)| *count > 0)
-                            .collect(),
-                    })
-                    .unwrap_or_default()
-            })
+        let slice = |it: &Minute| Slice {
+            outcomes: it.outcomes.each_ref().map(|it| it.load(Relaxed)),
+            reasons: it
+                .reasons
+                .iter()
+                .enumerate()
+                .skip(1)
+                .map(|(at, count)| (code_of(at), count.load(Relaxed)))
+                .filter(|(_, count)| *count > 0)
+                .collect(),
+        };
+        self.hour(now)
+            .map(|it| it.map(slice).unwrap_or_default())
             .collect()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-    use super::*;
-    use crate::abi::shared::new_board;
-
-    #[test]
-    fn what_is_counted_is_told() {
-        let board = new_board().unwrap();
-        board.decided(Outcome::Success, None, Some("okta"), 6000);
-        board.decided(Outcome::Failure, Some(Reason::Role), Some("okta"), 6000);
-        board.decided(Outcome::Failure, Some(Reason::Role), Some("okta"), 6060);
-        board.decided(Outcome::Failure, Some(Reason::TokenMissing), None, 6060);
-        let all = board.decisions();
-        assert_eq!(all.len(), 3);
-        assert!(all.contains(&Count {
-            outcome: Outcome::Failure,
-            reason: "role",
-            issuer: "okta".into(),
-            count: 2
-        }));
-        assert!(all.contains(&Count {
-            outcome: Outcome::Failure,
-            reason: "token_missing",
-            issuer: String::new(),
-            count: 1
-        }));
-        let minutes = board.minutes(6060);
-        assert_eq!(minutes[MINUTES - 2].outcomes, [1, 1, 0]);
-        assert_eq!(minutes[MINUTES - 1].outcomes, [0, 2, 0]);
-        assert_eq!(
-            board.minutes(6060 + 3600 * 2)[MINUTES - 1],
-            Slice::default()
-        );
-    }
-
-    #[test]
-    fn names_beyond_the_last_place_share_it() {
-        let board = new_board().unwrap();
-        for at in 0..NAMES + 5 {
-            board.issuer(&format!("issuer-{at}"));
-        }
-        assert_eq!(board.issuer("issuer-3"), 3);
-        assert_eq!(board.issuer("another"), NAMES - 1);
-    }
-
-    #[test]
-    fn every_reason_has_its_place() {
-        for reason in Reason::ALL {
-            assert_eq!(code_of(place_of(Some(*reason))), reason.code());
-        }
-        assert!(Reason::ALL.len() < REASONS - 1);
-    }
-}
+mod tests;

@@ -65,8 +65,43 @@ pub fn render(view: &View) -> String {
         "gauge",
         "Ports that are open now.",
     );
-    for (name, open) in &view.ports {
-        text.sample("gitlab_gate_ports_open", &[("port", name)], *open as u64);
+    for (it, open) in &view.ports {
+        text.sample(
+            "gitlab_gate_ports_open",
+            &[("port", &it.name)],
+            *open as u64,
+        );
+    }
+    text.head(
+        "gitlab_gate_ports_opened_total",
+        "counter",
+        "Ports that were opened.",
+    );
+    for (it, _) in &view.ports {
+        let labels = [("port", it.name.as_str())];
+        text.sample("gitlab_gate_ports_opened_total", &labels, it.opened);
+    }
+    text.head(
+        "gitlab_gate_ports_closed_total",
+        "counter",
+        "Ports that have ended, by event.reason of their close.",
+    );
+    for (it, _) in &view.ports {
+        for (cause, count) in &it.ends {
+            let labels = [("port", it.name.as_str()), ("reason", cause)];
+            text.sample("gitlab_gate_ports_closed_total", &labels, *count);
+        }
+    }
+    text.head(
+        "gitlab_gate_port_bytes_total",
+        "counter",
+        "Bytes through ports that have ended, from the source (the client) and from the destination.",
+    );
+    for (it, _) in &view.ports {
+        for (from, bytes) in [("source", it.sent), ("destination", it.received)] {
+            let labels = [("port", it.name.as_str()), ("from", from)];
+            text.sample("gitlab_gate_port_bytes_total", &labels, bytes);
+        }
     }
     text.head(
         "gitlab_gate_upstream_token_age_seconds",

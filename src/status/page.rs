@@ -1,153 +1,219 @@
-//! The figures as a page for people: one document, no script, nothing from elsewhere.
+//! The figures as a page for people: one document, no script, nothing from elsewhere. First what wants
+//! attention, then how much and why, then keys, ports and credentials.
 
-use super::board::{MINUTES, Outcome};
+use super::board::Outcome;
+use super::plot::{clock, grouped, meter, spark, stacked};
 use super::view::View;
+use crate::verdict::Reason;
 use std::fmt::Write as _;
 
-const STYLE: &str = "
-:root{color-scheme:light dark;--ink:#1f2328;--soft:#656d76;--line:#d8dee4;--paper:#f6f8fa;--card:#fff;--good:#1a7f37;--bad:#cf222e;--seen:#9a6700}
-@media(prefers-color-scheme:dark){:root{--ink:#e6edf3;--soft:#8d96a0;--line:#30363d;--paper:#0d1117;--card:#161b22;--good:#3fb950;--bad:#f85149;--seen:#d29922}}
-*{box-sizing:border-box}body{margin:0;background:var(--paper);color:var(--ink);font:15px/1.5 system-ui,sans-serif}
-main{max-width:1080px;margin:0 auto;padding:28px 20px}h1{font-size:22px;margin:0}h2{font-size:15px;margin:0 0 12px}
-header{display:flex;flex-wrap:wrap;gap:4px 20px;align-items:baseline;margin-bottom:20px}header p{margin:0;color:var(--soft)}a{color:inherit}
-.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:14px;margin-bottom:14px}
-section,.card{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:16px 18px}section{margin-bottom:14px;overflow-x:auto}
-.card b{display:block;font-size:24px;line-height:1.3;font-variant-numeric:tabular-nums}.card span{color:var(--soft);font-size:13px}
-table{border-collapse:collapse;width:100%;font-size:14px}th{text-align:left;font-weight:600;color:var(--soft);font-size:13px}
-th,td{padding:6px 14px 6px 0;border-bottom:1px solid var(--line);vertical-align:middle}tr:last-child td{border-bottom:0}
-.n{text-align:right;font-variant-numeric:tabular-nums}code{font:13px ui-monospace,monospace}.good{color:var(--good)}.bad{color:var(--bad)}.seen{color:var(--seen)}.soft{color:var(--soft)}
-svg{display:block}.plot{width:100%;height:120px}.key{display:flex;gap:18px;color:var(--soft);font-size:13px;margin-top:8px}.key i{display:inline-block;width:10px;height:10px;border-radius:2px;margin-right:6px;background:currentColor}
-";
+const STYLE: &str = include_str!("page.css");
+
+/// An upstream's credential that is older wants to be changed (docs/gitlab.md).
+const OLD: u64 = 30 * 86_400;
 
 /// The document.
 #[must_use]
 pub fn render(view: &View) -> String {
-    let mut page = String::with_capacity(16 << 10);
-    let sum = |outcome: Outcome| -> u64 {
-        view.decisions
-            .iter()
-            .filter(|it| it.outcome == outcome)
-            .map(|it| it.count)
-            .sum()
+    let mut page = String::with_capacity(32 << 10);
+    let attention = attention(view);
+    let state = match attention.as_slice() {
+        [] => "<span class=\"pill good\">all well</span>".to_owned(),
+        [_] => "<span class=\"pill bad\">1 thing wants attention</span>".to_owned(),
+        more => format!(
+            "<span class=\"pill bad\">{} things want attention</span>",
+            more.len()
+        ),
     };
-    let (entries, hits, misses) = view.cache;
     let _ = write!(
         page,
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
-         <meta http-equiv=\"refresh\" content=\"30\"><title>Gate status</title><style>{STYLE}</style></head><body><main>\
-         <header><h1>Gate status</h1><p>mod_gitlab_gate {} · {} processes · <a href=\"?json\">JSON</a> · <a href=\"?metrics\">metrics</a></p></header>",
-        env!("CARGO_PKG_VERSION"),
-        view.children
+         <meta http-equiv=\"refresh\" content=\"30\"><meta name=\"color-scheme\" content=\"light dark\"><title>Gate status</title><style>{STYLE}</style></head><body><main>\
+         <header><h1>Gate status</h1>{state}<p>{} UTC · {} {} · mod_gitlab_gate {} · <a href=\"?json\">JSON</a> · <a href=\"?metrics\">metrics</a></p></header>",
+        clock(view.now),
+        view.children,
+        if view.children == 1 {
+            "process"
+        } else {
+            "processes"
+        },
+        env!("CARGO_PKG_VERSION")
     );
-    page.push_str("<div class=\"cards\">");
-    card(
-        &mut page,
-        "good",
-        &grouped(sum(Outcome::Success)),
-        "granted",
-    );
-    card(&mut page, "bad", &grouped(sum(Outcome::Failure)), "refused");
-    if sum(Outcome::Observed) > 0 {
-        card(
-            &mut page,
-            "seen",
-            &grouped(sum(Outcome::Observed)),
-            "would have been refused",
-        );
+    if !attention.is_empty() {
+        page.push_str("<section class=\"attention\"><h2>Wants attention</h2><ul>");
+        for it in &attention {
+            let _ = write!(page, "<li>{it}");
+        }
+        page.push_str("</ul></section>");
     }
-    let share = (hits * 1000).checked_div(hits + misses).unwrap_or(0);
-    card(
-        &mut page,
-        "",
-        &format!("{}.{} %", share / 10, share % 10),
-        &format!("from the cache, {} tokens kept", grouped(entries as u64)),
-    );
-    let open: usize = view.ports.iter().map(|(_, open)| open).sum();
-    card(&mut page, "", &open.to_string(), "ports open");
-    card(
-        &mut page,
-        if view.audit_lost > 0 { "bad" } else { "" },
-        &grouped(view.audit_lost),
-        "audit lines lost",
-    );
-    page.push_str("</div>");
-    plot(&mut page, view);
+    cards(&mut page, view);
+    decisions(&mut page, view);
     reasons(&mut page, view);
     issuers(&mut page, view);
-    if !view.ports.is_empty() {
-        page.push_str("<section><h2>Ports</h2><table><tr><th>Port<th class=\"n\">Open now</tr>");
-        for (name, open) in &view.ports {
-            let _ = write!(
-                page,
-                "<tr><td><code>{}</code><td class=\"n\">{open}</tr>",
-                escaped(name)
-            );
-        }
-        page.push_str("</table></section>");
-    }
-    if !view.files.is_empty() {
-        page.push_str(
-            "<section><h2>Upstream credentials</h2><table><tr><th>File<th class=\"n\">Age</tr>",
-        );
-        for (file, age) in &view.files {
-            let old = if *age > 30 * 86_400 { "n bad" } else { "n" };
-            let _ = write!(
-                page,
-                "<tr><td><code>{}</code><td class=\"{old}\">{}</tr>",
-                escaped(file),
-                duration(*age)
-            );
-        }
-        page.push_str("</table></section>");
-    }
+    ports(&mut page, view);
+    files(&mut page, view);
     page.push_str("</main></body></html>\n");
     page
 }
 
-fn card(page: &mut String, class: &str, figure: &str, text: &str) {
-    let _ = write!(
-        page,
-        "<div class=\"card\"><b class=\"{class}\">{figure}</b><span>{text}</span></div>"
-    );
-}
-
-/// Bars of the last hour: granted, and on top refused and observed.
-fn plot(page: &mut String, view: &View) {
-    let most = view
-        .minutes
-        .iter()
-        .map(|it| it.outcomes.iter().sum::<u64>())
-        .max()
-        .unwrap_or(0);
-    let _ = write!(
-        page,
-        "<section><h2>Decisions a minute, the last hour{}</h2><svg class=\"plot\" viewBox=\"0 0 {} 100\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"Decisions a minute\">\
-         <line x1=\"0\" y1=\"99.5\" x2=\"{0}\" y2=\"99.5\" stroke=\"var(--line)\"/>",
-        if most == 0 {
-            String::new()
-        } else {
-            format!(" <span class=\"soft\">(at most {})</span>", grouped(most))
-        },
-        MINUTES * 10
-    );
-    for (at, minute) in view.minutes.iter().enumerate() {
-        let mut top = 99.0;
-        for (count, colour) in minute.outcomes.iter().zip(["good", "bad", "seen"]) {
-            if *count > 0 && most > 0 {
-                let height = (*count as f64 / most as f64 * 96.0).max(1.0);
-                top -= height;
-                let _ = write!(
-                    page,
-                    "<rect x=\"{}\" y=\"{top:.1}\" width=\"8\" height=\"{height:.1}\" fill=\"var(--{colour})\"/>",
-                    at * 10 + 1
-                );
-            }
+/// What somebody should look at, as HTML.
+fn attention(view: &View) -> Vec<String> {
+    let mut found = Vec::new();
+    for it in &view.issuers {
+        let name = escaped(&it.name);
+        let error = it.last_error.as_deref().map(escaped);
+        match (it.age, error) {
+            (None, error) => found.push(format!(
+                "<b>{name}</b> has no keys: its tokens are refused with <code>keys_unavailable</code>. {}",
+                error.unwrap_or_else(|| "Nothing has been fetched yet.".to_owned())
+            )),
+            (Some(age), _) if age > it.max_stale => found.push(format!(
+                "<b>{name}</b>: the keys are {} old, and serve no more after {} (GateMaxStale).",
+                duration(age),
+                duration(it.max_stale)
+            )),
+            (Some(age), Some(error)) => found.push(format!(
+                "<b>{name}</b>: the last fetch of its keys failed; those of {} ago serve for another {}. {error}",
+                duration(age),
+                duration(it.max_stale - age)
+            )),
+            (Some(_), None) => {}
         }
     }
-    page.push_str(
-        "</svg><div class=\"key\"><span class=\"good\"><i></i>granted</span><span class=\"bad\"><i></i>refused</span>\
-         <span class=\"seen\"><i></i>observed</span></div></section>",
+    if view.audit_lost > 0 {
+        found.push(format!(
+            "<b>Audit log</b>: {} lines are lost since httpd was started. The error log says why (<code>GATE601</code>).",
+            grouped(view.audit_lost)
+        ));
+    }
+    let failed = of_reason(view, Reason::Internal.code()).iter().sum::<u64>();
+    if failed > 0 {
+        found.push(format!(
+            "<b>The gate itself failed</b> on {} requests in the last hour (<code>internal</code>): see the error log.",
+            grouped(failed)
+        ));
+    }
+    let [_, _, observed] = hour(view);
+    if observed > 0 {
+        found.push(format!(
+            "<b>GateMode observe</b> let {} requests through in the last hour that would have been refused.",
+            grouped(observed)
+        ));
+    }
+    for (file, age) in view.files.iter().filter(|(_, age)| *age > OLD) {
+        found.push(format!(
+            "<b>{}</b> was written {} ago: change the credential.",
+            escaped(file),
+            duration(*age)
+        ));
+    }
+    found
+}
+
+/// Success, failure, observed of the last hour.
+fn hour(view: &View) -> [u64; 3] {
+    let mut sums = [0; 3];
+    for minute in &view.minutes {
+        for (sum, count) in sums.iter_mut().zip(minute.outcomes) {
+            *sum += count;
+        }
+    }
+    sums
+}
+
+fn of_reason(view: &View, code: &str) -> Vec<u64> {
+    let count = |reasons: &[(&str, u64)]| {
+        let found = reasons.iter().find(|(it, _)| *it == code);
+        found.map_or(0, |(_, count)| *count)
+    };
+    view.minutes.iter().map(|it| count(&it.reasons)).collect()
+}
+
+fn cards(page: &mut String, view: &View) {
+    let since = |outcome: Outcome| -> String {
+        let of = view.decisions.iter().filter(|it| it.outcome == outcome);
+        format!("{} since start", grouped(of.map(|it| it.count).sum()))
+    };
+    let [granted, refused, observed] = hour(view).map(grouped);
+    let (entries, hits, misses) = view.cache;
+    let share = (hits * 1000).checked_div(hits + misses);
+    let share = share.map_or_else(
+        || "–".to_owned(),
+        |it| format!("{}.{}\u{202f}%", it / 10, it % 10),
     );
+    let open: usize = view.ports.iter().map(|(_, open)| open).sum();
+    let opened: u64 = view.ports.iter().map(|(it, _)| it.opened).sum();
+    let lost = if view.audit_lost > 0 { "bad" } else { "" };
+    let mut all = vec![
+        (
+            "good",
+            "granted, last hour",
+            granted,
+            since(Outcome::Success),
+        ),
+        (
+            "bad",
+            "refused, last hour",
+            refused,
+            since(Outcome::Failure),
+        ),
+    ];
+    if view
+        .decisions
+        .iter()
+        .any(|it| it.outcome == Outcome::Observed)
+    {
+        all.push((
+            "seen",
+            "observed, last hour",
+            observed,
+            since(Outcome::Observed),
+        ));
+    }
+    let kept = format!("{} tokens kept", grouped(entries as u64));
+    all.push(("", "from the cache", share, kept));
+    let ever = format!("{} since start", grouped(opened));
+    all.push(("", "ports open", grouped(open as u64), ever));
+    let start = "since start".to_owned();
+    all.push((lost, "audit lines lost", grouped(view.audit_lost), start));
+    page.push_str("<div class=\"cards\">");
+    for (class, name, figure, more) in all {
+        let _ = write!(
+            page,
+            "<div class=\"card\"><span>{name}</span><b class=\"{class}\">{figure}</b><small>{more}</small></div>"
+        );
+    }
+    page.push_str("</div>");
+}
+
+fn decisions(page: &mut String, view: &View) {
+    page.push_str("<section><h2>Decisions a minute</h2>");
+    let of = |at: usize| -> Vec<u64> {
+        let counts = view.minutes.iter().map(|it| it.outcomes.get(at));
+        counts.map(|it| it.copied().unwrap_or(0)).collect()
+    };
+    let mut rows = vec![("good", "granted", of(0)), ("bad", "refused", of(1))];
+    if of(2).iter().any(|it| *it > 0) {
+        rows.push(("seen", "observed", of(2)));
+    }
+    stacked(page, &rows, view.now);
+    page.push_str("</section>");
+}
+
+/// A table whose cells name themselves where it is too narrow for columns.
+fn table(page: &mut String, title: &str, columns: &[(&str, &str)], rows: &[Vec<String>]) {
+    let _ = write!(page, "<section><h2>{title}</h2><table><thead><tr>");
+    for (class, name) in columns {
+        let _ = write!(page, "<th class=\"{class}\">{name}");
+    }
+    page.push_str("</thead><tbody>");
+    for row in rows {
+        page.push_str("<tr>");
+        for ((class, name), cell) in columns.iter().zip(row) {
+            let _ = write!(page, "<td class=\"{class}\" data-name=\"{name}\">{cell}");
+        }
+    }
+    page.push_str("</tbody></table></section>");
 }
 
 fn reasons(page: &mut String, view: &View) {
@@ -159,94 +225,162 @@ fn reasons(page: &mut String, view: &View) {
         }
     }
     codes.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
-    page.push_str("<section><h2>Why requests were refused</h2>");
     if codes.is_empty() {
-        page.push_str("<p class=\"soft\">None was refused.</p></section>");
+        page.push_str(
+            "<section><h2>Why requests were refused</h2><p class=\"soft\">None was refused since start.</p></section>",
+        );
         return;
     }
-    page.push_str(
-        "<table><tr><th>Reason<th>The last hour<th>Issuers<th class=\"n\">All in all</tr>",
-    );
-    for (code, count) in codes {
-        let mut issuers: Vec<_> = view
-            .decisions
-            .iter()
-            .filter(|it| it.reason == code && !it.issuer.is_empty())
-            .map(|it| escaped(&it.issuer))
-            .collect();
-        issuers.sort();
-        issuers.dedup();
-        let _ = write!(page, "<tr><td><code>{code}</code><td>");
-        spark(page, view, code);
-        let _ = write!(
-            page,
-            "<td>{}<td class=\"n\">{}</tr>",
-            issuers.join(", "),
-            grouped(count)
-        );
-    }
-    page.push_str("</table></section>");
-}
-
-fn spark(page: &mut String, view: &View, code: &str) {
-    let counts: Vec<u64> = view
-        .minutes
-        .iter()
-        .map(|it| {
-            it.reasons
+    let rows: Vec<_> = codes
+        .into_iter()
+        .map(|(code, count)| {
+            let told = Reason::from_code(code).map_or("", Reason::description);
+            let mut issuers: Vec<_> = view
+                .decisions
                 .iter()
-                .find(|(it, _)| *it == code)
-                .map_or(0, |(_, count)| *count)
+                .filter(|it| it.reason == code && !it.issuer.is_empty())
+                .map(|it| escaped(&it.issuer))
+                .collect();
+            issuers.sort();
+            issuers.dedup();
+            let counts = of_reason(view, code);
+            vec![
+                format!("<code>{code}</code><small>{told}</small>"),
+                issuers.join(", "),
+                drawn(|page| spark(page, "bad", &counts, view.now)),
+                grouped(counts.iter().sum()),
+                grouped(count),
+            ]
         })
         .collect();
-    let most = counts.iter().copied().max().unwrap_or(0).max(1);
-    let _ = write!(
-        page,
-        "<svg width=\"{}\" height=\"22\" aria-hidden=\"true\"><line x1=\"0\" y1=\"21.5\" x2=\"{0}\" y2=\"21.5\" stroke=\"var(--line)\"/>",
-        MINUTES * 4
-    );
-    for (at, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
-        let height = (*count as f64 / most as f64 * 19.0).max(1.5);
-        let _ = write!(
-            page,
-            "<rect x=\"{}\" y=\"{:.1}\" width=\"3\" height=\"{height:.1}\" fill=\"var(--bad)\"/>",
-            at * 4,
-            21.0 - height
-        );
-    }
-    page.push_str("</svg>");
+    let columns = [
+        ("", "Reason"),
+        ("", "Issuers"),
+        ("wide", "By the minute"),
+        ("n", "Last hour"),
+        ("n", "Since start"),
+    ];
+    table(page, "Why requests were refused", &columns, &rows);
 }
 
 fn issuers(page: &mut String, view: &View) {
-    page.push_str("<section><h2>Issuers</h2><table><tr><th>Issuer<th class=\"n\">Keys<th class=\"n\">Age<th class=\"n\">Fetches<th class=\"n\">Failed<th>Last error</tr>");
-    for it in &view.issuers {
-        let age = it.age.map_or_else(|| "never".to_owned(), duration);
-        let error = match &it.last_error {
-            Some(error) => format!("<span class=\"bad\">{}</span>", escaped(error)),
-            None => "<span class=\"good\">none</span>".to_owned(),
-        };
-        let _ = write!(
-            page,
-            "<tr><td>{}<td class=\"n\">{}<td class=\"n\">{age}<td class=\"n\">{}<td class=\"n\">{}<td>{error}</tr>",
-            escaped(&it.name),
-            it.keys,
-            grouped(it.fetched),
-            grouped(it.failed)
-        );
-    }
-    page.push_str("</table></section>");
+    let rows: Vec<_> = view
+        .issuers
+        .iter()
+        .map(|it| {
+            let (colour, age) = match it.age {
+                Some(age) if age > it.max_stale => ("bad", duration(age)),
+                Some(age) if it.last_error.is_some() => ("seen", duration(age)),
+                Some(age) => ("good", duration(age)),
+                None => ("bad", "never".to_owned()),
+            };
+            let age = drawn(|page| {
+                let most = match it.age {
+                    Some(_) => {
+                        format!(" <span class=\"soft\">of {}</span>", duration(it.max_stale))
+                    }
+                    None => String::new(),
+                };
+                let _ = write!(page, "<span>{age}{most}</span>");
+                meter(page, colour, it.age.unwrap_or(it.max_stale), it.max_stale);
+            });
+            let failed = if it.failed > 0 { "seen" } else { "" };
+            vec![
+                format!("<b>{}</b>", escaped(&it.name)),
+                age,
+                it.keys.to_string(),
+                grouped(it.fetched),
+                format!("<span class=\"{failed}\">{}</span>", grouped(it.failed)),
+                it.last_error.as_deref().map_or_else(
+                    || "<span class=\"soft\">none</span>".to_owned(),
+                    |error| format!("<span class=\"bad\">{}</span>", escaped(error)),
+                ),
+            ]
+        })
+        .collect();
+    let columns = [
+        ("", "Issuer"),
+        ("wide", "Age of the keys"),
+        ("n", "Keys"),
+        ("n", "Fetches"),
+        ("n", "Failed"),
+        ("", "Last error"),
+    ];
+    table(page, "Issuers", &columns, &rows);
 }
 
-/// Thousands apart.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push('\u{202f}');
-        }
-        text.push(digit);
+fn ports(page: &mut String, view: &View) {
+    if view.ports.is_empty() {
+        return;
     }
+    let most = view.ports.iter().map(|(_, open)| *open).max().unwrap_or(0);
+    let rows: Vec<_> = view
+        .ports
+        .iter()
+        .map(|(it, open)| {
+            let ends: Vec<_> = it
+                .ends
+                .iter()
+                .map(|(cause, count)| format!("<code>{cause}</code>\u{a0}{}", grouped(*count)))
+                .collect();
+            vec![
+                format!("<code>{}</code>", escaped(&it.name)),
+                drawn(|page| {
+                    page.push_str(&open.to_string());
+                    meter(page, "port", *open as u64, most.max(1) as u64);
+                }),
+                drawn(|page| spark(page, "port", &it.minutes, view.now)),
+                grouped(it.opened),
+                format!("{} / {}", bytes(it.sent), bytes(it.received)),
+                ends.join(" · "),
+            ]
+        })
+        .collect();
+    let columns = [
+        ("", "Port"),
+        ("n narrow", "Open now"),
+        ("wide", "Opened, by the minute"),
+        ("n", "Since start"),
+        ("n", "Bytes to / from the target"),
+        ("", "Why they ended"),
+    ];
+    table(page, "Ports", &columns, &rows);
+}
+
+fn files(page: &mut String, view: &View) {
+    if view.files.is_empty() {
+        return;
+    }
+    let rows: Vec<_> = view
+        .files
+        .iter()
+        .map(|(file, age)| {
+            let colour = if *age > OLD { "bad" } else { "good" };
+            vec![
+                format!("<code>{}</code>", escaped(file)),
+                drawn(|page| {
+                    let _ = write!(
+                        page,
+                        "<span>{} <span class=\"soft\">of {}</span></span>",
+                        duration(*age),
+                        duration(OLD)
+                    );
+                    meter(page, colour, *age, OLD);
+                }),
+            ]
+        })
+        .collect();
+    table(
+        page,
+        "Upstream credentials",
+        &[("", "File"), ("wide", "Age")],
+        &rows,
+    );
+}
+
+fn drawn(draw: impl FnOnce(&mut String)) -> String {
+    let mut text = String::new();
+    draw(&mut text);
     text
 }
 
@@ -259,9 +393,21 @@ fn duration(seconds: u64) -> String {
     }
 }
 
+fn bytes(count: u64) -> String {
+    match count {
+        0..10_000 => format!("{} B", grouped(count)),
+        10_000..10_000_000 => format!("{} kB", grouped(count / 1000)),
+        10_000_000..10_000_000_000 => format!("{} MB", grouped(count / 1_000_000)),
+        _ => format!("{} GB", grouped(count / 1_000_000_000)),
+    }
+}
+
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
         .replace('"', "&quot;")
 }
+
+#[cfg(test)]
+mod tests;

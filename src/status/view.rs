@@ -1,6 +1,6 @@
 //! The figures of one moment: what page, JSON and metrics all show.
 
-use super::board::{Board, Count, Slice};
+use super::board::{Board, Count, PortCount, Slice};
 use crate::clock;
 use crate::jwks::Keys;
 use crate::port::Ports;
@@ -14,6 +14,8 @@ pub struct IssuerView {
     pub keys: usize,
     /// Seconds since they were fetched; `None`: never.
     pub age: Option<u64>,
+    /// GateMaxStale, seconds: older ones serve no more.
+    pub max_stale: u64,
     pub last_error: Option<String>,
     pub fetched: u64,
     pub failed: u64,
@@ -29,8 +31,8 @@ pub struct View {
     pub minutes: Vec<Slice>,
     /// Entries, hits, misses.
     pub cache: (usize, u64, u64),
-    /// Names, and how many are open.
-    pub ports: Vec<(String, usize)>,
+    /// With how many are open now.
+    pub ports: Vec<(PortCount, usize)>,
     /// Files of upstream tokens, and the seconds since each was changed.
     pub files: Vec<(String, u64)>,
     pub audit_lost: u64,
@@ -54,6 +56,7 @@ impl View {
                     name: keys.name().to_owned(),
                     keys: status.keys,
                     age: status.fetched_at.map(|at| now.saturating_sub(at)),
+                    max_stale: keys.max_stale(),
                     last_error: status.last_error,
                     fetched,
                     failed,
@@ -70,11 +73,11 @@ impl View {
             minutes: board.minutes(now),
             cache: board.cache(),
             ports: board
-                .ports()
+                .ports(now)
                 .into_iter()
-                .map(|name| {
-                    let open = Ports::open_count(&name);
-                    (name, open)
+                .map(|port| {
+                    let open = Ports::open_count(&port.name);
+                    (port, open)
                 })
                 .collect(),
             files,
@@ -93,7 +96,7 @@ impl View {
             "time": self.now,
             "children": self.children,
             "issuers": list(self.issuers.iter().map(|it| json!({
-                "name": it.name, "keys": it.keys, "keys_age_seconds": it.age, "last_error": it.last_error,
+                "name": it.name, "keys": it.keys, "keys_age_seconds": it.age, "max_stale_seconds": it.max_stale, "last_error": it.last_error,
                 "fetches": { "ok": it.fetched, "failed": it.failed },
             })).collect()),
             "decisions": list(self.decisions.iter().map(|it| json!({
@@ -106,7 +109,14 @@ impl View {
                 json!({ "success": success, "failure": failure, "observed": observed, "reasons": reasons })
             }).collect()),
             "cache": { "entries": entries, "hits": hits, "misses": misses },
-            "ports": list(self.ports.iter().map(|(name, open)| json!({ "port": name, "open": open })).collect()),
+            "ports": list(self.ports.iter().map(|(it, open)| {
+                let ends: serde_json::Map<_, _> =
+                    it.ends.iter().map(|(cause, count)| ((*cause).to_owned(), json!(count))).collect();
+                json!({
+                    "port": it.name, "open": open, "opened": it.opened, "closed": ends,
+                    "bytes": { "source": it.sent, "destination": it.received }, "opened_minutes": it.minutes,
+                })
+            }).collect()),
             "upstream_tokens": list(self.files.iter().map(|(file, age)| json!({ "file": file, "age_seconds": age })).collect()),
             "audit": { "lost": self.audit_lost },
         });

@@ -3,8 +3,9 @@
 //! token: its `typ` is its own.
 
 use super::signer::{NotSigned, Signer};
-use crate::config::{AssertionSetting, Kind};
+use crate::config::AssertionSetting;
 use crate::identity::Identity;
+use crate::kind::Kind;
 use arc_swap::ArcSwapOption;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;

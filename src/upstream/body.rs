@@ -3,7 +3,7 @@
 //! reads that as widely as Rack and Grape do. Nothing is kept of the body.
 
 use super::multipart::Parts;
-use Grammar::{Form, Hidden, Json, Multipart, Opaque, Untyped};
+use Grammar::{Form, Hidden, Json, Multipart, Opaque};
 
 /// The name that only the gate may say.
 pub(super) const NAME: &[u8] = b"sudo";
@@ -13,8 +13,8 @@ enum Grammar {
     Form(FormKey),
     Json(JsonKeys),
     Multipart(Parts),
-    /// No type: Rack takes a POST for a form, Grape anything else for JSON.
-    Untyped(FormKey, Option<JsonKeys>),
+    /// No type: Grape takes it for JSON.
+    Untyped(Untyped),
     Opaque,
     /// Two readers could take it for two things.
     Hidden,
@@ -24,10 +24,10 @@ enum Grammar {
 pub struct Body(Grammar);
 
 impl Body {
-    /// A body of that type. Only the media type says how it is read: `multipart/` in a parameter of
+    /// A body of that type; without one Rack takes that of a `post` for a form. Only the media type says how it is read: `multipart/` in a parameter of
     /// `application/json` changes nothing for Rack.
     #[must_use]
-    pub fn new(content_type: Option<&[u8]>) -> Self {
+    pub fn new(content_type: Option<&[u8]>, post: bool) -> Self {
         let kind = content_type.unwrap_or_default().to_ascii_lowercase();
         let end = kind.iter().position(|b| matches!(b, b';' | b','));
         let media = kind.get(..end.unwrap_or(kind.len())).unwrap_or_default();
@@ -36,13 +36,13 @@ impl Body {
         let two = end.is_some_and(|at| kind.get(at) == Some(&b','));
         Self(if two {
             Hidden
-        } else if media.is_empty() {
-            Untyped(FormKey::default(), None)
+        } else if media.is_empty() && !post {
+            Grammar::Untyped(Untyped::default())
         } else if is(b"multipart/") {
             Parts::new(content_type.unwrap_or_default()).map_or(Hidden, Multipart)
         } else if is(b"json") {
             Json(JsonKeys::default())
-        } else if is(b"form") {
+        } else if is(b"form") || media.is_empty() {
             Form(FormKey::default())
         } else {
             Opaque
@@ -56,9 +56,7 @@ impl Body {
             Form(key) => bytes.iter().all(|b| key.passes(*b)),
             Json(keys) => bytes.iter().all(|b| keys.passes(*b)),
             Multipart(parts) => bytes.iter().all(|b| parts.passes(*b)),
-            Untyped(key, json) => bytes
-                .iter()
-                .all(|b| key.passes(*b) && untyped_json(json, *b)),
+            Grammar::Untyped(untyped) => bytes.iter().all(|b| untyped.passes(*b)),
             Opaque => true,
             Hidden => bytes.is_empty(),
         }
@@ -68,24 +66,56 @@ impl Body {
     #[must_use]
     pub fn may_end(&mut self) -> bool {
         match &mut self.0 {
-            Form(key) | Untyped(key, _) => key.passes(b'&'),
+            Form(key) => key.passes(b'&'),
             Multipart(parts) => parts.head_passes(),
-            Json(_) | Opaque | Hidden => true,
+            Json(_) | Grammar::Untyped(_) | Opaque | Hidden => true,
         }
     }
 }
 
-/// A body without a type that begins as JSON does (or as a comment or a byte order mark before it)
-/// is held to that too.
-fn untyped_json(json: &mut Option<JsonKeys>, byte: u8) -> bool {
-    match json {
-        Some(keys) => keys.other || keys.passes(byte),
-        None if byte.is_ascii_whitespace() => true,
-        None => {
-            let keys = json.insert(JsonKeys::default());
-            keys.other = !matches!(byte, b'{' | b'[' | b'/' | 0xef);
-            keys.other || keys.passes(byte)
-        }
+/// A body without a type: whether it is JSON shows behind white space, a byte order mark and
+/// comments, which some readers take.
+#[derive(Default)]
+enum Untyped {
+    #[default]
+    Begins,
+    Slash,
+    LineComment,
+    Comment {
+        star: bool,
+    },
+    Json(JsonKeys),
+    Other,
+}
+
+impl Untyped {
+    fn passes(&mut self, byte: u8) -> bool {
+        *self = match (&mut *self, byte) {
+            (Self::Json(keys), _) => return keys.passes(byte),
+            (Self::Other, _) => return true,
+            (Self::Begins, b'/') => Self::Slash,
+            (Self::Begins, b'{' | b'[') => {
+                let mut keys = JsonKeys::default();
+                let _ = keys.passes(byte);
+                Self::Json(keys)
+            }
+            (Self::Begins, 0xef | 0xbb | 0xbf) => return true,
+            (Self::Begins, _) if byte.is_ascii_whitespace() => return true,
+            (Self::Slash, b'/') => Self::LineComment,
+            (Self::Slash, b'*') | (Self::Comment { .. }, b'*') => Self::Comment {
+                star: matches!(self, Self::Comment { .. }),
+            },
+            (Self::Comment { star: true }, b'/') | (Self::LineComment, b'\n' | b'\r') => {
+                Self::Begins
+            }
+            (Self::Comment { star }, _) => {
+                *star = false;
+                return true;
+            }
+            (Self::LineComment, _) => return true,
+            (Self::Begins | Self::Slash, _) => Self::Other,
+        };
+        true
     }
 }
 
@@ -158,8 +188,6 @@ impl FormKey {
 /// may stand: a comment could hide a name.
 #[derive(Default)]
 struct JsonKeys {
-    /// It is something else.
-    other: bool,
     depth: usize,
     string: bool,
     /// In a string: `\` came, and so many digits of `\uXXXX`.
@@ -222,8 +250,12 @@ mod tests {
 
     /// In one piece, and byte by byte.
     fn passes(kind: Option<&str>, text: &str) -> bool {
-        let mut whole = Body::new(kind.map(str::as_bytes));
-        let mut pieces = Body::new(kind.map(str::as_bytes));
+        passes_as(true, kind, text)
+    }
+
+    fn passes_as(post: bool, kind: Option<&str>, text: &str) -> bool {
+        let mut whole = Body::new(kind.map(str::as_bytes), post);
+        let mut pieces = Body::new(kind.map(str::as_bytes), post);
         let one = whole.passes(text.as_bytes()) && whole.may_end();
         let many = text.bytes().all(|b| pieces.passes(&[b])) && pieces.may_end();
         assert_eq!(one, many, "{text}");
@@ -310,19 +342,28 @@ mod tests {
     }
 
     #[test]
-    fn a_body_without_a_type_is_read_both_ways() {
+    fn without_a_type_a_post_is_a_form_and_all_else_may_be_json() {
         for text in [
             r#"{"sudo":1}"#,
-            r#" {"a":1,"s\u0075do":1}"#,
-            "{&sudo=1",
-            "\u{feff}{}",
-            "/**/{}",
+            " {\"a\":1,\"s\\u0075do\":1}",
+            "\u{feff}{\"sudo\":1}",
+            "/* { ** */ // x\n{\"sudo\":1}",
+            "{/**/\"sudo\":1}",
         ] {
-            assert!(!passes(None, text), "{text}");
-            assert!(!passes(Some(""), text), "{text}");
+            assert!(!passes_as(false, None, text), "{text}");
+            assert!(!passes_as(false, Some(""), text), "{text}");
         }
-        assert!(passes(None, r#"{"a":1,"b":{"c":"d"}}"#));
-        assert!(passes(None, "a=1&b=%7B%7D"));
+        for text in [
+            r#"{"a":1,"b":{"c":"d"}}"#,
+            "#!/bin/sh\nx; sudo make&sudo=1",
+            "/* sudo */ function() { sudo: 1 }",
+            "// x\nlet sudo = { sudo: 1 }",
+            "/x",
+            "",
+        ] {
+            assert!(passes_as(false, None, text), "{text}");
+        }
+        assert!(!passes_as(true, None, "a=1; sudo=1"));
     }
 
     #[test]

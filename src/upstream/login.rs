@@ -6,9 +6,9 @@
 use super::signer::Signer;
 use super::spoof::bare;
 use crate::clock;
-use crate::headers::folds_to;
+use crate::field::folds_to;
 use crate::identity::Identity;
-use crate::token::source::{parameters, values};
+use crate::token::query::{parameters, values};
 use crate::verdict::{Reason, Refusal};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
@@ -108,9 +108,9 @@ fn is_path_here(url: &[u8]) -> bool {
     let Some(path) = path.and_then(|it| it.strip_prefix(b"/")) else {
         return false;
     };
-    let path = path.strip_suffix(b"/").unwrap_or(path);
     let odd = |it: &[u8]| matches!(it, b"" | b"." | b"..");
-    plain && url.len() <= 2048 && (path.is_empty() || !path.split(|b| *b == b'/').any(odd))
+    let inner = path.strip_suffix(b"/").unwrap_or(path);
+    plain && url.len() <= 2048 && (path.is_empty() || !inner.split(|b| *b == b'/').any(odd))
 }
 
 /// Sees to it that a login passes once.

@@ -2,7 +2,7 @@
 //! Go's mime/multipart (Workhorse) read them. Of a part's content nothing is kept or read.
 
 use super::body::NAME;
-use crate::token::source::unescape;
+use crate::token::query::unescape;
 
 /// The longest head of a part.
 const HEAD: usize = 8192;

@@ -1,9 +1,10 @@
 //! What a client may not send where GateUpstreamToken or GateSudo is in force: another credential
 //! of GitLab's beside the gate's, or another person to act for. Bodies are `body`'s.
 
-use crate::headers::folds_to;
+use crate::field::folds_to;
 use crate::request::Target;
-use crate::token::source::{Take, without_parameters};
+use crate::token::query::without_parameters;
+use crate::token::take::Take;
 
 /// Headers that GitLab would take for a credential or a person, beside the section's own.
 pub const HEADERS: &[&str] = &["Sudo", "PRIVATE-TOKEN", "JOB-TOKEN"];

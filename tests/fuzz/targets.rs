@@ -3,15 +3,17 @@
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use gitlab_gate::config::{Issuer, Kind, Place, Server};
+use gitlab_gate::config::{Issuer, Place, Server};
 use gitlab_gate::directive::Builder;
-use gitlab_gate::jwks::KeySet;
+use gitlab_gate::jwks::{KeySet, check_url, discovery, discovery_url};
+use gitlab_gate::kind::Kind;
 use gitlab_gate::policy::condition::Condition;
 use gitlab_gate::policy::path::ClaimPath;
 use gitlab_gate::policy::require::Rule;
 use gitlab_gate::request::{FieldName, Target};
 use gitlab_gate::token::compact::Unverified;
 use gitlab_gate::token::source::{self, Names, Source};
+use gitlab_gate::upstream::body::Body;
 use gitlab_gate::verify::{VerifiedClaims, verify};
 use serde_json::{Map, Value, json};
 use std::sync::{Arc, LazyLock};
@@ -22,9 +24,11 @@ pub type Fuzzed = (&'static str, fn(&[u8]));
 pub const ALL: &[Fuzzed] = &[
     ("token", token),
     ("keys", keys),
+    ("discovery", discovery),
     ("rules", rules),
     ("directives", directives),
     ("sources", sources),
+    ("bodies", bodies),
     ("json", json),
 ];
 
@@ -107,6 +111,33 @@ pub fn keys(data: &[u8]) {
             let _ = set.passed_over().len();
         }
         Err(wrong) => drop(wrong.to_string()),
+    }
+}
+
+/// A discovery document.
+pub fn discovery(data: &[u8]) {
+    let issuer = "https://issuer.example";
+    match discovery::jwks_uri(data, issuer) {
+        Ok(uri) => {
+            let document: Value = serde_json::from_slice(data).unwrap();
+            assert_eq!(document["issuer"], issuer);
+            assert_eq!(document["jwks_uri"], uri.as_str());
+            // What may be fetched from has no user, no fragment, and is https or this machine.
+            if check_url(&uri).is_ok() {
+                let lower = uri.to_ascii_lowercase();
+                assert!(
+                    lower.starts_with("https://") || lower.starts_with("http://"),
+                    "{uri}"
+                );
+                let host = uri.split('/').nth(2).unwrap();
+                assert!(!host.contains('@') && !uri.contains('#'), "{uri}");
+            }
+        }
+        Err(unfit) => drop(format!("{unfit:?}")),
+    }
+    let text = String::from_utf8_lossy(data);
+    if let Ok(url) = discovery_url(&text) {
+        assert!(check_url(&url).is_ok(), "{url}");
     }
 }
 
@@ -195,6 +226,47 @@ pub fn sources(data: &[u8]) {
             assert!(!shown.take.is_empty(), "{text:?}");
         }
     }
+}
+
+/// Request bodies: the first line is the media type. What another reader finds `sudo` in never passes.
+pub fn bodies(data: &[u8]) {
+    let at = data.iter().position(|b| *b == b'\n').unwrap_or(data.len());
+    let (kind, rest) = data.split_at(at);
+    let body = rest.get(1..).unwrap_or_default();
+    let passes = |kind: &[u8], body: &[u8]| {
+        let mut guard = Body::new(Some(kind));
+        guard.passes(body) && guard.may_end()
+    };
+    let _ = passes(kind, body);
+    if passes(b"application/json", body)
+        && let Ok(Value::Object(members)) = serde_json::from_slice(body)
+    {
+        assert!(!members.contains_key("sudo"), "{members:?}");
+    }
+    if passes(b"application/x-www-form-urlencoded", body) {
+        for pair in body.split(|b| matches!(b, b'&' | b';')) {
+            let name = pair.split(|b| *b == b'=').next().unwrap_or_default();
+            assert_ne!(unescaped(name), b"sudo");
+        }
+    }
+}
+
+fn unescaped(name: &[u8]) -> Vec<u8> {
+    let mut bytes = name.iter().copied();
+    let mut out = Vec::new();
+    while let Some(b) = bytes.next() {
+        let hex = |b: u8| char::from(b).to_digit(16);
+        let ahead: Vec<u8> = bytes.clone().take(2).collect();
+        match (b, ahead.as_slice()) {
+            (b'%', [high, low]) if hex(*high).is_some() && hex(*low).is_some() => {
+                let value = hex(*high).unwrap() * 16 + hex(*low).unwrap();
+                out.push(u8::try_from(value).unwrap());
+                bytes.nth(1);
+            }
+            _ => out.push(b),
+        }
+    }
+    out
 }
 
 /// Strict JSON agrees with serde_json on all that it takes.

@@ -161,6 +161,8 @@ for my $name ('Sudo', 'sudo', 'SUDO', "Content-Type: text/plain\r\nContent_Type:
     my $shown = $name =~ s/\s+/ /gr;
     ok($answer->status == 400 || ($answer->status == 200 && $said->{header} eq 'dana' && !$said->{sudo}), "the header $shown makes nobody else") or diag($answer->as_string);
 }
+my $script = "#!/bin/sh\ntrue; sudo make&sudo=1\n";
+is(($httpd->ask('PUT', '/api/x', token => $jwt, body => $script)->upstream_saw || {})->{body}, $script, 'a file without a type is no form');
 is($httpd->ask('POST', '/api/x', token => $jwt, headers => [ 'Content-Type' => 'text/plain', $_ => 'application/json' ], body => 'x')->sent($_), undef, "no $_ beside Content-Type") for qw(Content_Type content.type);
 is(JSON::decode_json($to_rack->ask('POST', '/api/v4/sudo', token => $jwt, body => 'a=1')->body)->{header}, 'dana', 'Rack is told who it is');
 $rack->stop;

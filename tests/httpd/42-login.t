@@ -89,7 +89,7 @@ cmp_ok(length($httpd->get('/-/gate/login', token => $long)->header('Location')),
 refused($httpd->get('/x', token => fresh()), 401, 'type', 'the statement is no token here');
 
 # -- no open redirect
-for my $evil ('https://evil.test', '//evil.test', '///evil.test', '/..//evil.test', '/a/https://evil.test', '/%5Cevil.test', '%5C%5Cevil.test', '/%09/evil.test', '/%0a/evil.test', '%2F%2Fevil.test', 'evil.test', "/a%0d%0aX-Evil:%201",
+for my $evil ('https://evil.test', '//', '//evil.test', '///evil.test', '/..//evil.test', '/a/https://evil.test', '/%5Cevil.test', '%5C%5Cevil.test', '/%09/evil.test', '/%0a/evil.test', '%2F%2Fevil.test', 'evil.test', "/a%0d%0aX-Evil:%201",
     'javascript:1', '@evil.test', 'dana@evil.test', 'https://127.0.0.1@evil.test', '%E2%81%84%E2%81%84evil.test', '/%EF%BC%8Fevil.test', '/%E2%88%95evil.test', '%20//evil.test', '%00//evil.test', 'data:text/html,x') {
     for my $name (qw(origin return_to redirect_uri url)) {
         my $answer = $httpd->get("/-/gate/login?$name=$evil", token => $token, headers => [ Host => 'evil.test', Referer => 'https://evil.test/' ]);

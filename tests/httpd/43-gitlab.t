@@ -20,8 +20,7 @@ system("openssl req -x509 -newkey rsa:2048 -nodes -keyout $dir/registry.key -out
 my $stand_in = Gate::Process->start_listening('/usr/bin/python3', support('gitlab.py'), $pat, $basic, $job_token, "$dir/registry.key", "$dir/registry.crt");
 my $api = $stand_in->address;
 
-my $crypt = `openssl passwd -apr1 $password`;
-Gate::Httpd::spew("$dir/htpasswd", "gate:$crypt");
+Gate::Httpd::spew("$dir/htpasswd", 'gate:' . `openssl passwd -apr1 $password` . 'gitlab-ci-token:' . `openssl passwd -apr1 $job_token`);
 system("git init -q --bare $dir/repos/shop/orders.git && git -C $dir/repos/shop/orders.git config http.receivepack true && chmod -R a+rwX $dir/repos && chmod 755 $dir/home") == 0 or die 'git init';
 system("chown -R www-data $dir/repos") if $> == 0;
 my ($backend) = grep { -x } '/usr/lib/git-core/git-http-backend', '/usr/libexec/git-core/git-http-backend';
@@ -112,6 +111,15 @@ refused($gate->get("/shop/orders.git/gitlab-lfs/objects/$object"), 403, 'rule', 
 refused($gate->get("/shop/orders.git/gitlab-lfs/objects/$object", headers => [ 'X-Gate-Token' => $expired, Authorization => 'Basic eDp5' ]), 401, 'expired', 'an expired token beside it is refused');
 refused($gate->get("/shop/orders.git/gitlab-lfs/objects/$object/../../../x", headers => [ Authorization => 'Basic eDp5' ]), 401, 'token_missing', 'and nothing else is open for that');
 
+# -- two credentials: the gate's in a header of its own, GitLab's where it always is
+my $page = Gate::Httpd::slurp(support('../../docs/gitlab.md'));
+my ($snippet, $clone) = $page =~ /```apache\n(.*?)```\n```sh\n(git .*?)\n```/s;
+my $two_gate = gate_for('127.0.0.1:' . $workhorse->port, secrets => { 'api-token' => "$pat\n", 'git-basic' => "$basic\n" }, more => $snippet);
+my $clone_two = "GIT_LFS_SKIP_SMUDGE=1 " . $clone =~ s{https://(.*?)gitlab\.example\.com}{"http://${1}127.0.0.1:" . $two_gate->port}er;
+works("GATE_TOKEN='$token'; CI_JOB_TOKEN=$job_token; $clone_two two && test -f two/file", "git with the gate's token in a header and GitLab's own as ever");
+fails("GATE_TOKEN='$token'; CI_JOB_TOKEN=other; $clone_two two1", qr/Authentication failed/, "GitLab refuses its own");
+fails("GATE_TOKEN='$expired'; CI_JOB_TOKEN=$job_token; $clone_two two2", qr/Authentication failed/, "the gate refuses its own");
+
 # -- the registry
 mkdir "$dir/image";
 works(<<'SH', 'an image to push') =~ /./;
@@ -175,7 +183,7 @@ is($gate->ask('POST', '/api/v4/jobs/request', headers => [ 'Content-Type' => 'ap
 refused($gate->get('/api/v4/jobs/1/artifacts/x', headers => [ 'JOB-TOKEN' => 'x' ]), 401, 'token_missing', 'what is not said to be open is not');
 
 # -- docs/gitlab.md's recipes, as they stand there
-my ($recipes) = Gate::Httpd::slurp(support('../../docs/gitlab.md')) =~ /^## Recipes.*?```sh\n(.*?)```/ms;
+my ($recipes) = $page =~ /^## Recipes.*?```sh\n(.*?)```/ms;
 my $count = 0;
 for my $line (grep { /^(?:git -c|git clone|curl|gitlab) / } split /\n/, $recipes) {
     my $recipe = $line =~ s/^gitlab/python-gitlab/r =~ s/gitlab\.example\.com/$base/gr =~ s{https://}{http://}gr;

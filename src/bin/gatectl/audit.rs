@@ -3,7 +3,7 @@
 use crate::Ended;
 use crate::progress::Progress;
 use crate::words::Words;
-use gitlab_gate::audit::ChainKey;
+use gitlab_gate::audit::chain::ChainKey;
 use gitlab_gate::audit::chain::Link;
 use gitlab_gate::audit::verify::{Broken, Stream, follow};
 use std::fs::File;

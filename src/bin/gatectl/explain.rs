@@ -88,9 +88,9 @@ fn explain(words: &[&str]) -> Result<Ended, Ended> {
         "json" => true,
         other => return Err(Ended::Usage(format!("--format {other}: text or json"))),
     };
-    if !path.starts_with('/') || !words.rest.is_empty() {
+    if path.starts_with('/') == (method == "CONNECT") || !words.rest.is_empty() {
         return Err(Ended::Usage(
-            "--path begins with / and no word stands alone".into(),
+            "--path begins with /, or is HOST:PORT for CONNECT, and no word stands alone".into(),
         ));
     }
     let config = fs::canonicalize(config)
@@ -232,13 +232,39 @@ fn encoded(text: &str) -> String {
         .collect()
 }
 
-/// The answer for people.
-fn told(value: &Value) -> String {
-    let word = |it: &Value| match it {
+fn word(it: &Value) -> String {
+    match it {
         Value::String(text) => text.clone(),
         Value::Null => "-".to_owned(),
         other => other.to_string(),
-    };
+    }
+}
+
+fn checks(rows: &[Value]) -> String {
+    let mut text = String::new();
+    for check in rows {
+        text += &format!(
+            "  {:<11} {:<10}",
+            word(&check["result"]),
+            word(&check["check"])
+        );
+        if !check["wanted"].is_null() {
+            text += &format!(
+                " wanted {}, got {}",
+                word(&check["wanted"]),
+                word(&check["got"])
+            );
+        }
+        if !check["reason"].is_null() {
+            text += &format!(" [{}: {}]", word(&check["reason"]), word(&check["detail"]));
+        }
+        text = text.trim_end().to_owned() + "\n";
+    }
+    text
+}
+
+/// The answer for people.
+fn told(value: &Value) -> String {
     let list = |it: &Value| it.as_array().cloned().unwrap_or_default();
     let mut text = String::new();
     let verdict = match (value["granted"] == true, value["observed"] == true) {
@@ -269,24 +295,7 @@ fn told(value: &Value) -> String {
     };
     text += &format!("place     {} ({gated})\n", word(&value["place"]));
     text += &format!("issuer    {}\n", word(&value["token"]["issuer"]));
-    for check in list(&value["token"]["checks"]) {
-        text += &format!(
-            "  {:<11} {:<10}",
-            word(&check["result"]),
-            word(&check["check"])
-        );
-        if !check["wanted"].is_null() {
-            text += &format!(
-                " wanted {}, got {}",
-                word(&check["wanted"]),
-                word(&check["got"])
-            );
-        }
-        if !check["reason"].is_null() {
-            text += &format!(" [{}: {}]", word(&check["reason"]), word(&check["detail"]));
-        }
-        text = text.trim_end().to_owned() + "\n";
-    }
+    text += &checks(&list(&value["token"]["checks"]));
     if !value["user"].is_null() {
         text += &format!("user      {}\n", word(&value["user"]));
     }
@@ -322,7 +331,17 @@ fn told(value: &Value) -> String {
         );
         text = text.trim_end().to_owned() + "\n";
     }
-    if value["granted"] == true {
+    let port = &value["port"];
+    if !port.is_null() {
+        text += &format!(
+            "port      {} to {}, until {} at the latest, {} s idle\n",
+            word(&port["name"]),
+            word(&port["target"]),
+            word(&port["expires"]),
+            word(&port["idle_seconds"])
+        );
+        text += &checks(&list(&port["checks"]));
+    } else if value["granted"] == true {
         text += &format!("upstream  {}\n", word(&value["forward"]));
         for header in list(&value["upstream"]) {
             text += &format!("  {}: {}\n", word(&header["name"]), word(&header["value"]));

@@ -58,7 +58,8 @@ sub fails {
     return $out;
 }
 
-# The example in front of that workhorse. options: registry, port, tls, secrets => { file => text }.
+# The example in front of that workhorse. options: registry, port, tls, secrets => { file => text }, more => lines
+# at the virtual host's end.
 sub gate_for {
     my ($workhorse, %with) = @_;
     my $port    = $with{port} || Gate::Httpd::free_port();
@@ -78,7 +79,12 @@ sub gate_for {
         GATE_SECRETS => $secrets, PEOPLE => Gate::issuer_base() . '/people', CI => Gate::issuer_base() . '/ci');
     my $define = join '', map { "Define $_ $define{$_}\n" } sort keys %define;
     $define .= "Define GatePlain\n" unless $with{tls};
-    return Gate::httpd("${define}Include $root/docs/examples/gitlab.conf\n", port => $port, $with{tls} ? (modules => ['ssl']) : ());
+    my $example = "$root/docs/examples/gitlab.conf";
+    if ($with{more}) {
+        my $text = Gate::Httpd::slurp($example) =~ s{(?=^</VirtualHost>)}{$with{more}}mr;
+        $example = Gate::Httpd::spew(place() . '/gitlab.conf', $text);
+    }
+    return Gate::httpd("${define}Include $example\n", port => $port, $with{tls} ? (modules => ['ssl']) : ());
 }
 
 # What a token of Dana's says.

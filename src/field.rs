@@ -1,0 +1,73 @@
+//! Header fields, whoever sends them: names as an upstream might fold them (without case, every other
+//! character a hyphen), and values that may stand there as they are.
+
+use std::borrow::Cow;
+
+fn fold(byte: u8) -> u8 {
+    if byte.is_ascii_alphanumeric() {
+        byte.to_ascii_lowercase()
+    } else {
+        b'-'
+    }
+}
+
+/// A name as an upstream might fold it.
+#[must_use]
+pub fn folded(name: &[u8]) -> Box<[u8]> {
+    name.iter().map(|b| fold(*b)).collect()
+}
+
+/// Whether an upstream could take `name` for this header.
+#[must_use]
+pub fn folds_to(header: &str, name: &[u8]) -> bool {
+    same(&folded(header.as_bytes()), name)
+}
+
+/// Whether `name` folds to that.
+#[must_use]
+pub fn same(folded: &[u8], name: &[u8]) -> bool {
+    folded.len() == name.len() && folded.iter().zip(name).all(|(a, b)| *a == fold(*b))
+}
+
+/// Text that may stand in a header as it is.
+#[must_use]
+pub fn is_plain(text: &str) -> bool {
+    !text.chars().any(char::is_control)
+}
+
+/// Items joined by commas; `%`, `,` and control characters are percent-encoded, so that no item can
+/// forge a second one.
+#[must_use]
+pub fn list<'a>(items: impl Iterator<Item = Cow<'a, str>>) -> String {
+    let mut text = String::new();
+    for (at, item) in items.enumerate() {
+        if at > 0 {
+            text.push(',');
+        }
+        for c in item.chars() {
+            if c == '%' || c == ',' || c.is_control() {
+                let mut bytes = [0; 4];
+                for byte in c.encode_utf8(&mut bytes).bytes() {
+                    text.push_str(&format!("%{byte:02X}"));
+                }
+            } else {
+                text.push(c);
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_item_can_forge_a_second_one() {
+        let items = ["a,b", "50%", "c\r\nd", "é"];
+        assert_eq!(
+            list(items.into_iter().map(Cow::Borrowed)),
+            "a%2Cb,50%25,c%0D%0Ad,é"
+        );
+    }
+}

@@ -1,0 +1,185 @@
+//! The names that no client may send: what the gate itself sends, and what GitLab's components trust of
+//! each other. Compared as an upstream might fold them. What they are set to is said in `headers`.
+
+use crate::field::{folded, same};
+
+/// The names that the gate sends by default (SPEC section 3).
+pub const IDENTITY: &[&str] = &[
+    "X-Forwarded-User",
+    "X-Forwarded-Email",
+    "X-Forwarded-Groups",
+    "X-Gate-Issuer",
+    "X-Gate-Subject",
+    "X-Gate-Project",
+    "X-Gate-Ref",
+    "X-Gate-Pipeline",
+    "X-Gate-Job",
+    "X-Gate-Assertion",
+];
+
+/// GitLab's components trust these of each other (ASKS: HackerOne 1040786).
+const INTERNAL_PREFIXES: &[&[u8]] = &[b"gitlab-workhorse-", b"gitlab-kas-", b"gitlab-shell-"];
+const INTERNAL: &[&str] = &["Gitlab-Agent-Api-Request", "Geo-GL-Id"];
+
+/// The names that no client may send.
+#[derive(Debug, Default)]
+pub struct Protected {
+    names: Vec<Box<[u8]>>,
+    kept: Vec<Box<[u8]>>,
+    /// What the gate sets in some places, and a client may send in others: only `Connection` may
+    /// not name them.
+    set: Vec<Box<[u8]>>,
+    /// By first letter: which lengths occur. Most fields are passed over by this alone.
+    lengths: [u64; 32],
+}
+
+impl Protected {
+    /// The default names and `more` of the configuration's; `kept` are GateKeepHeader's.
+    pub fn new<'a>(
+        more: impl Iterator<Item = &'a str>,
+        kept: impl Iterator<Item = &'a str>,
+    ) -> Self {
+        let more: Vec<&str> = more.collect();
+        // What the gate itself sends is never a client's to send, kept or not.
+        let is_ours = |kept: &[u8]| more.iter().any(|name| same(kept, name.as_bytes()));
+        let mut protected = Self {
+            kept: kept
+                .map(|it| folded(it.as_bytes()))
+                .filter(|it| !is_ours(it))
+                .collect(),
+            ..Self::default()
+        };
+        for name in IDENTITY
+            .iter()
+            .copied()
+            .chain(INTERNAL.iter().copied())
+            .chain(more)
+        {
+            let name = folded(name.as_bytes());
+            if !protected.kept.contains(&name) && !protected.names.contains(&name) {
+                if let Some(lengths) = protected.lengths.get_mut(letter(&name)) {
+                    *lengths |= 1 << (name.len() & 63);
+                }
+                protected.names.push(name);
+            }
+        }
+        protected
+    }
+
+    /// Keeps these names out of `Connection` too.
+    #[must_use]
+    pub fn and_set<'a>(mut self, names: impl Iterator<Item = &'a str>) -> Self {
+        self.set.extend(names.map(|it| folded(it.as_bytes())));
+        self
+    }
+
+    fn is_set(&self, name: &[u8]) -> bool {
+        self.is_protected(name) || self.set.iter().any(|it| same(it, name))
+    }
+
+    /// Whether a client may not send a field of this name.
+    #[must_use]
+    pub fn is_protected(&self, name: &[u8]) -> bool {
+        let at = letter(name);
+        if at == letter(b"g") && is_internal(name) {
+            return !self.kept.iter().any(|kept| same(kept, name));
+        }
+        self.lengths
+            .get(at)
+            .is_some_and(|lengths| lengths >> (name.len() & 63) & 1 == 1)
+            && self.names.iter().any(|it| same(it, name))
+    }
+
+    /// `Connection` without the names that the gate sets, which mod_proxy would else drop
+    /// (RFC 9110, section 7.6.1); `None`: it names none of them.
+    #[must_use]
+    pub fn connection_without(&self, value: &[u8]) -> Option<Vec<u8>> {
+        let options = || {
+            value
+                .split(|b| *b == b',')
+                .map(<[u8]>::trim_ascii)
+                .filter(|it| !it.is_empty())
+        };
+        if !options().any(|option| self.is_set(option)) {
+            return None;
+        }
+        let kept: Vec<_> = options().filter(|option| !self.is_set(option)).collect();
+        Some(kept.join(&b", "[..]))
+    }
+}
+
+/// Whether the name is one of GitLab's internal ones.
+#[must_use]
+pub fn is_internal(name: &[u8]) -> bool {
+    INTERNAL_PREFIXES.iter().any(|prefix| {
+        name.get(..prefix.len())
+            .is_some_and(|start| same(prefix, start))
+    }) || INTERNAL.iter().any(|it| same(&folded(it.as_bytes()), name))
+}
+
+fn letter(name: &[u8]) -> usize {
+    usize::from(name.first().copied().unwrap_or(0) & 31)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_an_upstream_folds_to_the_same_are_protected() {
+        let protected = Protected::new(["X-Who"].into_iter(), std::iter::empty());
+        for name in [
+            "X-Forwarded-User",
+            "x_forwarded_user",
+            "X.Forwarded-USER",
+            "X-Who",
+            "x_who",
+            "GITLAB_WORKHORSE_API_REQUEST",
+            "Geo-Gl-Id",
+            "Gitlab-Kas-Api-Request",
+        ] {
+            assert!(protected.is_protected(name.as_bytes()), "{name}");
+        }
+        for name in [
+            "X-Forwarded-For",
+            "X-Forwarded-Users",
+            "Host",
+            "Gitlab-Feature",
+            "X-Gate-Other",
+            "",
+        ] {
+            assert!(!protected.is_protected(name.as_bytes()), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_kept_internal_header_passes_alone() {
+        let protected = Protected::new(
+            std::iter::empty(),
+            ["gitlab-kas-api-request", "Geo-GL-Id"].into_iter(),
+        );
+        assert!(!protected.is_protected(b"Gitlab-Kas-Api-Request"));
+        assert!(!protected.is_protected(b"geo_gl_id"));
+        assert!(protected.is_protected(b"Gitlab-Kas-Other"));
+        let both = Protected::new(
+            ["Gitlab-Kas-Who"].into_iter(),
+            ["gitlab_kas_who"].into_iter(),
+        );
+        assert!(both.is_protected(b"Gitlab-Kas-Who"));
+    }
+
+    #[test]
+    fn connection_may_not_name_what_the_gate_sets() {
+        let protected = Protected::new(std::iter::empty(), std::iter::empty());
+        assert_eq!(
+            protected.connection_without(b"keep-alive, x-forwarded-USER ,Upgrade"),
+            Some(b"keep-alive, Upgrade".to_vec())
+        );
+        assert_eq!(
+            protected.connection_without(b"X-Gate-Job"),
+            Some(Vec::new())
+        );
+        assert_eq!(protected.connection_without(b"keep-alive"), None);
+    }
+}

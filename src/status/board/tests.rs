@@ -1,0 +1,74 @@
+//! The board, counted on and read.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+use super::*;
+use crate::abi::shared::new_board;
+
+#[test]
+fn what_is_counted_is_told() {
+    let board = new_board().unwrap();
+    board.decided(Outcome::Success, None, Some("okta"), 6000);
+    board.decided(Outcome::Failure, Some(Reason::Role), Some("okta"), 6000);
+    board.decided(Outcome::Failure, Some(Reason::Role), Some("okta"), 6060);
+    board.decided(Outcome::Failure, Some(Reason::TokenMissing), None, 6060);
+    let all = board.decisions();
+    assert_eq!(all.len(), 3);
+    assert!(all.contains(&Count {
+        outcome: Outcome::Failure,
+        reason: "role",
+        issuer: "okta".into(),
+        count: 2
+    }));
+    assert!(all.contains(&Count {
+        outcome: Outcome::Failure,
+        reason: "token_missing",
+        issuer: String::new(),
+        count: 1
+    }));
+    let minutes = board.minutes(6060);
+    assert_eq!(minutes[MINUTES - 2].outcomes, [1, 1, 0]);
+    assert_eq!(minutes[MINUTES - 1].outcomes, [0, 2, 0]);
+    assert_eq!(
+        board.minutes(6060 + 3600 * 2)[MINUTES - 1],
+        Slice::default()
+    );
+}
+
+#[test]
+fn ports_are_counted_by_name_with_their_ends() {
+    let board = new_board().unwrap();
+    for now in [6000, 6000, 6060] {
+        board.opened("db:1", now);
+    }
+    board.opened("ssh:22", 6060);
+    board.closed("db:1", Cause::Idle, 10, 200);
+    board.closed("db:1", Cause::Client, 1, 2);
+    let ports = board.ports(6060);
+    let names: Vec<_> = ports
+        .iter()
+        .map(|it| (it.name.as_str(), it.opened))
+        .collect();
+    assert_eq!(names, [("db:1", 3), ("ssh:22", 1)]);
+    assert_eq!((ports[0].sent, ports[0].received), (11, 202));
+    assert_eq!(ports[0].ends, [("idle", 1), ("client", 1)]);
+    assert_eq!(ports[0].minutes[MINUTES - 2..], [2, 1]);
+    assert_eq!(board.ports(6060 + 7200)[0].minutes[MINUTES - 1], 0);
+    assert!(Cause::ALL.len() <= CAUSES);
+}
+
+#[test]
+fn names_beyond_the_last_place_share_it() {
+    let board = new_board().unwrap();
+    for at in 0..NAMES + 5 {
+        board.issuer(&format!("issuer-{at}"));
+    }
+    assert_eq!(board.issuer("issuer-3"), 3);
+    assert_eq!(board.issuer("another"), NAMES - 1);
+}
+
+#[test]
+fn every_reason_has_its_place() {
+    for reason in Reason::ALL.iter().chain(&[Reason::PortLimitTotal]) {
+        assert_eq!(code_of(place_of(Some(*reason))), reason.code());
+    }
+    assert!(Reason::ALL.len() < REASONS - 1);
+}

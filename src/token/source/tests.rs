@@ -1,0 +1,138 @@
+//! Which credential is found, and what goes out of the request.
+
+#![allow(clippy::unwrap_used)]
+use super::*;
+
+fn look<'r>(
+    sources: &[Source],
+    fields: &'r [(&'r str, &'r str)],
+    args: Option<&'r str>,
+) -> Shown<'r> {
+    let target = Target {
+        args: args.map(str::as_bytes),
+        unparsed_uri: b"/a?x=1&t=A.B.C&y=%20",
+        the_request: b"GET /a?x=1&t=A.B.C&y=%20 HTTP/1.1",
+        filename: b"proxy:http://u/a?x=1&t=A.B.C&y=%20",
+        withheld_args: None,
+    };
+    collect(sources, &Names::new().unwrap(), &fields, &target)
+}
+
+fn token(shown: &Shown<'_>) -> Option<Result<String, Error>> {
+    shown.token.as_ref().map(|it| {
+        it.as_ref()
+            .map(|t| String::from_utf8_lossy(t).into_owned())
+            .map_err(Clone::clone)
+    })
+}
+
+#[test]
+fn a_bearer_token_is_found_and_its_header_taken() {
+    let shown = look(
+        &[Source::Bearer],
+        &[("authorization", "bEaReR  A.B.C ")],
+        None,
+    );
+    assert_eq!(token(&shown), Some(Ok("A.B.C".into())));
+    assert_eq!(shown.take, [Take::Header("Authorization".into())]);
+}
+
+#[test]
+fn basic_is_left_alone_where_it_is_no_source() {
+    let shown = look(&[Source::Bearer], &[("Authorization", "Basic dTpw")], None);
+    assert_eq!(token(&shown), None);
+    assert!(shown.take.is_empty());
+}
+
+#[test]
+fn the_password_of_basic_is_the_token() {
+    let shown = look(
+        &[Source::Basic],
+        &[("Authorization", "Basic dTpBLkIuQw==")],
+        None,
+    );
+    assert_eq!(token(&shown), Some(Ok("A.B.C".into())));
+}
+
+#[test]
+fn two_credentials_in_one_header_are_ambiguous() {
+    for value in [
+        "Bearer A.B.C, Bearer A.B.C",
+        "Basic dTpw, Bearer A.B.C",
+        "Bearer A,B",
+    ] {
+        let fields = [("Authorization", value)];
+        let shown = look(&[Source::Bearer], &fields, None);
+        assert_eq!(token(&shown), Some(Err(Error::Ambiguous)), "{value}");
+    }
+    let twice = [("Authorization", "Bearer A"), ("Authorization", "Bearer A")];
+    assert_eq!(
+        token(&look(&[Source::Bearer], &twice, None)),
+        Some(Err(Error::Ambiguous))
+    );
+}
+
+#[test]
+fn the_same_token_by_two_sources_is_one() {
+    let fields = [("Authorization", "Bearer A.B.C"), ("Cookie", "t=A.B.C")];
+    let sources = [Source::Bearer, Source::Cookie("t".into())];
+    assert_eq!(
+        token(&look(&sources, &fields, None)),
+        Some(Ok("A.B.C".into()))
+    );
+    let fields = [("Authorization", "Bearer A.B.C"), ("Cookie", "t=A.B.D")];
+    assert_eq!(
+        token(&look(&sources, &fields, None)),
+        Some(Err(Error::Ambiguous))
+    );
+}
+
+#[test]
+fn a_cookie_is_cut_out_and_the_others_stay_as_they_were() {
+    let source = [Source::Cookie("t".into())];
+    for (cookie, kept) in [
+        ("a=1; t=A.B.C; b=2", Some("a=1; b=2")),
+        ("t=A.B.C; b=2", Some("b=2")),
+        ("a=1; t=A.B.C", Some("a=1")),
+        ("t=\"A.B.C\"", None),
+        ("a=1, t=A.B.C", Some("a=1")),
+    ] {
+        let fields = [("Cookie", cookie)];
+        let shown = look(&source, &fields, None);
+        assert_eq!(token(&shown), Some(Ok("A.B.C".into())), "{cookie}");
+        assert_eq!(
+            shown.take,
+            [Take::Cookies(kept.map(|it| it.as_bytes().to_vec()))],
+            "{cookie}"
+        );
+    }
+    let fields = [("Cookie", "t=A; t=A")];
+    assert_eq!(
+        token(&look(&source, &fields, None)),
+        Some(Err(Error::Ambiguous))
+    );
+}
+
+#[test]
+fn a_query_token_goes_out_of_every_copy_of_the_target() {
+    let shown = look(&[Source::Query("t".into())], &[], Some("x=1&t=A.B.C&y=%20"));
+    assert_eq!(token(&shown), Some(Ok("A.B.C".into())));
+    assert_eq!(
+        shown.take,
+        [Take::Query {
+            args: Some(b"x=1&y=%20".to_vec()),
+            unparsed_uri: Some(b"/a?x=1&y=%20".to_vec()),
+            the_request: Some(b"GET /a?x=1&y=%20 HTTP/1.1".to_vec()),
+            filename: Some(b"proxy:http://u/a?x=1&y=%20".to_vec()),
+            forward: false,
+        }]
+    );
+}
+
+#[test]
+fn a_query_token_with_an_escaped_name_is_found_too() {
+    let shown = look(&[Source::Query("t_k".into())], &[], Some("t%5Fk=A.B.C"));
+    assert_eq!(token(&shown), Some(Ok("A.B.C".into())));
+    let shown = look(&[Source::Query("t".into())], &[], Some("t=A&%74=A"));
+    assert_eq!(token(&shown), Some(Err(Error::Ambiguous)));
+}
