@@ -297,8 +297,9 @@ void gate_decide(gate_process *process, const gate_request *request, gate_outcom
 void gate_upstream(gate_process *process, const gate_request *request,
                    const gate_identity *identity, gate_outcome *outcome);
 
-/* A body of that type (NULL: none was said). NULL: memory, and nothing may pass. */
-gate_body *gate_body_new(const char *content_type);
+/* A body of that type (NULL: none was said), of a POST or of another method. NULL: memory, and nothing
+ * may pass. */
+gate_body *gate_body_new(const char *content_type, int post);
 /* 1: these next bytes may go on; `data` NULL: the body may end here. Fallback: 0. */
 int gate_body_passes(gate_body *body, const char *data, size_t length);
 void gate_body_free(gate_body *body);

@@ -12,8 +12,10 @@ use crate::field::folds_to;
 use crate::gate::Process;
 use crate::grant::Grant;
 use crate::identity::Identity;
+use crate::token::query::without_parameters;
 use crate::upstream::assertion::Gate;
 use crate::upstream::body::Body;
+use crate::upstream::login::{Callback, Logins, is_callback};
 use crate::upstream::{Upstream, login, signer, spoof, sudo_name};
 use crate::verdict::{Reason, Refusal};
 use std::ffi::{CStr, c_char};
@@ -35,22 +37,20 @@ impl View<'_> {
             _ => None,
         };
         let sudo = matches!(self.setting(Slot::Sudo), Some(Setting::Sudo(true)));
+        let mut edits = Vec::new();
         if token.is_some() || sudo {
-            let own = token.map(|it| it.header.as_str());
-            let edits = self.spoofed(own);
-            outcome.edits = self.pool.slice(&edits);
-            outcome.edit_count = edits.len();
+            edits = self.spoofed(token.map(|it| it.header.as_str()));
         }
-        if let Some(logins) = process.and_then(|it| it.upstream().logins()) {
-            // SAFETY: gate.h: live text or NULL.
-            let (method, uri, args) = unsafe {
-                (
-                    lossy(self.raw.method).unwrap_or_default(),
-                    bytes(self.raw.uri).unwrap_or_default(),
-                    bytes(self.raw.args),
-                )
-            };
-            logins.pass(&method, uri, args, grant.map(Grant::identity))?;
+        let logins = process.and_then(|it| it.upstream().logins());
+        // SAFETY: gate.h: live text or NULL.
+        let login = logins.filter(|_| is_callback(unsafe { bytes(self.raw.uri) }.unwrap_or(b"")));
+        if login.is_some() {
+            edits.extend(self.unlogged());
+        }
+        outcome.edits = self.pool.slice(&edits);
+        outcome.edit_count = edits.len();
+        if let Some(logins) = login {
+            self.callback(logins, grant.map(Grant::identity))?;
         }
         let Some(grant) = grant else {
             return Ok(());
@@ -82,13 +82,37 @@ impl View<'_> {
         Ok(())
     }
 
+    /// GitLab's end of a login: only a fresh one of ours goes on.
+    fn callback(&self, logins: &Logins, identity: Option<&Identity>) -> Result<(), Refusal> {
+        // SAFETY: gate.h: live text or NULL.
+        let (method, args) = unsafe {
+            (
+                lossy(self.raw.method).unwrap_or_default(),
+                bytes(self.raw.args),
+            )
+        };
+        let mut fields = self.table().fields.iter();
+        // SAFETY: apr_tables.c: live text or NULL.
+        let body = fields.any(|it| unsafe {
+            login::says_body(
+                bytes(it.name).unwrap_or_default(),
+                bytes(it.value).unwrap_or_default(),
+            )
+        });
+        let method = &method;
+        logins.pass(&Callback { method, args, body }, identity)
+    }
+
+    /// Takes a login's statement out of the request line, which logs hold; GitLab gets the query.
+    fn unlogged(&self) -> Vec<gate_edit> {
+        let take = without_parameters(&self.target(), &login::is_parameter);
+        let take = take.and_then(|mut it| it.keep_for_upstream().then_some(it));
+        self.edits(take.as_slice())
+    }
+
     /// What takes the client's copies out; `own` is the credential's header.
     fn spoofed(&self, own: Option<&str>) -> Vec<gate_edit> {
-        let mut edits: Vec<_> = spoof::take(&self.target()).into_iter().collect();
-        for it in &mut edits {
-            it.keep_request_line();
-        }
-        let mut edits = self.edits(&edits);
+        let mut edits = self.edits(spoof::take(&self.target()).as_slice());
         for field in self.table().fields {
             // SAFETY: apr_tables.c keeps the name NUL-terminated as long as the request lives.
             if unsafe { bytes(field.name) }.is_some_and(|name| spoof::is_header(name, own)) {
@@ -137,7 +161,6 @@ impl View<'_> {
         // SAFETY: gate.h: live text or NULL.
         let name = unsafe { bytes(self.raw.server_name) }.unwrap_or_default();
         Gate {
-            server: usize::try_from(self.raw.server).unwrap_or(usize::MAX),
             secure: self.raw.secure != 0,
             name: std::str::from_utf8(name).unwrap_or_default(),
             port: u16::try_from(self.raw.server_port).unwrap_or(0),
@@ -290,10 +313,13 @@ pub unsafe extern "C" fn gate_handle(
 /// # Safety
 /// As gate.h says.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_body_new(content_type: *const c_char) -> *mut ffi::gate_body {
+pub unsafe extern "C" fn gate_body_new(
+    content_type: *const c_char,
+    post: i32,
+) -> *mut ffi::gate_body {
     boundary(std::ptr::null_mut, || {
         // SAFETY: gate.h: live text or NULL.
-        let body = Body::new(unsafe { bytes(content_type) });
+        let body = Body::new(unsafe { bytes(content_type) }, post != 0);
         Box::into_raw(Box::new(body)).cast()
     })
 }

@@ -1,0 +1,1 @@
+/work/hg/tests/httpd/44-gitlab-web.t
