@@ -68,6 +68,7 @@ void shim_child_init(apr_pool_t *pchild, server_rec *server)
     sigset_t all, before;
 
     shim_log_server = server;
+    shim_watch_stop(pchild);
     /* httpd's signals are httpd's: the threads made here see none. */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);

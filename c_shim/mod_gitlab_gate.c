@@ -22,7 +22,7 @@ static void register_hooks(apr_pool_t *pool)
     ap_hook_open_logs(shim_open_audit_log, NULL, NULL, APR_HOOK_MIDDLE);        /* audit.c */
     ap_hook_post_config(shim_post_config, NULL, NULL, APR_HOOK_MIDDLE);         /* child.c */
     ap_hook_child_init(shim_child_init, NULL, NULL, APR_HOOK_MIDDLE);           /* child.c */
-    ap_hook_child_stopping(shim_child_stopping, NULL, NULL, APR_HOOK_FIRST);    /* tunnel.c */
+    ap_hook_child_stopping(shim_child_stopping, NULL, NULL, APR_HOOK_FIRST);    /* stopping.c */
 
     /* request */
     ap_hook_post_read_request(shim_strip, NULL, before_all, APR_HOOK_REALLY_FIRST); /* request.c */

@@ -107,7 +107,12 @@ int shim_port_refuses(request_rec *r, shim_state *state);
 
 /* tunnel.c */
 int shim_tunnel(request_rec *r);
+
+/* stopping.c */
+void shim_watch_stop(apr_pool_t *pchild);
 void shim_child_stopping(apr_pool_t *pchild, int graceful);
+/* `looked`: 0 at first; the caller keeps it. */
+int shim_server_stops(apr_time_t *looked);
 
 /* child.c */
 int shim_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *server);

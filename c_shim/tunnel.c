@@ -6,16 +6,13 @@
  * library in each round (src/port.rs).
  */
 #include "shim.h"
-#include "ap_mpm.h"
-#include "mpm_common.h"
-#include "scoreboard.h"
 #include "util_filter.h"
 #include "apr_portable.h"
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* Well under FlushMaxThreshold (64 KB), above which httpd's output filter would wait. */
@@ -23,13 +20,13 @@
 /* After the decision: for what was on its way already, then for the peers' own close. */
 #define DRAIN_MS 700
 #define LINGER_MS 300
-#define LOOK_MS 200
-#define ORPHAN_MS 3000 /* a restart on a busy machine takes a while to fork */
 
 typedef struct tunnel {
     request_rec *r;
     conn_rec *c;
-    apr_socket_t *client;
+    apr_socket_t *conn;   /* the connection's own socket, which httpd's stop closes under us */
+    apr_socket_t *client; /* a duplicate, which nobody else closes */
+    int fd;               /* its descriptor */
     int target;
     gate_port *port;
     apr_bucket_brigade *in, *out;
@@ -39,83 +36,38 @@ typedef struct tunnel {
     unsigned client_ready : 1, target_ready : 1;
     unsigned client_eof : 1, target_eof : 1;
     unsigned client_shut : 1, target_shut : 1;
-    apr_time_t looked;  /* whether the server stops: asked at most each LOOK_MS */
-    apr_time_t orphan;  /* since when no other child of the running generation is seen */
+    apr_time_t looked; /* shim_server_stops's */
 } tunnel;
 
-static volatile sig_atomic_t stopping_now;
-
-void shim_child_stopping(apr_pool_t *pchild, int graceful)
-{
-    (void) pchild;
-    if (!graceful) {
-        stopping_now = 1;
-    }
-}
-
-/* Whether some child of that generation is there. An old child is not told of a stop: it sees that
- * those who came after it are gone. */
-static int has_children(int generation)
-{
-    int i, most = 0;
-
-    ap_mpm_query(AP_MPMQ_HARD_LIMIT_DAEMONS, &most);
-    for (i = 0; i < most; i++) {
-        const process_score *child = ap_get_scoreboard_process(i);
-        if (child && child->pid && child->generation == generation
-            && (kill(child->pid, 0) == 0 || errno != ESRCH)) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-/* The server stops, rather than this child alone (a graceful restart, or one child too many). */
-static int server_stops(tunnel *t)
-{
-    sigset_t pending;
-    struct stat info;
-    int state = 0, generation = 0, running, leaving;
-    apr_time_t now = apr_time_now();
-
-    if (stopping_now) {
-        return 1;
-    }
-    if (now - t->looked < apr_time_from_msec(LOOK_MS)) {
-        return 0;
-    }
-    t->looked = now;
-    /* prefork's children hear of the end by signals, which are held back here */
-    sigemptyset(&pending);
-    sigpending(&pending);
-    if (sigismember(&pending, SIGTERM)) {
-        return 1;
-    }
-    leaving = sigismember(&pending, AP_SIG_GRACEFUL)
-        || (ap_mpm_query(AP_MPMQ_MPM_STATE, &state) == APR_SUCCESS && state == AP_MPMQ_STOPPING);
-    if (!leaving || ap_mpm_query(AP_MPMQ_GENERATION, &generation) != APR_SUCCESS) {
-        return 0;
-    }
-    running = ap_get_scoreboard_global()->running_generation;
-    if (running != generation) {
-        if (has_children(running)) {
-            t->orphan = 0;
-            return 0;
-        }
-        if (!t->orphan) {
-            t->orphan = now;
-        }
-        return now - t->orphan > apr_time_from_msec(ORPHAN_MS);
-    }
-    /* graceful-stop takes the pid file away; a child that leaves alone does not */
-    return ap_pid_fname
-        && stat(ap_server_root_relative(shim_log_server->process->pconf, ap_pid_fname), &info) != 0 && errno == ENOENT;
-}
-
-static int client_fd(tunnel *t)
+/* When httpd stops at once, it closes the sockets of its workers from another thread. What is
+ * awaited and written here goes by a duplicate, so that nothing is lost that was counted, and no
+ * number is used that is another's by then. 0: there is none to be had. */
+static int own_socket(tunnel *t)
 {
     apr_os_sock_t fd = -1;
-    return apr_os_sock_get(&fd, t->client) == APR_SUCCESS ? fd : -1;
+
+    if (apr_os_sock_get(&fd, t->conn) != APR_SUCCESS || (t->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0)) < 0) {
+        return 0;
+    }
+    return apr_os_sock_put(&t->client, &t->fd, t->r->pool) == APR_SUCCESS;
+}
+
+/* httpd's last output filter writes to this socket from now on. */
+static void write_to(tunnel *t, apr_socket_t *socket)
+{
+    ap_filter_t *last = t->c->output_filters;
+    while (last->next) {
+        last = last->next;
+    }
+    if (last->frec == ap_core_output_filter_handle) {
+        ((core_net_rec *) last->ctx)->client_socket = socket;
+    }
+}
+
+static int closed_by_httpd(tunnel *t)
+{
+    apr_os_sock_t fd = -1;
+    return apr_os_sock_get(&fd, t->conn) != APR_SUCCESS || fd < 0;
 }
 
 /* What the output filters keep back goes on, as far as the client takes it now. 0: it failed. */
@@ -195,7 +147,7 @@ static int from_target(tunnel *t)
 /* Waits for what the tunnel waits for, `wait` ms at most. */
 static void wait_for(tunnel *t, int wait)
 {
-    struct pollfd fds[2] = {{.fd = client_fd(t)}, {.fd = t->target}};
+    struct pollfd fds[2] = {{.fd = t->fd}, {.fd = t->target}};
 
     if (t->up_from == t->up_to && !t->client_eof && !t->client_ready) {
         fds[0].events |= POLLIN;
@@ -231,11 +183,11 @@ static const char *run(tunnel *t)
         int moved = 0, wait = 0, done;
         const char *reason;
 
-        if (client_fd(t) < 0) {
-            return "stopping"; /* httpd closes its workers' sockets when it stops at once */
-        }
         if (t->up_from == t->up_to && !t->client_eof && t->client_ready) {
             moved |= read_client(t);
+            if (t->client_eof && closed_by_httpd(t)) {
+                return "stopping";
+            }
             if (t->client_eof && !first) {
                 first = "client";
             }
@@ -269,7 +221,7 @@ static const char *run(tunnel *t)
         if (t->target_shut && t->client_shut) {
             return first;
         }
-        reason = gate_port_check(t->port, t->sent + t->received, server_stops(t), &wait);
+        reason = gate_port_check(t->port, t->sent + t->received, shim_server_stops(&t->looked), &wait);
         if (reason) {
             return reason;
         }
@@ -285,7 +237,7 @@ static void finish(tunnel *t)
     apr_time_t end = apr_time_now() + apr_time_from_msec(DRAIN_MS);
     int up_lost = 0, down_lost = 0;
 
-    while (apr_time_now() < end && client_fd(t) >= 0) {
+    while (apr_time_now() < end) {
         struct pollfd fds[2] = {{.fd = -1}, {.fd = -1}};
         if (t->up_from < t->up_to && !up_lost && write_target(t) < 0) {
             up_lost = 1;
@@ -298,7 +250,7 @@ static void finish(tunnel *t)
             fds[1].events = POLLOUT;
         }
         if (t->c->data_in_output_filters && !down_lost) {
-            fds[0].fd = client_fd(t);
+            fds[0].fd = t->fd;
             fds[0].events = POLLOUT;
         }
         if (fds[0].fd < 0 && fds[1].fd < 0) {
@@ -311,7 +263,7 @@ static void finish(tunnel *t)
     /* A close over unread bytes would take back what was sent: they are read away, for a moment. */
     end = apr_time_now() + apr_time_from_msec(LINGER_MS);
     while (apr_time_now() < end && !(t->client_eof && t->target_eof)) {
-        struct pollfd fds[2] = {{.fd = t->client_eof ? -1 : client_fd(t), .events = POLLIN},
+        struct pollfd fds[2] = {{.fd = t->client_eof ? -1 : t->fd, .events = POLLIN},
                                 {.fd = t->target_eof ? -1 : t->target, .events = POLLIN}};
         int i;
         if (fds[0].fd < 0 && fds[1].fd < 0) {
@@ -350,48 +302,69 @@ static int refuse_early(tunnel *t, shim_state *state)
     return shim_refuse(t->r, state, "early_bytes", "bytes came before the 200", APLOG_ERR);
 }
 
-static int tunnel_with(tunnel *t, shim_state *state, const gate_opening *opening)
+/* The library's port is given back, and told of. */
+static void give_back(tunnel *t, const char *reason)
+{
+    const char *line = gate_port_close(t->port, reason, t->sent, t->received, t->r->pool);
+    ap_log_rerror(APLOG_MARK, APLOG_NOTICE, 0, t->r, "%s", line);
+}
+
+/* From here on there are only bytes: the request's own filters and timeouts step aside. */
+static void leave_http(tunnel *t)
 {
     request_rec *r = t->r;
     conn_rec *c = t->c;
-    const char *reason, *line;
 
-    if (early_bytes(t)) {
-        line = gate_port_close(opening->port, "client", 0, 0, r->pool);
-        ap_log_rerror(APLOG_MARK, APLOG_NOTICE, 0, r, "%s", line);
-        return refuse_early(t, state);
-    }
-    t->port = opening->port;
-    t->target = opening->target;
-    t->out = apr_brigade_create(r->pool, c->bucket_alloc);
-    t->up = apr_palloc(r->pool, CHUNK);
-    t->down = apr_palloc(r->pool, CHUNK);
-    t->client_ready = t->target_ready = 1;
-    ap_log_rerror(APLOG_MARK, APLOG_NOTICE, 0, r, "%s", opening->line);
-
-    /* From here on there are only bytes: the request's own filters and timeouts step aside. */
     ap_remove_input_filter_byhandle(c->input_filters, "reqtimeout");
     ap_remove_output_filter_byhandle(c->output_filters, "SSL/TLS Coalescing Filter");
     r->input_filters = r->proto_input_filters = c->input_filters;
     r->output_filters = r->proto_output_filters = c->output_filters;
     c->keepalive = AP_CONN_CLOSE;
-    apr_socket_timeout_set(t->client, apr_time_from_sec(1)); /* for the few writes that wait */
-
-    r->status = HTTP_OK;
-    r->status_line = "200 Connection Established";
-    ap_fprintf(c->output_filters, t->out,
-               "HTTP/1.1 200 Connection Established" CRLF "Gate-Expires: %s" CRLF "X-Gate-Request: %s" CRLF CRLF,
-               opening->expires, state->id);
-    ap_fflush(c->output_filters, t->out);
-    apr_brigade_cleanup(t->out);
-    apr_socket_opt_set(t->client, APR_SO_NONBLOCK, 1);
+    apr_socket_timeout_set(t->conn, apr_time_from_sec(1)); /* for the few calls that wait */
     apr_socket_timeout_set(t->client, apr_time_from_sec(1));
+    write_to(t, t->client);
+}
 
-    reason = c->aborted ? "client" : run(t);
+static void say_open(tunnel *t, const shim_state *state, const char *expires)
+{
+    t->r->status = HTTP_OK;
+    t->r->status_line = "200 Connection Established";
+    ap_fprintf(t->c->output_filters, t->out,
+               "HTTP/1.1 200 Connection Established" CRLF "Gate-Expires: %s" CRLF "X-Gate-Request: %s" CRLF CRLF,
+               expires, state->id);
+    ap_fflush(t->c->output_filters, t->out);
+    apr_brigade_cleanup(t->out);
+}
+
+static int tunnel_with(tunnel *t, shim_state *state, const gate_opening *opening)
+{
+    request_rec *r = t->r;
+    const char *reason;
+
+    t->port = opening->port;
+    t->target = opening->target;
+    if (early_bytes(t)) {
+        give_back(t, "client");
+        return refuse_early(t, state);
+    }
+    if (!own_socket(t)) {
+        give_back(t, "client");
+        return shim_refuse(r, state, "internal", "no descriptor for the tunnel", APLOG_CRIT);
+    }
+    t->out = apr_brigade_create(r->pool, t->c->bucket_alloc);
+    t->up = apr_palloc(r->pool, CHUNK);
+    t->down = apr_palloc(r->pool, CHUNK);
+    t->client_ready = t->target_ready = 1;
+    ap_log_rerror(APLOG_MARK, APLOG_NOTICE, 0, r, "%s", opening->line);
+
+    leave_http(t);
+    say_open(t, state, opening->expires);
+    reason = t->c->aborted ? "client" : run(t);
     finish(t);
-    line = gate_port_close(t->port, reason, t->sent, t->received, r->pool);
-    ap_log_rerror(APLOG_MARK, APLOG_NOTICE, 0, r, "%s", line);
+    give_back(t, reason);
     r->bytes_sent = (apr_off_t) t->received;
+    write_to(t, t->conn);
+    close(t->fd);
     return OK;
 }
 
@@ -420,7 +393,7 @@ int shim_tunnel(request_rec *r)
     if ((status = shim_port_refuses(r, state))) {
         return status;
     }
-    t.client = ap_get_conn_socket(r->connection);
+    t.conn = ap_get_conn_socket(r->connection);
     t.in = apr_brigade_create(r->pool, r->connection->bucket_alloc);
     if (has_body(r) || early_bytes(&t)) {
         return refuse_early(&t, state);

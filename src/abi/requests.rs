@@ -233,7 +233,9 @@ pub unsafe extern "C" fn gate_decide(
             let take = Vec::new();
             return view.outcome(Decision { verdict, take });
         }
-        view.outcome(process.decide(&view.section(), &view.table(), &view.token_target()))
+        let mut decision = process.decide(&view.section(), &view.table(), &view.token_target());
+        decision.take.extend(view.hidden_login(Some(process)));
+        view.outcome(decision)
     });
     // SAFETY: gate.h: `outcome` is writable.
     unsafe { outcome.write(decided) };

@@ -12,8 +12,10 @@ use crate::field::folds_to;
 use crate::gate::Process;
 use crate::grant::Grant;
 use crate::identity::Identity;
+use crate::token::take::Take;
 use crate::upstream::assertion::Gate;
 use crate::upstream::body::Body;
+use crate::upstream::login::Logins;
 use crate::upstream::{Upstream, login, signer, spoof, sudo_name};
 use crate::verdict::{Reason, Refusal};
 use std::ffi::{CStr, c_char};
@@ -35,9 +37,12 @@ impl View<'_> {
             _ => None,
         };
         let sudo = matches!(self.setting(Slot::Sudo), Some(Setting::Sudo(true)));
+        let mut edits = self.edits(&self.hidden_login(process));
         if token.is_some() || sudo {
             let own = token.map(|it| it.header.as_str());
-            let edits = self.spoofed(own);
+            edits.extend(self.spoofed(own));
+        }
+        if !edits.is_empty() {
             outcome.edits = self.pool.slice(&edits);
             outcome.edit_count = edits.len();
         }
@@ -80,6 +85,17 @@ impl View<'_> {
         outcome.upstream = self.pool.slice(&pairs);
         outcome.upstream_count = pairs.len();
         Ok(())
+    }
+
+    /// What a login that comes back from GitLab's start leaves of the request line for logs.
+    pub(super) fn hidden_login(&self, process: Option<&Process>) -> Vec<Take<'static>> {
+        if process.and_then(|it| it.upstream().logins()).is_none() {
+            return Vec::new();
+        }
+        // SAFETY: gate.h: live text or NULL.
+        let (uri, line) = unsafe { (bytes(self.raw.uri), bytes(self.raw.the_request)) };
+        let taken = Logins::hide(uri.unwrap_or_default(), line.unwrap_or_default());
+        taken.into_iter().collect()
     }
 
     /// What takes the client's copies out; `own` is the credential's header.

@@ -79,7 +79,7 @@ bad('ES384 under a P-256 key',         $no_key, alg => 'ES384', key => 'es1', is
 
 # -- keys that the token brings along are ignored
 my $evil = issuer_base() . '/evil/jwks';
-my $jwk = JSON::decode_json(`cat $FindBin::RealBin/../support/keys/public.json`)->{rsx};
+my $jwk = JSON::decode_json(Gate::Httpd::slurp("$FindBin::RealBin/../support/keys/public.json"))->{rsx};
 bad('a key in the header',             'signature', key => 'rsx', kid => 'rs1', header => { jwk => $jwk });
 bad('a key set named in the header',   [qw(key_unknown signature)], key => 'rsx', header => { jku => $evil });
 bad('a certificate named in the header', 'signature', key => 'rsx', kid => 'rs1', header => { x5u => $evil, x5c => ['AAAA'] });

@@ -1,10 +1,11 @@
-# CI ports: who gets one, what passes through, and that each one ends when it must.
+# CI ports: who gets one, how many, what passes through. How they end is 32-closing.t's.
 use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
 use Gate;
 use Gate::Port;
+use File::Temp ();
 use Time::HiRes qw(sleep time);
 
 my $target = target('127.0.0.1:0');
@@ -15,6 +16,11 @@ my $issuer = issuer_section('ci', 'GateKind gitlab', 'GateRefresh 1s',
     'GateRole deployer project_path=shop/orders ref_protected=true',
     "GateJobAPI $gitlab/api/v4 every=1s misses=3");
 
+my $dir = File::Temp->newdir('gate-ports-XXXXXX', TMPDIR => 1);
+chmod 0755, $dir;
+sub pat { Gate::Httpd::spew("$dir/pat", "$_[0]\n"); return }
+pat('glpat-gate');
+
 sub port {
     my ($name, @lines) = @_;
     my $to = "GateTarget $target";
@@ -23,22 +29,21 @@ sub port {
 }
 
 my $httpd = httpd(
-    $issuer . issuer_section('other')
+    $issuer . issuer_section('other') . issuer_section('pat', 'GateKind gitlab', 'GateRole deployer project_path=shop/orders', "GateJobAPI $gitlab/api/v4 token-file=$dir/pat every=1s misses=2")
         . "GateMaxOpenTotal 12\n"
         . port('db:1', 'GateMaxOpen 20')
         . port('six:1', 'GateTarget ' . ($six || '[::1]:1'))
         . port('dead:1', "GateTarget 127.0.0.1:$closed_port")
-        . port('short:1', 'GateLifetime 2s', 'GateMaxOpen 20') . port('idle:1', 'GateIdle 2s', 'GateMaxOpen 20')
-        . port('job:1', 'GateJob on', 'GateMaxOpen 20') . port('few:1', 'GateMaxOpen 2')
+        . port('job:1', 'GateJob on', 'GateMaxOpen 20') . port('pat:1', 'GateJob on', 'GateAccept pat') . port('few:1', 'GateMaxOpen 2')
         . port('open:1', 'Require all granted') . port('ci-only:1', 'GateAccept ci')
         . "<VirtualHost 127.0.0.1:\@PORT\@>\nServerName main.test\n</VirtualHost>\n"
         . "<Location />\nAuthType Gate\nRequire all denied\n</Location>\n"
         . "<Location /ws/>\nAuthType Gate\nRequire valid-user\nProxyPass " . upstream_base() . "/-/ upgrade=websocket\n</Location>\n",
-    modules => [],
+    head => Gate::Httpd::mpm() eq 'prefork' ? "ServerLimit 32\nMaxRequestWorkers 32\nStartServers 16" : '',
 );
 my $port = $httpd->port;
 sub token { return mint(issuer => 'ci', shape => 'gitlab', @_) }
-sub job   { my ($id, %with) = @_; gitlab_job(id => $id, project => 20, status => 'running', token => "glcbt-$id", %with); return }
+sub job   { my ($id, %with) = @_; gitlab_job(id => $id + 0, project => 20, status => 'running', token => "glcbt-$id", %with); return }
 sub claims { my ($id, %more) = @_; return (claims => { job_id => "$id", %more }) }
 
 # --- who gets one
@@ -92,6 +97,18 @@ $answer = $httpd->raw("CONNECT db:1 HTTP/1.1\r\nHost: db:1\r\nContent-Length: 5\
 refused($answer, 400, 'early_bytes', 'so is a body');
 is(connections($target), $served, 'and nothing reached the target');
 
+# The first look is before the job is asked about and the target called; the second just before the 200.
+job(930);
+gitlab_mode('slow');
+my $late = Gate::Client::connect_to($port);
+syswrite $late, "CONNECT job:1 HTTP/1.1\r\nHost: job:1\r\nProxy-Authorization: Bearer @{[ token(claims(930)) ]}\r\nGate-Job-Token: glcbt-930\r\n\r\n";
+sleep 0.4;
+$answer = $httpd->raw("sink\nearly", method => 'CONNECT', socket => $late);
+refused($answer, 400, 'early_bytes', 'bytes that come while the port is being opened are refused');
+ok($httpd->wait_for_log(qr/GATE702: port job:1 closed: client source\.bytes=0 destination\.bytes=0 .*job=930/), 'the target was called, and got none of them');
+CORE::close $late;
+gitlab_mode('ok');
+
 # --- half-close
 ($answer, $t) = tunnel($port, 'db:1', $good);
 $t->say("late\n" . 'x' x 100_000);
@@ -114,39 +131,6 @@ SKIP: {
     $t->close;
 }
 
-# --- each cause, on a connection without a byte, on one at full speed, and where the client does not read
-for my $mode (qw(hang flood)) {
-    for my $reads ($mode eq 'flood' ? (1, 0) : (1)) {
-        my $what = $mode eq 'hang' ? 'without a byte' : $reads ? 'at full speed' : 'whose client does not read';
-        for my $case (
-            [ 'short:1', 'lifetime',    2, [] ],
-            [ 'db:1',    'expired',     3, [ exp_in => 3 ] ],
-            [ 'job:1',   'job_ended',   1, [ claims(901) ], sub { job(901, status => 'success') } ],
-            [ 'job:1',   'job_unknown', 3, [ claims(902) ], sub { gitlab_mode('error500') } ],
-            $mode eq 'hang' ? [ 'idle:1', 'idle', 2, [] ] : (),
-        ) {
-            my ($to, $cause, $seconds, $with, $then) = @$case;
-            job(901);
-            job(902);
-            my $id = ref $with->[1] ? $with->[1]{job_id} : undef;
-            ($answer, $t) = tunnel($port, $to, token(@$with), $id ? (headers => [ 'Gate-Job-Token' => "glcbt-$id" ]) : ());
-            is($answer->status, 200, "a port $what that will end: $cause") or next;
-            my $start = time;
-            $t->say("$mode\n");
-            $then->() if $then;
-            my $got = $reads ? $t->count_rest : undef;
-            my $line = closing($httpd, $answer, 15);
-            my $took = time - $start;
-            gitlab_mode('ok');
-            my ($bytes) = $line =~ /closed: $cause source\.bytes=@{[ 1 + length $mode ]} destination\.bytes=(\d+)/;
-            ok(defined $bytes, "it ends: $cause, in its line") or diag($line);
-            is($bytes, $got, 'and the bytes are exact') if $reads;
-            cmp_ok($took, '<', $seconds + 5, 'in time');
-            $t->close;
-        }
-    }
-}
-
 # --- jobs
 ($answer) = tunnel($port, 'job:1', token(claims(901)));
 refused($answer, 403, 'job_mismatch', "without the job's token");
@@ -162,6 +146,37 @@ gitlab_mode('status:503');
 ($answer) = tunnel($port, 'job:1', token(claims(903)), headers => [ 'Gate-Job-Token' => 'glcbt-903' ]);
 refused($answer, 503, 'job_unknown', 'GitLab can not say');
 gitlab_mode('ok');
+
+# --- jobs, asked about with the gate's own token
+my %mine = (issuer => 'pat', shape => 'gitlab');
+job(910);
+job(911, status => 'pending');
+for my $case (
+    [ 'a job that runs',                        200, undef,         910 ],
+    [ 'its fork, by the project that it runs in', 200, undef,       910, project_id => '99' ],
+    [ 'a job that does not run',                403, 'job_ended',   911 ],
+    [ 'a job that GitLab does not know',        503, 'job_unknown', 912 ],
+    [ "another project's job",                  503, 'job_unknown', 910, project_id => '21', job_project_id => '21' ],
+    [ 'no job',                                 403, 'job_mismatch', 'x' ],
+) {
+    my ($name, $status, $code, $id, %more) = @$case;
+    ($answer, $t) = tunnel($port, 'pat:1', mint(%mine, claims($id, %more)));
+    $code ? refused($answer, $status, $code, "token-file: $name") : is($answer->status, $status, "token-file: $name");
+    $t->close;
+}
+pat('glpat-revoked');
+($answer) = tunnel($port, 'pat:1', mint(%mine, claims(910)));
+refused($answer, 503, 'job_unknown', "a 401 to the gate's own token does not say that the job has ended");
+pat('glpat-gate');
+($answer, $t) = tunnel($port, 'pat:1', mint(%mine, claims(910)));
+is($answer->status, 200, 'the file is read again');
+job(910, status => 'canceling');
+sleep 2.5;
+$t->say("echo\n1");
+is($t->read(1), '1', 'a job that is being cancelled is alive');
+pat('glpat-revoked');
+is($t->rest, '', 'its port closes');
+like(closing($httpd, $answer, 10), qr/closed: job_unknown /, 'when GitLab no longer says anything');
 
 # --- how many
 my @open;

@@ -5,6 +5,7 @@ use FindBin;
 use lib "$FindBin::RealBin/lib";
 use Gate;
 use Gate::Port;
+use Gate::Postgres;
 use File::Temp ();
 use IO::Socket::INET;
 
@@ -16,7 +17,7 @@ my $tls     = Gate::Httpd::free_port();
 system("openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext basicConstraints=critical,CA:FALSE -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout $dir/key.pem -out $dir/cert.pem 2>/dev/null") == 0 or die 'openssl';
 
 # PostgreSQL and sshd of the test's own, where the machine has them.
-my $sql = postgres();
+my $sql = Gate::Postgres::start($dir);
 my $ssh = sshd();
 my $sections = join '', map { my ($name, $to) = @$_; $to ? <<"END" : '' } [ 'echo:1', $target ], [ 'web:80', $web ], [ 'db:5432', $sql ], [ 'host:22', $ssh ];
 <GatePort $name>
@@ -88,20 +89,6 @@ SKIP: {
 expect_in_log(qr/GATE401: refused: token_missing/, qr/AH01906|AH01909|AH02292|AH01882|AH01873|AH01630/);
 finish();
 
-sub postgres {
-    my ($bin) = sort { $b cmp $a } glob '/usr/lib/postgresql/*/bin';
-    my @nobody = getpwnam 'postgres' or return;
-    return unless $bin && -x "$bin/initdb" && $> == 0;
-    my $port = Gate::Httpd::free_port();
-    chmod 0755, $dir;
-    mkdir "$dir/pg";
-    chown $nobody[2], $nobody[3], "$dir/pg";
-    my $as = 'runuser -u postgres --';
-    return if system("cd / && $as $bin/initdb -D $dir/pg/data -U gate -A trust >/dev/null 2>&1 && $as $bin/pg_ctl -D $dir/pg/data -w -l $dir/pg/log -o '-p $port -k $dir/pg -h 127.0.0.1' start >/dev/null 2>&1");
-    $main::stop = "cd / && $as $bin/pg_ctl -D $dir/pg/data -m immediate stop >/dev/null 2>&1";
-    return "127.0.0.1:$port";
-}
-
 sub sshd {
     return unless -x '/usr/sbin/sshd' && $> == 0;
     my $port = Gate::Httpd::free_port();
@@ -111,5 +98,3 @@ sub sshd {
     for (1 .. 50) { return "127.0.0.1:$port" if IO::Socket::INET->new(PeerAddr => "127.0.0.1:$port"); select undef, undef, undef, 0.1 }
     return;
 }
-
-END { system $main::stop if $main::stop }

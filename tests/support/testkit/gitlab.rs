@@ -39,6 +39,10 @@ fn connection(stream: TcpStream, state: &Mutex<State>) -> io::Result<()> {
                 "error500" => (500, String::new()),
                 "garbage" => (200, "<html>sign in</html>".to_owned()),
                 "none" => return Ok(()),
+                "slow" => {
+                    sleep(Duration::from_secs(1));
+                    api(&request, state)
+                }
                 "hang" => {
                     sleep(Duration::from_secs(30));
                     return Ok(());

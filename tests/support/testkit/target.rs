@@ -1,21 +1,26 @@
 //! A private service behind a port. What a connection does is its first line: `echo`, `flood` (sends
 //! as fast as it can), `sink` (reads to the end, then says how much), `hang` (does nothing more), `half`
 //! (closes its sending side, then reads to the end), `late` (reads to the end, then answers). Each
-//! connection's end is a line on stdout: `closed MODE received=N sent=N`.
+//! connection's end is a line on stdout: `closed MODE received=N sent=N at=SECONDS`, since the epoch. Any other
+//! word is read to the end.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Serves one connection.
 pub fn connection(stream: TcpStream) {
     let mut counts = (String::from("-"), 0, 0);
     // A client that hangs up is no event here.
     let _ = serve(stream, &mut counts);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
     println!(
-        "closed {} received={} sent={}",
-        counts.0, counts.1, counts.2
+        "closed {} received={} sent={} at={:.3}",
+        counts.0,
+        counts.1,
+        counts.2,
+        now.unwrap_or_default().as_secs_f64()
     );
     let _ = io::stdout().flush();
 }
@@ -28,7 +33,7 @@ fn serve(stream: TcpStream, counts: &mut (String, u64, u64)) -> io::Result<()> {
     counts.0 = line.trim().to_owned();
     let mut block = vec![b'.'; 64 * 1024];
     match line.trim() {
-        "flood" => loop {
+        mode if mode.starts_with("flood") => loop {
             counts.2 += from.get_mut().write(&block)? as u64;
         },
         "hang" => sleep(Duration::from_secs(3600)),

@@ -12,7 +12,7 @@ use Time::HiRes qw(sleep time);
 use Gate::Client  ();
 use Gate::Process ();
 
-our @EXPORT = qw(target gitlab gitlab_job gitlab_mode tunnel closing basic connections websocket);
+our @EXPORT = qw(target gitlab gitlab_job gitlab_mode tunnel closing basic connections target_saw websocket);
 
 my (%targets, $gitlab);
 
@@ -25,14 +25,31 @@ sub target {
     return $process->address;
 }
 
+# What a private service has said so far.
+sub heard {
+    my ($address) = @_;
+    my $process = $targets{$address};
+    $process->{text} //= '';
+    1 while sysread $process->{pipe}, $process->{text}, 65536, length $process->{text};
+    return $process->{text};
+}
+
 # How many connections of a private service have come to their end.
 sub connections {
     my ($address) = @_;
-    my $process = $targets{$address};
     sleep 0.3;
-    my $text = '';
-    1 while sysread $process->{pipe}, $text, 65536, length $text;
-    return $process->{served} += () = $text =~ /^closed/mg;
+    return scalar(() = heard($address) =~ /^closed/mg);
+}
+
+# What a private service saw of the connection that began with this word: { received, sent, at }.
+sub target_saw {
+    my ($address, $word, $seconds) = @_;
+    my $until = time + ($seconds || 5);
+    do {
+        return { received => $1, sent => $2, at => $3 } if heard($address) =~ /^closed \Q$word\E received=(\d+) sent=(\d+) at=([\d.]+)$/m;
+        sleep 0.05;
+    } while time < $until;
+    return;
 }
 
 sub gitlab {
