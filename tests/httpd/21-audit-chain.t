@@ -134,9 +134,14 @@ expect_in_log(qr/AH00052|AH00051|AH00045|exit signal Killed/);
 
 # --- a disk that is full ----------------------------------------------------------------------------------------------
 
-my $full = httpd("GateAuditLog /dev/full\nGateAuditChainKey file:$key\n$issuers" . gated('/', 'Require gate-role dev'));
+my $status_page = "<Location /status>\nSetHandler gate-status\n</Location>\n";
+my $full = httpd("GateAuditLog /dev/full\nGateAuditChainKey file:$key\n$issuers" . gated('/', 'Require gate-role dev') . $status_page);
 passes($full->get("/$_", token => $token), 'a full disk holds nobody up') for 1 .. 3;
 ok($full->wait_for_log(qr/GATE601/), 'and is told');
+my $until = time + 10;
+my $lost  = 0;
+until ($lost >= 3 || time > $until) { ($lost) = $full->get('/status?metrics', token => $token)->body =~ /^gitlab_gate_audit_lost_total (\d+)$/m; sleep 0.1 }
+cmp_ok($lost, '>=', 3, 'and what is lost is counted');
 $full->stop;
 my $told = () = $full->error_log =~ /GATE601: the audit log can not be written: No space/g;
 cmp_ok($told, '<=', 5, 'once a process');

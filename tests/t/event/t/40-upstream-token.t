@@ -1,0 +1,1 @@
+/work/ha/tests/httpd/40-upstream-token.t

@@ -1,0 +1,1 @@
+/work/ha/tests/httpd/42-login.t
