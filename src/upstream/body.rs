@@ -24,8 +24,8 @@ enum Grammar {
 pub struct Body(Grammar);
 
 impl Body {
-    /// A body of that type; without one Rack takes that of a `post` for a form. Only the media type says how it is read: `multipart/` in a parameter of
-    /// `application/json` changes nothing for Rack.
+    /// A body of that type; without one Rack takes that of a `post` for a form. Only the media type
+    /// says how it is read: `multipart/` in a parameter of `application/json` changes nothing for Rack.
     #[must_use]
     pub fn new(content_type: Option<&[u8]>, post: bool) -> Self {
         let kind = content_type.unwrap_or_default().to_ascii_lowercase();

@@ -13,6 +13,7 @@ use warnings;
 use Exporter 'import';
 use JSON ();
 use Test::More;
+use Gate::Audit  ();
 use Gate::Httpd  ();
 use Gate::Client ();
 use Gate::Process ();
@@ -131,7 +132,9 @@ sub finish {
         my @unexpected = $httpd->unexpected_log_lines(@expected);
         is(scalar @unexpected, 0, 'the error log holds nothing unexpected') or diag(join "\n", @unexpected[0 .. ($#unexpected > 9 ? 9 : $#unexpected)]);
         is(join("\n", $httpd->refusals_missing_in_log), '', 'each refusal is in the error log with its code and id');
-        is(join("\n", $httpd->leaked(@tokens)), '', 'no log holds a token');
+        is(join("\n", $httpd->leaked(@tokens)), '', 'no log holds a token or a secret');
+        my @odd = Gate::Audit::all_wrong($httpd->dir . '/audit.log');
+        is(scalar @odd, 0, 'every line of the audit log is as the schema wants it') or diag(join "\n", @odd[0 .. ($#odd > 4 ? 4 : $#odd)]);
     }
     $_->stop for values %server;
     done_testing();

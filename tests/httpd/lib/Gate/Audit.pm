@@ -46,6 +46,18 @@ sub wrong {
     return join '; ', @wrong;
 }
 
+# The same of every line of a log, each with what is wrong.
+sub all_wrong {
+    my ($file) = @_;
+    my @found;
+    for my $raw (raw($file)) {
+        my $line  = eval { JSON->new->utf8->decode($raw) };
+        my $wrong = $line ? wrong($line) : 'no JSON';
+        push @found, "$wrong: $raw" if length $wrong;
+    }
+    return @found;
+}
+
 sub walk {
     my ($value, $path, $wrong) = @_;
     return if $path eq 'gitlab_gate';    # our own, which the schema leaves room for

@@ -64,6 +64,8 @@ sub configure {
     push @lines, 'KeepAliveTimeout 2', 'Timeout 20', 'AllowEncodedSlashes NoDecode', 'ServerLimit 8';
     push @lines, $mpm eq 'prefork' ? ('StartServers 2', 'MinSpareServers 1', 'MaxSpareServers 4', 'MaxRequestWorkers 8') : ('StartServers 2', 'ThreadsPerChild 8', 'ThreadLimit 8', 'MaxRequestWorkers 32');
     push @lines, 'MinSpareThreads 1', 'MaxSpareThreads 32' unless $mpm eq 'prefork';
+    # Each test's decisions are written down, so that finish() can look at every line.
+    push @lines, "GateAuditLog $self->{dir}/audit.log" unless $options->{without_gate} || $config =~ /^\s*GateAuditLog\b/m;
     push @lines, $options->{head} if $options->{head};
     $config =~ s/\@PORT\@/$self->{port}/g;
     $config =~ s/\@DIR\@/$self->{dir}/g;
@@ -219,14 +221,21 @@ sub refusals_missing_in_log {
     return @missing;
 }
 
-# Tokens of which a log holds the signature, or without one the claims.
+# Every log there is: what httpd writes, and what its programs do.
+sub logs { my ($self) = @_; return grep { -f } glob "$self->{dir}/*.log $self->{dir}/*.log.* $self->{dir}/*.out" }
+
+# What no log may hold: a token's signature (or without one its claims), whatever is shaped like a token, a
+# credential of GitLab's, a private key.
 sub leaked {
     my ($self, @tokens) = @_;
-    my $logs = $self->error_log . $self->access_log . $self->stderr;
     my @found;
-    for my $token (@tokens) {
-        my @parts = grep { length >= 24 } split /\./, $token;
-        push @found, substr($token, 0, 40) . '...' if grep { index($logs, substr $_, -24) >= 0 } @parts[ 1 .. $#parts ];
+    for my $log ($self->logs) {
+        my ($text, $name) = (slurp($log), basename($log));
+        push @found, "$name: " . substr($1, 0, 40) . '...' while $text =~ /(\beyJ[\w-]{16,}\.[\w-]{16,}|\bgl(?:pat|cbt|oas|rt)-[\w-]{3,}|-----BEGIN [A-Z ]*PRIVATE KEY)/g;
+        for my $token (@tokens) {
+            my @parts = grep { length >= 24 } split /\./, $token;
+            push @found, "$name: " . substr($token, 0, 40) . '...' if grep { index($text, substr $_, -24) >= 0 } @parts[ 1 .. $#parts ];
+        }
     }
     return @found;
 }
