@@ -1,1 +1,0 @@
-/work/hg/tests/httpd/44-gitlab-web.t
