@@ -233,7 +233,11 @@ pub unsafe extern "C" fn gate_decide(
             let take = Vec::new();
             return view.outcome(Decision { verdict, take });
         }
-        view.outcome(process.decide(&view.section(), &view.table(), &view.token_target()))
+        let mut decision = process.decide(&view.section(), &view.table(), &view.token_target());
+        // At once: a login's end that is refused for its token is logged too.
+        let unlogged = view.unlogged(view.login(Some(process)));
+        decision.take.extend(unlogged);
+        view.outcome(decision)
     });
     // SAFETY: gate.h: `outcome` is writable.
     unsafe { outcome.write(decided) };

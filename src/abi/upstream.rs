@@ -13,6 +13,7 @@ use crate::gate::Process;
 use crate::grant::Grant;
 use crate::identity::Identity;
 use crate::token::query::without_parameters;
+use crate::token::take::Take;
 use crate::upstream::assertion::Gate;
 use crate::upstream::body::Body;
 use crate::upstream::login::{Callback, Logins, is_callback};
@@ -37,15 +38,10 @@ impl View<'_> {
             _ => None,
         };
         let sudo = matches!(self.setting(Slot::Sudo), Some(Setting::Sudo(true)));
-        let mut edits = Vec::new();
+        let login = self.login(process);
+        let mut edits = self.edits(self.unlogged(login).as_slice());
         if token.is_some() || sudo {
-            edits = self.spoofed(token.map(|it| it.header.as_str()));
-        }
-        let logins = process.and_then(|it| it.upstream().logins());
-        // SAFETY: gate.h: live text or NULL.
-        let login = logins.filter(|_| is_callback(unsafe { bytes(self.raw.uri) }.unwrap_or(b"")));
-        if login.is_some() {
-            edits.extend(self.unlogged());
+            edits.extend(self.spoofed(token.map(|it| it.header.as_str())));
         }
         outcome.edits = self.pool.slice(&edits);
         outcome.edit_count = edits.len();
@@ -103,11 +99,18 @@ impl View<'_> {
         logins.pass(&Callback { method, args, body }, identity)
     }
 
+    /// Who looks at it, where this is GitLab's end of a login.
+    pub(super) fn login<'p>(&self, process: Option<&'p Process>) -> Option<&'p Logins> {
+        let logins = process.and_then(|it| it.upstream().logins());
+        // SAFETY: gate.h: live text or NULL.
+        logins.filter(|_| is_callback(unsafe { bytes(self.raw.uri) }.unwrap_or_default()))
+    }
+
     /// Takes a login's statement out of the request line, which logs hold; GitLab gets the query.
-    fn unlogged(&self) -> Vec<gate_edit> {
-        let take = without_parameters(&self.target(), &login::is_parameter);
-        let take = take.and_then(|mut it| it.keep_for_upstream().then_some(it));
-        self.edits(take.as_slice())
+    pub(super) fn unlogged(&self, login: Option<&Logins>) -> Option<Take<'_>> {
+        let mut take =
+            login.and_then(|_| without_parameters(&self.target(), &login::is_parameter))?;
+        take.keep_for_upstream().then_some(take)
     }
 
     /// What takes the client's copies out; `own` is the credential's header.
