@@ -1,6 +1,6 @@
 # The module under valgrind's memcheck: requests of each kind and ports that end in each way, no error in memory that is
-# ours, and no socket that stays open. The long run is
-# GATE_MEMCHECK=10000 ./apxs/test --quick 50-memcheck.
+# ours, and no socket that stays open. The long run, in which one process also follows another, is
+# GATE_MEMCHECK=10000 GATE_MEMCHECK_RESTARTS=20 ./apxs/test --quick 50-memcheck.
 use strict;
 use warnings;
 use FindBin;
@@ -14,18 +14,19 @@ if (($ENV{GATE_TEST_MPM} || 'event') ne 'event' || !-x '/usr/bin/valgrind') {
     plan skip_all => 'with the event MPM and valgrind only';
 }
 my $each = int(($ENV{GATE_MEMCHECK} || 200) / 10);
+my $restarts = $ENV{GATE_MEMCHECK_RESTARTS} || 0;
 
 my $target = target('127.0.0.1:0');
 sub port { return join "\n", "<GatePort $_[0]>", "GateTarget $target", 'AuthType Gate', 'Require gate-role deployer', @_[ 1 .. $#_ ], '</GatePort>', '' }
 my $httpd = Gate::Httpd->new(issuer_section('ci', 'GateKind gitlab', 'GateRole deployer project_path=shop/orders ref_protected=true', 'GateJobAPI ' . gitlab() . '/api/v4 every=1s')
         . port('db:1', 'GateJob on', 'GateMaxOpen 50') . port('short:1', 'GateLifetime 1s') . port('dead:1', 'GateTarget 127.0.0.1:' . Gate::Httpd::free_port())
         . gated('/', 'GateTokenFrom bearer basic cookie:t query:t', 'Require gate-role deployer'));
-# One process, and no user to become: its report is written at the end.
+# One process, or each generation's, and no user to become: a report is written at a process's end.
 my @as = $> == 0 ? qw(setpriv --reuid=www-data --regid=www-data --clear-groups) : ();
 system 'chown', '-R', 'www-data', $httpd->dir if $> == 0;
 my $report = $httpd->dir . '/memcheck';
 my $process = Gate::Process->start({ out => $httpd->dir . '/stderr.log' }, @as, 'valgrind', '--keep-debuginfo=yes', '--leak-check=full',
-    '--show-leak-kinds=definite', '--track-fds=yes', '--num-callers=30', "--log-file=$report", "--suppressions=$FindBin::RealBin/memcheck.supp", $httpd->command('-X'));
+    '--show-leak-kinds=definite', '--track-fds=yes', '--num-callers=30', '--trace-children=yes', "--log-file=$report.%p", "--suppressions=$FindBin::RealBin/memcheck.supp", $httpd->command($restarts ? '-DFOREGROUND' : '-X'));
 my $until = time + 60;
 sleep 0.2 until IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $httpd->port, Timeout => 1) || time > $until || !$process->alive;
 
@@ -35,9 +36,15 @@ my $ask = sub {
     my ($kind, $status, @with) = @_;
     my $got = $httpd->get(@with)->status;
     $wanted{$kind}++ if $got == $status;
+    note("$kind: $got") if $got != $status;
 };
 my $hot = mint(%ci);
 for my $round (1 .. $each) {
+    if ($restarts && $round % (int($each / ($restarts + 1)) || 1) == 0) {
+        kill USR1 => $process->pid;
+        sleep 2;
+        $wanted{restart}++ if $httpd->get('/')->status == 401;    # waits for the next generation, which valgrind makes slow
+    }
     my $fresh = mint(%ci, claims => { jti => "memcheck-$round" }, alg => $round % 2 ? 'ES256' : 'RS256');
     $ask->('hot',     200, '/', token => $hot);
     $ask->('cold',    200, '/', token => $fresh);
@@ -79,8 +86,8 @@ is($wanted{$_}, $each, "under valgrind: $_") for qw(hot cold cookie query role b
 
 kill TERM => $process->pid;
 ok($process->wait_gone(60), 'it ends');
-my $text = Gate::Httpd::slurp($report);
-like($text, qr/ERROR SUMMARY/, 'valgrind has reported');
+my $text = join "\n", map { Gate::Httpd::slurp($_) } glob "$report.*";
+cmp_ok(scalar(() = $text =~ /ERROR SUMMARY/g), '>', $restarts, 'valgrind has reported');
 # httpd and its libraries are not ours to judge: what counts is a report that names our module's code.
 my @ours = grep { /gitlab_gate|c_shim|shim_|gate_/ && /Invalid|uninitialised|definitely lost|Mismatched|overlap/ } split /\n==\d+== \n/, $text;
 is(scalar @ours, 0, 'no error and no definite leak of ours') or diag(join "\n\n", @ours[0 .. ($#ours > 3 ? 3 : $#ours)]);
