@@ -41,7 +41,7 @@ static apr_status_t guard(ap_filter_t *f, apr_bucket_brigade *brigade, ap_input_
 
 void shim_guard_body(request_rec *r)
 {
-    gate_body *body = gate_body_new(apr_table_get(r->headers_in, "Content-Type"));
+    gate_body *body = gate_body_new(apr_table_get(r->headers_in, "Content-Type"), r->method_number == M_POST);
     if (body) {
         apr_pool_cleanup_register(r->pool, body, free_body, apr_pool_cleanup_null);
     }

@@ -8,7 +8,7 @@
 static gate_config *config;
 /* It is being read. Later on, .htaccess files are read by many threads at once. */
 static int reading;
-static int *any_ports;
+static shim_whole *whole;
 
 static apr_status_t free_config(void *data)
 {
@@ -30,11 +30,11 @@ void *shim_create_server(apr_pool_t *pool, server_rec *server)
         if (config) {
             apr_pool_cleanup_register(pool, config, free_config, apr_pool_cleanup_null);
         }
-        any_ports = apr_pcalloc(pool, sizeof(*any_ports));
+        whole = apr_pcalloc(pool, sizeof(*whole));
     }
     mine->config = config;
     mine->audit = -1;
-    mine->any_ports = any_ports;
+    mine->whole = whole;
     mine->ports = apr_array_make(pool, 2, sizeof(shim_port));
     mine->index = config ? gate_config_server(config, server->is_virtual) : -1;
     return mine;
@@ -234,7 +234,11 @@ int shim_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, se
     (void) ptemp;
     shim_log_server = server;
     reading = 0;
-    return config && gate_config_check(config) == 0 ? OK : HTTP_INTERNAL_SERVER_ERROR;
+    if (!config || gate_config_check(config) != 0) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    whole->upstream = gate_config_has_upstream(config);
+    return OK;
 }
 
 #define SERVER(name, help) AP_INIT_RAW_ARGS(name, directive, NULL, RSRC_CONF, help)

@@ -246,6 +246,10 @@ void gate_note(gate_config *config, const gate_place *place, const char *directi
 /* Checks the whole; says what is wrong by the log. The number of errors. Fallback: 1. */
 int gate_config_check(gate_config *config);
 
+/* Whether some place adds to what the upstream gets beside the identity: a credential, Sudo, an assertion, a
+ * login. Where none does, gate_upstream has nothing to say. Fallback: 1. */
+int gate_config_has_upstream(const gate_config *config);
+
 /* GateAuditLog's words, as written; NULL: there is none. Live as long as the config. */
 const char *gate_config_audit_log(const gate_config *config);
 /* The log is open for appending: to a file at `path`, or to a program (`path` NULL). Writes down
@@ -293,8 +297,9 @@ void gate_decide(gate_process *process, const gate_request *request, gate_outcom
 void gate_upstream(gate_process *process, const gate_request *request,
                    const gate_identity *identity, gate_outcome *outcome);
 
-/* A body of that type (NULL: none was said). NULL: memory, and nothing may pass. */
-gate_body *gate_body_new(const char *content_type);
+/* A body of that type (NULL: none was said), of a POST or of another method. NULL: memory, and nothing
+ * may pass. */
+gate_body *gate_body_new(const char *content_type, int post);
 /* 1: these next bytes may go on; `data` NULL: the body may end here. Fallback: 0. */
 int gate_body_passes(gate_body *body, const char *data, size_t length);
 void gate_body_free(gate_body *body);

@@ -66,7 +66,7 @@ const char *shim_port_section(cmd_parms *cmd, void *dir_config, const char *line
     port = apr_array_push(server->ports);
     port->name = name;
     port->config = config;
-    *server->any_ports = 1;
+    server->whole->ports = 1;
     return NULL;
 }
 

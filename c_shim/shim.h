@@ -20,6 +20,12 @@
 extern module AP_MODULE_DECLARE_DATA gitlab_gate_module;
 APLOG_USE_MODULE(gitlab_gate);
 
+/* What holds for all servers of a configuration. */
+typedef struct shim_whole {
+    int ports;    /* some server has a <GatePort> */
+    int upstream; /* some place adds to what the upstream gets beside the identity */
+} shim_whole;
+
 /* A server's configuration: its place in the library's. */
 typedef struct shim_server {
     gate_config *config;
@@ -28,7 +34,7 @@ typedef struct shim_server {
     const char *audit_path; /* NULL: a program reads it */
     apr_array_header_t *ports;           /* of shim_port, its own */
     const struct shim_server *inherited; /* a virtual host's main server */
-    int *any_ports;                      /* some server of the process has a port */
+    shim_whole *whole;
 } shim_server;
 
 /* A <GatePort>. */

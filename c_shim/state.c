@@ -52,5 +52,5 @@ shim_question *shim_question_of(request_rec *r)
 /* A CONNECT that the gate answers itself: the server has ports, or another one has. */
 int shim_is_port(request_rec *r)
 {
-    return r->method_number == M_CONNECT && *SHIM_SERVER(r->server)->any_ports;
+    return r->method_number == M_CONNECT && SHIM_SERVER(r->server)->whole->ports;
 }

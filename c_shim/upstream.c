@@ -40,8 +40,12 @@ int shim_upstream(request_rec *r, const gate_identity *identity)
 {
     gate_outcome outcome;
     gate_request view;
-    shim_state *state = shim_state_of(r);
+    shim_state *state;
 
+    if (!SHIM_SERVER(r->server)->whole->upstream) {
+        return DECLINED;
+    }
+    state = shim_state_of(r);
     memset(&outcome, 0, sizeof(outcome));
     shim_view(r, state, &view);
     gate_upstream(shim_process, &view, identity, &outcome);

@@ -345,6 +345,13 @@ impl Config {
         all
     }
 
+    /// Whether some place gives the upstream more than the identity: a credential, `Sudo`, an
+    /// assertion, GitLab's login. The last two need a key.
+    #[must_use]
+    pub fn adds_to_upstream(&self) -> bool {
+        self.login || !self.credential_names.is_empty() || !self.signers.is_empty()
+    }
+
     /// Makes what is derived from the whole configuration. Called once, after the last directive.
     pub fn seal(&mut self) {
         self.protected = Protected::new(

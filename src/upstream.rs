@@ -5,6 +5,7 @@ pub mod assertion; //  a signed statement of the identity, made once per token a
 pub mod body; //       a body may not say whom GitLab acts for
 pub mod credential; // the upstream's own credential, read from a file that may change
 pub mod login; //      GitLab's OmniAuth login by such a statement
+mod multipart; //      the same, for bodies of several parts
 pub mod signer; //     the gate's signing keys
 pub mod spoof; //      what a client may not send where the gate's credential goes in
 

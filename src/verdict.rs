@@ -378,14 +378,13 @@ impl Reason {
 
     /// The reason of that code.
     #[must_use]
-    pub fn from_code(code: &str) -> Option<Self> {
-        if code == TOTAL.to_str().unwrap_or_default() {
+    pub fn from_code(code: impl AsRef<[u8]>) -> Option<Self> {
+        let code = code.as_ref();
+        if code == TOTAL.to_bytes() {
             return Some(Self::PortLimitTotal);
         }
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|reason| reason.code() == code)
+        let mut all = Self::ALL.iter().copied();
+        all.find(|reason| reason.code_c().to_bytes() == code)
     }
 }
 

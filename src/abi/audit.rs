@@ -182,7 +182,7 @@ unsafe fn decision_of(event: &gate_event) -> Decision<'_> {
     // SAFETY: gate.h: text or NULL, an identity or NULL.
     unsafe {
         let reason = bytes(event.reason)
-            .map(|code| std::str::from_utf8(code).ok().and_then(Reason::from_code))
+            .map(Reason::from_code)
             .map(|reason| reason.unwrap_or(Reason::Internal));
         Decision {
             person: grant_of(event.identity).map(Grant::person),

@@ -473,6 +473,23 @@ pub unsafe extern "C" fn gate_config_audit_log(config: *const ffi::gate_config) 
     })
 }
 
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_config_has_upstream(config: *const ffi::gate_config) -> i32 {
+    boundary(
+        || 1,
+        || {
+            // SAFETY: gate.h.
+            let handle = unsafe { config.cast::<Handle>().as_ref() };
+            i32::from(handle.is_none_or(|it| it.builder.config.adds_to_upstream()))
+        },
+    )
+}
+
+const _: usize = [ffi::gate_config_has_upstream, gate_config_has_upstream].len();
 const _: usize = [ffi::gate_config_audit_log, gate_config_audit_log].len();
 const _: usize = [ffi::gate_config_new, gate_config_new].len();
 const _: usize = [ffi::gate_config_free, gate_config_free].len();

@@ -234,7 +234,7 @@ pub unsafe extern "C" fn gate_decide(
             return view.outcome(Decision { verdict, take });
         }
         let mut decision = process.decide(&view.section(), &view.table(), &view.token_target());
-        decision.take.extend(view.hidden_login(Some(process)));
+        decision.take.extend(view.unlogged(Some(process)));
         view.outcome(decision)
     });
     // SAFETY: gate.h: `outcome` is writable.
@@ -271,7 +271,7 @@ pub unsafe extern "C" fn gate_refuse(
     let composed = boundary(failed, || {
         // SAFETY: gate.h.
         let (raw, reason, identity) =
-            unsafe { (request.as_ref(), lossy(reason), identity_of(identity)) };
+            unsafe { (request.as_ref(), bytes(reason), identity_of(identity)) };
         // SAFETY: gate.h.
         let Some((raw, pool)) =
             raw.and_then(|raw| Some((raw, unsafe { pool_of(config, raw.pool) }?)))
@@ -280,7 +280,6 @@ pub unsafe extern "C" fn gate_refuse(
         };
         let view = View { raw, pool };
         let reason = reason
-            .as_deref()
             .and_then(Reason::from_code)
             .unwrap_or(Reason::Internal);
         if view.only_observes(reason) {

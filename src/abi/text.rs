@@ -61,7 +61,8 @@ impl Pool {
     /// Text in the pool, cut at its first NUL.
     pub(super) fn text(self, text: impl AsRef<[u8]>) -> *const c_char {
         let text = text.as_ref();
-        let text = text.split(|b| *b == 0).next().unwrap_or_default();
+        let end = memchr::memchr(0, text).unwrap_or(text.len());
+        let text = text.get(..end).unwrap_or_default();
         // SAFETY: alloc is apr_palloc, which gives that many bytes or ends the process; the copy
         // and its NUL fit.
         unsafe {

@@ -12,10 +12,11 @@ use crate::field::folds_to;
 use crate::gate::Process;
 use crate::grant::Grant;
 use crate::identity::Identity;
+use crate::token::query::without_parameters;
 use crate::token::take::Take;
 use crate::upstream::assertion::Gate;
 use crate::upstream::body::Body;
-use crate::upstream::login::Logins;
+use crate::upstream::login::{Callback, Logins, is_callback};
 use crate::upstream::{Upstream, login, signer, spoof, sudo_name};
 use crate::verdict::{Reason, Refusal};
 use std::ffi::{CStr, c_char};
@@ -24,7 +25,7 @@ use std::ffi::{CStr, c_char};
 /// signs.
 const JWKS_LIFE: &str = "public, max-age=300";
 
-impl View<'_> {
+impl<'r> View<'r> {
     fn upstream(
         &self,
         process: Option<&Process>,
@@ -37,25 +38,16 @@ impl View<'_> {
             _ => None,
         };
         let sudo = matches!(self.setting(Slot::Sudo), Some(Setting::Sudo(true)));
-        let mut edits = self.edits(&self.hidden_login(process));
+        let mut edits = Vec::new();
         if token.is_some() || sudo {
-            let own = token.map(|it| it.header.as_str());
-            edits.extend(self.spoofed(own));
+            edits = self.spoofed(token.map(|it| it.header.as_str()));
         }
-        if !edits.is_empty() {
-            outcome.edits = self.pool.slice(&edits);
-            outcome.edit_count = edits.len();
-        }
-        if let Some(logins) = process.and_then(|it| it.upstream().logins()) {
-            // SAFETY: gate.h: live text or NULL.
-            let (method, uri, args) = unsafe {
-                (
-                    lossy(self.raw.method).unwrap_or_default(),
-                    bytes(self.raw.uri).unwrap_or_default(),
-                    bytes(self.raw.args),
-                )
-            };
-            logins.pass(&method, uri, args, grant.map(Grant::identity))?;
+        let login = self.login(process);
+        edits.extend(self.edits(self.unlogged(process).as_slice()));
+        outcome.edits = self.pool.slice(&edits);
+        outcome.edit_count = edits.len();
+        if let Some(logins) = login {
+            self.callback(logins, grant.map(Grant::identity))?;
         }
         let Some(grant) = grant else {
             return Ok(());
@@ -87,24 +79,44 @@ impl View<'_> {
         Ok(())
     }
 
-    /// What a login that comes back from GitLab's start leaves of the request line for logs.
-    pub(super) fn hidden_login(&self, process: Option<&Process>) -> Vec<Take<'static>> {
-        if process.and_then(|it| it.upstream().logins()).is_none() {
-            return Vec::new();
-        }
+    /// GitLab's end of a login: only a fresh one of ours goes on.
+    fn callback(&self, logins: &Logins, identity: Option<&Identity>) -> Result<(), Refusal> {
         // SAFETY: gate.h: live text or NULL.
-        let (uri, line) = unsafe { (bytes(self.raw.uri), bytes(self.raw.the_request)) };
-        let taken = Logins::hide(uri.unwrap_or_default(), line.unwrap_or_default());
-        taken.into_iter().collect()
+        let (method, args) = unsafe {
+            (
+                lossy(self.raw.method).unwrap_or_default(),
+                bytes(self.raw.args),
+            )
+        };
+        let mut fields = self.table().fields.iter();
+        // SAFETY: apr_tables.c: live text or NULL.
+        let body = fields.any(|it| unsafe {
+            login::says_body(
+                bytes(it.name).unwrap_or_default(),
+                bytes(it.value).unwrap_or_default(),
+            )
+        });
+        let method = &method;
+        logins.pass(&Callback { method, args, body }, identity)
+    }
+
+    /// The logins, where this is GitLab's end of one.
+    fn login<'p>(&self, process: Option<&'p Process>) -> Option<&'p Logins> {
+        let logins = process.and_then(|it| it.upstream().logins());
+        // SAFETY: gate.h: live text or NULL.
+        logins.filter(|_| is_callback(unsafe { bytes(self.raw.uri) }.unwrap_or(b"")))
+    }
+
+    /// Takes a login's statement out of the request line, which logs hold; GitLab gets the query.
+    pub(super) fn unlogged(&self, process: Option<&Process>) -> Option<Take<'r>> {
+        self.login(process)?;
+        let mut take = without_parameters(&self.target(), &login::is_parameter)?;
+        take.keep_for_upstream().then_some(take)
     }
 
     /// What takes the client's copies out; `own` is the credential's header.
     fn spoofed(&self, own: Option<&str>) -> Vec<gate_edit> {
-        let mut edits: Vec<_> = spoof::take(&self.target()).into_iter().collect();
-        for it in &mut edits {
-            it.keep_request_line();
-        }
-        let mut edits = self.edits(&edits);
+        let mut edits = self.edits(spoof::take(&self.target()).as_slice());
         for field in self.table().fields {
             // SAFETY: apr_tables.c keeps the name NUL-terminated as long as the request lives.
             if unsafe { bytes(field.name) }.is_some_and(|name| spoof::is_header(name, own)) {
@@ -153,7 +165,6 @@ impl View<'_> {
         // SAFETY: gate.h: live text or NULL.
         let name = unsafe { bytes(self.raw.server_name) }.unwrap_or_default();
         Gate {
-            server: usize::try_from(self.raw.server).unwrap_or(usize::MAX),
             secure: self.raw.secure != 0,
             name: std::str::from_utf8(name).unwrap_or_default(),
             port: u16::try_from(self.raw.server_port).unwrap_or(0),
@@ -306,10 +317,13 @@ pub unsafe extern "C" fn gate_handle(
 /// # Safety
 /// As gate.h says.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_body_new(content_type: *const c_char) -> *mut ffi::gate_body {
+pub unsafe extern "C" fn gate_body_new(
+    content_type: *const c_char,
+    post: i32,
+) -> *mut ffi::gate_body {
     boundary(std::ptr::null_mut, || {
         // SAFETY: gate.h: live text or NULL.
-        let body = Body::new(unsafe { bytes(content_type) });
+        let body = Body::new(unsafe { bytes(content_type) }, post != 0);
         Box::into_raw(Box::new(body)).cast()
     })
 }

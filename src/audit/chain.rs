@@ -47,16 +47,18 @@ impl ChainKey {
         Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, bytes)))
     }
 
-    /// Closes an open line as the successor of `link`, which becomes that line's.
-    pub fn seal(&self, link: &mut Link, line: &mut Vec<u8>) {
+    /// Appends an open line to `log`, closed as the successor of `link`, which becomes that line's.
+    pub fn seal(&self, link: &mut Link, open: &[u8], log: &mut Vec<u8>) {
         link.sequence += 1;
-        line.extend_from_slice(SEQUENCE);
-        line.extend_from_slice(link.sequence.to_string().as_bytes());
-        link.hash = self.hash(&link.hash, &[line, END]);
-        line.extend_from_slice(HASH);
-        line.extend_from_slice(&link.hash);
-        line.extend_from_slice(b"\"");
-        line.extend_from_slice(END);
+        let sequence = link.sequence.to_string();
+        link.hash = self.hash(&link.hash, &[open, SEQUENCE, sequence.as_bytes(), END]);
+        log.extend_from_slice(open);
+        log.extend_from_slice(SEQUENCE);
+        log.extend_from_slice(sequence.as_bytes());
+        log.extend_from_slice(HASH);
+        log.extend_from_slice(&link.hash);
+        log.extend_from_slice(b"\"");
+        log.extend_from_slice(END);
     }
 
     fn hash(&self, before: &[u8; 64], text: &[&[u8]]) -> [u8; 64] {
@@ -167,11 +169,11 @@ mod tests {
     fn a_sealed_line_fits_its_predecessor_alone() {
         let key = ChainKey::new(&[7; 32]).unwrap();
         let (first, mut link) = (Link::default(), Link::default());
-        let mut one = b"{\"event\":{\"kind\":\"event\"".to_vec();
-        key.seal(&mut link, &mut one);
+        let (mut one, mut two) = (Vec::new(), Vec::new());
+        let open = b"{\"event\":{\"kind\":\"event\"";
+        key.seal(&mut link, open, &mut one);
         let after_one = link;
-        let mut two = b"{\"event\":{\"kind\":\"event\"".to_vec();
-        key.seal(&mut link, &mut two);
+        key.seal(&mut link, open, &mut two);
         let (one, two) = (Sealed::parse(&one).unwrap(), Sealed::parse(&two).unwrap());
         assert!(key.fits(&first, &one) && key.fits(&after_one, &two));
         assert!(!key.fits(&first, &two) && !key.fits(&link, &one));

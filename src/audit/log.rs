@@ -7,6 +7,7 @@
 
 use super::chain::{ChainKey, Link, Sealed};
 use crate::abi::file::{Inherited, ProcessLock};
+use memchr::memchr_iter;
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -97,16 +98,20 @@ impl Log {
             Some(_) => self.load().map_err(nothing)?,
             None => State::default(),
         };
-        let mut text = Vec::with_capacity(lines.len() + lines.len() / 4);
+        let mut text = Vec::with_capacity(lines.len() + lines.len() / 4 + 128);
         let mut ends: Vec<(usize, Link)> = Vec::new();
         let mut link = state.link;
-        for open in lines.split(|b| *b == b'\n').filter(|it| !it.is_empty()) {
-            let mut line = open.to_vec();
+        let mut start = 0;
+        for end in memchr_iter(b'\n', lines) {
+            let open = lines.get(start..end).unwrap_or_default();
+            start = end + 1;
             match &self.key {
-                Some(key) => key.seal(&mut link, &mut line),
-                None => line.extend_from_slice(b"}}"),
+                Some(key) => key.seal(&mut link, open, &mut text),
+                None => {
+                    text.extend_from_slice(open);
+                    text.extend_from_slice(b"}}");
+                }
             }
-            text.append(&mut line);
             text.push(b'\n');
             ends.push((text.len(), link));
         }

@@ -237,8 +237,9 @@ mod tests {
         let mut link = Link::default();
         (0..count)
             .map(|at| {
-                let mut line = format!("{{\"n\":{at},\"event\":{{\"kind\":\"event\"").into_bytes();
-                key().seal(&mut link, &mut line);
+                let open = format!("{{\"n\":{at},\"event\":{{\"kind\":\"event\"");
+                let mut line = Vec::new();
+                key().seal(&mut link, open.as_bytes(), &mut line);
                 line
             })
             .collect()

@@ -39,7 +39,13 @@ pub(super) fn take_parameters<'r>(
 /// The values of the parameters of that name.
 #[must_use]
 pub fn parameters(query: &[u8], name: &str) -> Vec<Vec<u8>> {
-    without(query, &|key| key == name.as_bytes()).1
+    values(query, &|key| key == name.as_bytes())
+}
+
+/// The values of the parameters whose names (unescaped) are so.
+#[must_use]
+pub fn values(query: &[u8], is_name: &dyn Fn(&[u8]) -> bool) -> Vec<Vec<u8>> {
+    without(query, is_name).1
 }
 
 /// The query without those parameters (`None`: nothing is left), and the parameters' values.
@@ -84,7 +90,9 @@ fn target_without(text: &[u8], is_name: &dyn Fn(&[u8]) -> bool) -> Option<Vec<u8
     Some(whole)
 }
 
-fn unescape(text: &[u8]) -> Vec<u8> {
+/// `%XX` and `+` as forms have them.
+#[must_use]
+pub fn unescape(text: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(text.len());
     let mut rest = text;
     while let [first, tail @ ..] = rest {

@@ -42,11 +42,4 @@ impl Take<'_> {
             Self::Header(_) | Self::Cookies(_) => false,
         }
     }
-
-    /// Leaves the request line as it came: what goes is no token of the gate's.
-    pub fn keep_request_line(&mut self) {
-        if let Self::Query { the_request, .. } = self {
-            *the_request = None;
-        }
-    }
 }

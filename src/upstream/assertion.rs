@@ -45,8 +45,6 @@ const JOB_CLAIMS: &[&str] = &[
 /// The gate as its clients reach it: scheme, ServerName, port. Never the client's `Host`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gate<'a> {
-    /// The server's place in the configuration, which stands for its name.
-    pub server: usize,
     /// https
     pub secure: bool,
     /// ServerName
@@ -74,7 +72,8 @@ impl Gate<'_> {
 
 struct Signed {
     setting: u64,
-    server: usize,
+    /// The gate that it speaks for.
+    name: Box<str>,
     secure: bool,
     port: u16,
     /// From then on another is made.
@@ -101,7 +100,7 @@ impl Kept {
     ) -> Result<Arc<str>, NotSigned> {
         let is_this = |it: &Signed| {
             it.setting == setting.id
-                && it.server == gate.server
+                && *it.name == *gate.name
                 && it.secure == gate.secure
                 && it.port == gate.port
         };
@@ -112,7 +111,7 @@ impl Kept {
         }
         let signed = Arc::new(Signed {
             setting: setting.id,
-            server: gate.server,
+            name: gate.name.into(),
             secure: gate.secure,
             port: gate.port,
             renew: now + (setting.ttl / 2).max(1),
@@ -170,7 +169,6 @@ mod tests {
     #[test]
     fn the_gates_url_names_a_port_only_where_it_must() {
         let gate = Gate {
-            server: 0,
             secure: true,
             name: "gate.example.com",
             port: 443,

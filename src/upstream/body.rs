@@ -2,38 +2,47 @@
 //! it streams by. Reads no more of a body's grammar than where a parameter's name may stand, and
 //! reads that as widely as Rack and Grape do. Nothing is kept of the body.
 
-use Grammar::{Form, Json, Multipart, Opaque};
+use super::multipart::Parts;
+use Grammar::{Form, Hidden, Json, Multipart, Opaque};
 
 /// The name that only the gate may say.
-const NAME: &[u8] = b"sudo";
-/// The longest header line of a multipart body.
-const LINE: usize = 8192;
+pub(super) const NAME: &[u8] = b"sudo";
 
 /// How GitLab would read the body.
 enum Grammar {
     Form(FormKey),
     Json(JsonKeys),
-    Multipart { line: Vec<u8>, headers: bool },
+    Multipart(Parts),
+    /// No type: Grape takes it for JSON.
+    Untyped(Untyped),
     Opaque,
+    /// Two readers could take it for two things.
+    Hidden,
 }
 
 /// One body on its way.
 pub struct Body(Grammar);
 
 impl Body {
-    /// A body of that type; without one Rack takes it for a form.
+    /// A body of that type; without one Rack takes that of a `post` for a form. Only the media type
+    /// says how it is read: `multipart/` in a parameter of `application/json` changes nothing for Rack.
     #[must_use]
-    pub fn new(content_type: Option<&[u8]>) -> Self {
-        let kind = content_type.unwrap_or(b"form").to_ascii_lowercase();
-        let is = |word: &[u8]| kind.windows(word.len()).any(|it| it == word);
-        Self(if is(b"multipart/") {
-            Multipart {
-                line: Vec::new(),
-                headers: false,
-            }
+    pub fn new(content_type: Option<&[u8]>, post: bool) -> Self {
+        let kind = content_type.unwrap_or_default().to_ascii_lowercase();
+        let end = kind.iter().position(|b| matches!(b, b';' | b','));
+        let media = kind.get(..end.unwrap_or(kind.len())).unwrap_or_default();
+        let media = media.trim_ascii();
+        let is = |word: &[u8]| media.windows(word.len()).any(|it| it == word);
+        let two = end.is_some_and(|at| kind.get(at) == Some(&b','));
+        Self(if two {
+            Hidden
+        } else if media.is_empty() && !post {
+            Grammar::Untyped(Untyped::default())
+        } else if is(b"multipart/") {
+            Parts::new(content_type.unwrap_or_default()).map_or(Hidden, Multipart)
         } else if is(b"json") {
             Json(JsonKeys::default())
-        } else if is(b"form") || kind.trim_ascii().is_empty() {
+        } else if is(b"form") || media.is_empty() {
             Form(FormKey::default())
         } else {
             Opaque
@@ -46,8 +55,10 @@ impl Body {
         match &mut self.0 {
             Form(key) => bytes.iter().all(|b| key.passes(*b)),
             Json(keys) => bytes.iter().all(|b| keys.passes(*b)),
-            Multipart { line, headers } => bytes.iter().all(|b| part_passes(line, headers, *b)),
+            Multipart(parts) => bytes.iter().all(|b| parts.passes(*b)),
+            Grammar::Untyped(untyped) => bytes.iter().all(|b| untyped.passes(*b)),
             Opaque => true,
+            Hidden => bytes.is_empty(),
         }
     }
 
@@ -56,9 +67,55 @@ impl Body {
     pub fn may_end(&mut self) -> bool {
         match &mut self.0 {
             Form(key) => key.passes(b'&'),
-            Multipart { line, headers } => part_passes(line, headers, b'\n'),
-            Json(_) | Opaque => true,
+            Multipart(parts) => parts.head_passes(),
+            Json(_) | Grammar::Untyped(_) | Opaque | Hidden => true,
         }
+    }
+}
+
+/// A body without a type: whether it is JSON shows behind white space, a byte order mark and
+/// comments, which some readers take.
+#[derive(Default)]
+enum Untyped {
+    #[default]
+    Begins,
+    Slash,
+    LineComment,
+    Comment {
+        star: bool,
+    },
+    Json(JsonKeys),
+    Other,
+}
+
+impl Untyped {
+    fn passes(&mut self, byte: u8) -> bool {
+        *self = match (&mut *self, byte) {
+            (Self::Json(keys), _) => return keys.passes(byte),
+            (Self::Other, _) => return true,
+            (Self::Begins, b'/') => Self::Slash,
+            (Self::Begins, b'{' | b'[') => {
+                let mut keys = JsonKeys::default();
+                let _ = keys.passes(byte);
+                Self::Json(keys)
+            }
+            (Self::Begins, 0xef | 0xbb | 0xbf) => return true,
+            (Self::Begins, _) if byte.is_ascii_whitespace() => return true,
+            (Self::Slash, b'/') => Self::LineComment,
+            (Self::Slash, b'*') | (Self::Comment { .. }, b'*') => Self::Comment {
+                star: matches!(self, Self::Comment { .. }),
+            },
+            (Self::Comment { star: true }, b'/') | (Self::LineComment, b'\n' | b'\r') => {
+                Self::Begins
+            }
+            (Self::Comment { star }, _) => {
+                *star = false;
+                return true;
+            }
+            (Self::LineComment, _) => return true,
+            (Self::Begins | Self::Slash, _) => Self::Other,
+        };
+        true
     }
 }
 
@@ -187,44 +244,18 @@ impl JsonKeys {
     }
 }
 
-/// The header lines of a multipart body's parts: none may hold the word, whatever it stands for.
-fn part_passes(line: &mut Vec<u8>, headers: &mut bool, byte: u8) -> bool {
-    if byte != b'\n' {
-        if line.len() < LINE {
-            line.push(byte);
-        }
-        return !*headers || line.len() < LINE;
-    }
-    let text = std::mem::take(line);
-    let text = text.trim_ascii_end();
-    if text.starts_with(b"--") {
-        *headers = true;
-    } else if text.is_empty() {
-        *headers = false;
-    } else if *headers {
-        return !holds_word(text);
-    }
-    true
-}
-
-fn holds_word(line: &[u8]) -> bool {
-    let plain: Vec<u8> = line.iter().copied().filter(|b| *b != b'\\').collect();
-    let wordy = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
-    plain.windows(NAME.len()).enumerate().any(|(at, it)| {
-        it.eq_ignore_ascii_case(NAME)
-            && !(at > 0 && plain.get(at - 1).is_some_and(wordy))
-            && !plain.get(at + NAME.len()).is_some_and(wordy)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// In one piece, and byte by byte.
     fn passes(kind: Option<&str>, text: &str) -> bool {
-        let mut whole = Body::new(kind.map(str::as_bytes));
-        let mut pieces = Body::new(kind.map(str::as_bytes));
+        passes_as(true, kind, text)
+    }
+
+    fn passes_as(post: bool, kind: Option<&str>, text: &str) -> bool {
+        let mut whole = Body::new(kind.map(str::as_bytes), post);
+        let mut pieces = Body::new(kind.map(str::as_bytes), post);
         let one = whole.passes(text.as_bytes()) && whole.may_end();
         let many = text.bytes().all(|b| pieces.passes(&[b])) && pieces.may_end();
         assert_eq!(one, many, "{text}");
@@ -296,26 +327,43 @@ mod tests {
     }
 
     #[test]
-    fn no_part_may_be_named_so() {
-        let kind = Some("multipart/form-data; boundary=x");
-        let part = |header: &str| format!("--x\r\n{header}\r\n\r\nvalue\r\n--x--\r\n");
-        for header in [
-            r#"Content-Disposition: form-data; name="sudo""#,
-            "content-disposition: form-data; name=sudo",
-            "Content-Disposition: form-data;\r\n name=\"sudo\"",
-            r#"Content-Disposition: form-data; name="s\udo""#,
-            "Content-ID: sudo",
-            r#"Content-Disposition: form-data; name="sudo[]""#,
+    fn the_media_type_alone_says_how_it_is_read() {
+        let json = r#"{"sudo":"root"}"#;
+        for kind in [
+            "application/json; x=multipart/form-data",
+            "application/json;form",
+            "application/json, multipart/form-data; boundary=x",
+            " application/json",
         ] {
-            assert!(!passes(kind, &part(header)), "{header}");
+            assert!(!passes(Some(kind), json), "{kind}");
         }
-        let file = part(r#"Content-Disposition: form-data; name="file"; filename="sudo.txt""#);
-        assert!(passes(kind, &file));
-        assert!(passes(
-            kind,
-            &file.replace("value", "Content-ID: sudo\r\n\r\nname=sudo")
-        ));
-        assert!(!passes(kind, &format!("--x\r\nA: {}", "x".repeat(9000))));
+        let form = Some("application/x-www-form-urlencoded; charset=json");
+        assert!(!passes(form, "sudo=root"));
+    }
+
+    #[test]
+    fn without_a_type_a_post_is_a_form_and_all_else_may_be_json() {
+        for text in [
+            r#"{"sudo":1}"#,
+            " {\"a\":1,\"s\\u0075do\":1}",
+            "\u{feff}{\"sudo\":1}",
+            "/* { ** */ // x\n{\"sudo\":1}",
+            "{/**/\"sudo\":1}",
+        ] {
+            assert!(!passes_as(false, None, text), "{text}");
+            assert!(!passes_as(false, Some(""), text), "{text}");
+        }
+        for text in [
+            r#"{"a":1,"b":{"c":"d"}}"#,
+            "#!/bin/sh\nx; sudo make&sudo=1",
+            "/* sudo */ function() { sudo: 1 }",
+            "// x\nlet sudo = { sudo: 1 }",
+            "/x",
+            "",
+        ] {
+            assert!(passes_as(false, None, text), "{text}");
+        }
+        assert!(!passes_as(true, None, "a=1; sudo=1"));
     }
 
     #[test]

@@ -4,10 +4,11 @@
 //! when it passes the gate on its way back.
 
 use super::signer::Signer;
+use super::spoof::bare;
 use crate::clock;
+use crate::field::folds_to;
 use crate::identity::Identity;
-use crate::token::query::parameters;
-use crate::token::take::Take;
+use crate::token::query::{parameters, values};
 use crate::verdict::{Reason, Refusal};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
@@ -28,6 +29,9 @@ const TYPE: &str = "gate-login+jwt";
 
 /// How long a browser may take from here to the callback.
 const LIFE: u64 = 60;
+
+/// The longest name that GitLab takes; its provider reads no token of 10 kB.
+const NAME: usize = 255;
 
 /// A number that comes once.
 #[must_use]
@@ -69,7 +73,7 @@ pub fn location(
     let name = identity.claim("name");
     let name = name
         .as_deref()
-        .filter(|it| !it.is_empty())
+        .filter(|it| (1..=NAME).contains(&it.chars().count()))
         .unwrap_or_else(|| identity.user());
     let now = clock::now();
     let claims = json!({
@@ -96,12 +100,17 @@ pub fn location(
     Ok(location)
 }
 
-/// Whether a return URL is a path of this host in every browser's eyes: `//x`, `/\x` and control
-/// characters, which browsers drop, lead elsewhere.
+/// Whether a return URL is a path of this host in everybody's eyes: `//x`, `/\x` and control
+/// characters, which browsers drop, lead elsewhere, and so may `/..//x` where dots are resolved.
 fn is_path_here(url: &[u8]) -> bool {
     let plain = url.iter().all(|b| matches!(b, b'!'..=b'~') && *b != b'\\');
-    let second = url.get(1);
-    plain && url.len() <= 2048 && url.first() == Some(&b'/') && second != Some(&b'/')
+    let path = url.split(|b| matches!(b, b'?' | b'#')).next();
+    let Some(path) = path.and_then(|it| it.strip_prefix(b"/")) else {
+        return false;
+    };
+    let odd = |it: &[u8]| matches!(it, b"" | b"." | b"..");
+    let inner = path.strip_suffix(b"/").unwrap_or(path);
+    plain && url.len() <= 2048 && (path.is_empty() || !inner.split(|b| *b == b'/').any(odd))
 }
 
 /// Sees to it that a login passes once.
@@ -124,21 +133,15 @@ impl Logins {
     ///
     /// # Errors
     /// It is a login that is not ours, too old, somebody else's, or has passed before.
-    pub fn pass(
-        &self,
-        method: &str,
-        uri: &[u8],
-        args: Option<&[u8]>,
-        identity: Option<&Identity>,
-    ) -> Result<(), Refusal> {
-        if !is_callback(uri) {
-            return Ok(());
-        }
+    pub fn pass(&self, request: &Callback<'_>, identity: Option<&Identity>) -> Result<(), Refusal> {
         let refuse = |why: &str| Err(Refusal::new(Reason::Login, format!("GitLab login: {why}")));
-        if method != "GET" {
+        if request.method != "GET" {
             return refuse("the callback is asked for by GET alone");
         }
-        let tokens = parameters(args.unwrap_or_default(), "jwt");
+        if request.body {
+            return refuse("the callback takes no body");
+        }
+        let tokens = values(request.args.unwrap_or_default(), &is_parameter);
         let [token] = tokens.as_slice() else {
             return refuse("wanted one parameter jwt");
         };
@@ -166,25 +169,6 @@ impl Logins {
                 format!("GitLab login: {}: {wrong}", self.dir.display()),
             )),
         }
-    }
-
-    /// What no log may hold: the request line's query, where it is a login that comes back. GitLab
-    /// still gets it.
-    #[must_use]
-    pub fn hide(uri: &[u8], the_request: &[u8]) -> Option<Take<'static>> {
-        let at = the_request
-            .iter()
-            .position(|b| *b == b'?')
-            .filter(|_| is_callback(uri))?;
-        let (before, query) = the_request.split_at_checked(at)?;
-        let end = query.iter().position(|b| *b == b' ').unwrap_or(query.len());
-        Some(Take::Query {
-            args: None,
-            unparsed_uri: None,
-            the_request: Some([before, query.get(end..)?].concat()),
-            filename: None,
-            forward: true,
-        })
     }
 
     fn verified(&self, token: &[u8]) -> Option<Value> {
@@ -245,9 +229,34 @@ impl Logins {
     }
 }
 
+/// A request for GitLab's end of the login.
+#[derive(Clone, Copy, Debug)]
+pub struct Callback<'r> {
+    /// The method.
+    pub method: &'r str,
+    /// The query.
+    pub args: Option<&'r [u8]>,
+    /// Whether it has a body, or the type of one: Rack prefers what a body says to the query.
+    pub body: bool,
+}
+
+/// Whether a header of this name and value says that there is a body.
+#[must_use]
+pub fn says_body(name: &[u8], value: &[u8]) -> bool {
+    let is = |it| folds_to(it, name);
+    is("Content-Type") || is("Transfer-Encoding") || (is("Content-Length") && value != b"0")
+}
+
+/// Whether Rack would take the key for `jwt`.
+#[must_use]
+pub fn is_parameter(key: &[u8]) -> bool {
+    bare(key) == b"jwt"
+}
+
 /// Whether OmniAuth would take the path for its callback: without case, whatever slashes end it.
 /// GitLab may live under a path of its own.
-fn is_callback(uri: &[u8]) -> bool {
+#[must_use]
+pub fn is_callback(uri: &[u8]) -> bool {
     let mut path = uri.to_ascii_lowercase();
     path.dedup_by(|a, b| *a == b'/' && *b == b'/');
     while path.last() == Some(&b'/') {
@@ -280,42 +289,25 @@ mod tests {
         logins.signers.first().unwrap().sign(typ, &claims).unwrap()
     }
 
-    fn passes(logins: &Logins, method: &str, uri: &str, args: &str) -> bool {
-        logins
-            .pass(method, uri.as_bytes(), Some(args.as_bytes()), None)
-            .is_ok()
+    fn passes(logins: &Logins, method: &str, args: &str) -> bool {
+        let args = Some(args.as_bytes());
+        let body = false;
+        logins.pass(&Callback { method, args, body }, None).is_ok()
     }
 
     #[test]
     fn a_login_passes_once() {
         let (logins, dir) = logins();
         let args = format!("jwt={}", token(&logins, TYPE, 60));
-        assert!(passes(&logins, "GET", CALLBACK, &args));
-        assert!(!passes(&logins, "GET", CALLBACK, &args));
-        assert!(!passes(&logins, "GET", "/Users/AUTH/jwt//callback/", &args));
-        std::fs::remove_dir_all(dir).unwrap();
-    }
-
-    #[test]
-    fn a_login_leaves_the_request_line_alone_of_all() {
-        let hidden = |uri: &str, line: &str| match Logins::hide(uri.as_bytes(), line.as_bytes()) {
-            Some(Take::Query {
-                the_request,
-                forward: true,
-                unparsed_uri: None,
-                ..
-            }) => the_request.and_then(|it| String::from_utf8(it).ok()),
-            _ => None,
+        let with_body = Callback {
+            method: "GET",
+            args: Some(args.as_bytes()),
+            body: true,
         };
-        let line = "GET /Users/auth/jwt/callback?jwt=a.b.c HTTP/1.1";
-        let without = "GET /Users/auth/jwt/callback HTTP/1.1";
-        assert_eq!(
-            hidden("/Users/auth/jwt/callback", line).as_deref(),
-            Some(without)
-        );
-        assert_eq!(hidden(CALLBACK, "GET /x?jwt=a").as_deref(), Some("GET /x"));
-        assert_eq!(hidden(CALLBACK, "GET /x HTTP/1.1"), None);
-        assert_eq!(hidden("/users", line), None);
+        assert!(logins.pass(&with_body, None).is_err());
+        assert!(passes(&logins, "GET", &args));
+        assert!(!passes(&logins, "GET", &args));
+        std::fs::remove_dir_all(dir).unwrap();
     }
 
     #[test]
@@ -326,25 +318,61 @@ mod tests {
             format!("jwt={}", token(&logins, TYPE, 0)),
             format!("jwt={}x", token(&logins, TYPE, 60)),
             format!("jwt={}&jwt=1", token(&logins, TYPE, 60)),
-            format!("jwt[]={}", token(&logins, TYPE, 60)),
+            format!("jwt={}&[jwt]=1", token(&logins, TYPE, 60)),
+            format!("jwt={};%5Bjwt=1", token(&logins, TYPE, 60)),
+            format!("jwt={}&jwt[]=1", token(&logins, TYPE, 60)),
             "jwt=".into(),
             String::new(),
         ] {
-            assert!(!passes(&logins, "GET", CALLBACK, &args), "{args}");
+            assert!(!passes(&logins, "GET", &args), "{args}");
         }
         let args = format!("jwt={}", token(&logins, TYPE, 60));
-        assert!(!passes(&logins, "POST", CALLBACK, &args));
-        assert!(passes(&logins, "POST", "/users/auth/saml/callback", ""));
+        assert!(!passes(&logins, "POST", &args));
         std::fs::remove_dir_all(dir).unwrap();
     }
 
     #[test]
+    fn the_callback_is_known_however_it_is_spelled() {
+        for uri in [
+            CALLBACK,
+            "/Users/AUTH/jwt//callback/",
+            "/gitlab/users/auth/jwt/callback.json",
+        ] {
+            assert!(is_callback(uri.as_bytes()), "{uri}");
+        }
+        for uri in ["/users/auth/saml/callback", "/users/auth/jwt", "/"] {
+            assert!(!is_callback(uri.as_bytes()), "{uri}");
+        }
+    }
+
+    #[test]
+    fn what_says_that_there_is_a_body() {
+        for (name, value) in [
+            ("Content-Type", "text/plain"),
+            ("content_type", ""),
+            ("Content-Length", "1"),
+            ("Transfer-Encoding", "chunked"),
+        ] {
+            assert!(says_body(name.as_bytes(), value.as_bytes()), "{name}");
+        }
+        assert!(!says_body(b"Content-Length", b"0"));
+        assert!(!says_body(b"Accept", b"*/*"));
+    }
+
+    #[test]
     fn only_a_path_of_this_host_is_a_return_url() {
-        for url in ["/", "/a/b?c=d", "/%2Fx"] {
+        for url in ["/", "/a/b?c=d", "/%2Fx", "/a/", "/?u=https://x", "/a#//x"] {
             assert!(is_path_here(url.as_bytes()), "{url}");
         }
         for url in [
+            "//",
             "//evil.test",
+            "///evil.test",
+            "/..//evil.test",
+            "/.//evil.test",
+            "/a/../b",
+            "/a//b",
+            "?//evil.test",
             "/\\evil.test",
             "https://evil.test",
             "evil",

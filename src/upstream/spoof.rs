@@ -9,6 +9,9 @@ use crate::token::take::Take;
 /// Headers that GitLab would take for a credential or a person, beside the section's own.
 pub const HEADERS: &[&str] = &["Sudo", "PRIVATE-TOKEN", "JOB-TOKEN"];
 
+/// What says how a body is read.
+const TYPE: &str = "Content-Type";
+
 /// The same as parameters of a query.
 const PARAMETERS: &[&str] = &["sudo", "private_token", "access_token", "job_token"];
 
@@ -20,6 +23,12 @@ pub fn is_header(name: &[u8], own: Option<&str>) -> bool {
         .copied()
         .chain(own)
         .any(|it| folds_to(it, name))
+        || another_type(name)
+}
+
+/// A second `Content-Type`, which says something else of the body than the one that the gate reads.
+fn another_type(name: &[u8]) -> bool {
+    folds_to(TYPE, name) && !name.eq_ignore_ascii_case(TYPE.as_bytes())
 }
 
 /// What must go out of the target.
@@ -34,7 +43,7 @@ pub fn take<'r>(target: &Target<'r>) -> Option<Take<'r>> {
 }
 
 /// The parameter that Rack makes of a key: what stands before, between or after brackets.
-fn bare(key: &[u8]) -> &[u8] {
+pub(super) fn bare(key: &[u8]) -> &[u8] {
     let bracket = |b: &u8| matches!(b, b'[' | b']');
     let start = key.iter().take_while(|b| bracket(b)).count();
     let rest = key.get(start..).unwrap_or_default();
@@ -107,6 +116,8 @@ mod tests {
         ] {
             assert!(is_header(name.as_bytes(), None), "{name}");
         }
+        assert!(is_header(b"Content_Type", None));
+        assert!(!is_header(b"content-type", None));
         assert!(is_header(b"X_UP", Some("X-Up")));
         assert!(!is_header(b"X_UP", None));
         assert!(!is_header(b"Deploy-Token", None));

@@ -18,7 +18,7 @@ use Gate::Process ();
 my ($rounds, $requests, $memory, $out) = (5, 3000, 100_000, "$FindBin::RealBin/../../docs/bench");
 GetOptions('rounds=i' => \$rounds, 'requests=i' => \$requests, 'memory=i' => \$memory, 'out=s' => \$out) or exit 2;
 
-my @PRODUCTS = qw(bare mod_headers gate mod_auth_openidc mod_oauth2);
+my @PRODUCTS = qw(bare mod_headers headers9 gate mod_auth_openidc mod_oauth2);
 my @CASES    = qw(hot warm cold role bad kid);
 my $WARM     = 1000;
 my $dir      = File::Temp->newdir('gate-bench-XXXXXX', TMPDIR => 1);
@@ -78,9 +78,12 @@ sub config {
     my %own = (
         bare        => [ [], '', 'Require all granted' ],
         mod_headers => [ [], '', "Require all granted\nRequestHeader unset X-A\nRequestHeader set X-B b\nRequestHeader set X-C c" ],
+        # as many as the gate sends for a CI job
+        headers9    => [ [], '', join "\n", 'Require all granted', map { "RequestHeader set X-Gate-Header-$_ some-usual-value-$_" } 1 .. 9 ],
         gate        => [ [], <<"CONF", "AuthType Gate\nAuthName bench\nRequire gate-role deployer" ],
 LoadModule gitlab_gate_module $ENV{GATE_MODULE}
 GateStateDir $dir/state
+GateAuditLog $dir/audit.log
 <GateIssuer ci>
     GateKind gitlab
     GateIssuerURL $base/ci
@@ -185,7 +188,7 @@ sub median { my @sorted = sort { $a <=> $b } @_; return $sorted[ $#sorted / 2 ] 
 # The product's own answer to each case, so that nobody measures something else.
 sub expected {
     my ($product, $case) = @_;
-    return '200' if $case =~ /hot|warm|cold/ || $product =~ /^bare|^mod_headers/;
+    return '200' if $case =~ /hot|warm|cold/ || $product =~ /^bare|headers/;
     return $case eq 'role' ? '401|403' : '401';
 }
 
@@ -200,7 +203,7 @@ for my $alg (qw(RS256 ES256)) {
         for my $case (@CASES) {
             for my $server (@servers) {
                 my $product = $server->{product};
-                next if $case ne 'hot' && $product =~ /^bare|^mod_headers/;
+                next if $case ne 'hot' && $product =~ /^bare|headers/;
                 my $count = $case =~ /hot|warm|role/ ? $requests : $WARM;
                 my $connections = 8;
                 my ($fetched, $before) = (fetches(), run_time($server));
@@ -229,7 +232,7 @@ my (%memory, %floor);
 if ($memory) {
     my $half = tokens($memory / 2, 'ES256');
     my $rest = tokens($memory / 2, 'ES256');
-    for my $server (grep { $_->{product} !~ /^bare|^mod_headers/ } @servers) {
+    for my $server (grep { $_->{product} !~ /^bare|headers/ } @servers) {
         my @sizes = (resident_kb($server));
         for my $file ($half, $rest) { load($server, $file, 8, $memory / 2); push @sizes, resident_kb($server) }
         $memory{ $server->{product} } = \@sizes;

@@ -233,17 +233,17 @@ pub fn bodies(data: &[u8]) {
     let at = data.iter().position(|b| *b == b'\n').unwrap_or(data.len());
     let (kind, rest) = data.split_at(at);
     let body = rest.get(1..).unwrap_or_default();
-    let passes = |kind: &[u8], body: &[u8]| {
-        let mut guard = Body::new(Some(kind));
+    let passes = |kind: &[u8], post: bool, body: &[u8]| {
+        let mut guard = Body::new(Some(kind), post);
         guard.passes(body) && guard.may_end()
     };
-    let _ = passes(kind, body);
-    if passes(b"application/json", body)
+    let _ = (passes(kind, true, body), passes(kind, false, body));
+    if passes(b"application/json", false, body)
         && let Ok(Value::Object(members)) = serde_json::from_slice(body)
     {
         assert!(!members.contains_key("sudo"), "{members:?}");
     }
-    if passes(b"application/x-www-form-urlencoded", body) {
+    if passes(b"application/x-www-form-urlencoded", true, body) {
         for pair in body.split(|b| matches!(b, b'&' | b';')) {
             let name = pair.split(|b| *b == b'=').next().unwrap_or_default();
             assert_ne!(unescaped(name), b"sudo");

@@ -38,7 +38,8 @@ my $httpd = httpd(
         . port('open:1', 'Require all granted') . port('ci-only:1', 'GateAccept ci')
         . "<VirtualHost 127.0.0.1:\@PORT\@>\nServerName main.test\n</VirtualHost>\n"
         . "<Location />\nAuthType Gate\nRequire all denied\n</Location>\n"
-        . "<Location /ws/>\nAuthType Gate\nRequire valid-user\nProxyPass " . upstream_base() . "/-/ upgrade=websocket\n</Location>\n",
+        . join('', map { my ($path, $lifetime) = @$_; "<Location $path>\nAuthType Gate\nRequire valid-user\n$lifetime\nProxyPass " . upstream_base() . "/-/ upgrade=websocket\n</Location>\n" }
+            [ '/ws/', '' ], [ '/ws-short/', 'GateLifetime 1s' ], [ '/ws-off/', 'GateLifetime off' ]),
     head => Gate::Httpd::mpm() eq 'prefork' ? "ServerLimit 32\nMaxRequestWorkers 32\nStartServers 16" : '',
 );
 my $port = $httpd->port;
@@ -199,6 +200,8 @@ is($answer->status, 200, 'what was closed is free again');
 $t->close;
 
 # --- a WebSocket in an ordinary place
+my $off = websocket($port, '/ws-off/cable', token(exp_in => 3));
+is($off->{status}, 101, 'one with GateLifetime off opens');
 my $ws = websocket($port, '/ws/cable', token(exp_in => 3));
 is($ws->{status}, 101, 'a WebSocket opens') or diag($ws->{head});
 $ws->{tunnel}->say('ping');
@@ -207,6 +210,13 @@ my $since = time;
 is($ws->{tunnel}->rest, '', 'it is cut when the token ends');
 cmp_ok(time - $since, '<', 8, 'in time');
 ok($httpd->wait_for_log(qr/GATE703: a WebSocket was cut: expired/), 'and the log says so');
+$off->{tunnel}->say('ping');
+is($off->{tunnel}->read(4), 'ping', 'but not where GateLifetime is off');
+$off->{tunnel}->close;
+$ws = websocket($port, '/ws-short/cable', token());
+is($ws->{status}, 101, 'one with a GateLifetime opens');
+is($ws->{tunnel}->rest, '', 'it is cut after that time');
+ok($httpd->wait_for_log(qr/GATE703: a WebSocket was cut: lifetime/), 'and the log says so');
 
 # --- a key that is withdrawn
 ($answer, $t) = tunnel($port, 'db:1', token());
@@ -231,5 +241,5 @@ like(closing($httpd, $after), qr/closed: stopping /, 'with its reason');
 like(closing($httpd, $answer, 12), qr/closed: stopping /, 'the older one too');
 $httpd->stop;
 
-expect_in_log(qr/GATE311/, qr/AH0129[0-9]|AH00045|AH00046|AH00052|AH00051|AH01102|AH10212|AH\d+:.*proxy: .*tunnel/i);
+expect_in_log(qr/GATE311/, qr/AH0129[0-9]|AH01146|AH00045|AH00046|AH00052|AH00051|AH01102|AH10212|AH\d+:.*proxy: .*tunnel/i);
 finish();

@@ -77,7 +77,7 @@ sub each_of {
 my $httpd = start();
 each_of($httpd, 'expired', \@ALL, title => 'exp', token => { exp_in => 5 }, moment => sub { $_[0]{expires} });
 if ($whole) {
-    each_of($httpd, 'lifetime', [ @ALL, [ 0, 'stall' ], [ 1, 'stall' ] ], title => 'GateLifetime', name => 'short:1', moment => sub { $_[0]{opened} + 3 });
+    each_of($httpd, 'lifetime', [ @ALL, [ 0, 'slow' ], [ 0, 'stall' ], [ 1, 'stall' ] ], title => 'GateLifetime', name => 'short:1', moment => sub { $_[0]{opened} + 3 });
     each_of($httpd, 'idle', \@QUIET, title => 'GateIdle', name => 'idle:1', moment => sub { $_[0]{opened} + 2 });
     each_of($httpd, 'lifetime', \@BUSY, title => 'GateIdle does not end what is busy', name => 'busy:1', moment => sub { $_[0]{opened} + 5 });
     gitlab_job(id => 7001, project => 20, status => 'running', token => 'glcbt-7001');

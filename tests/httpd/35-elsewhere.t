@@ -76,6 +76,22 @@ $httpd = httpd($issuer . "<Location />\nRequire all granted\n</Location>\n");
 ($answer) = tunnel($httpd->port, $target, undef);
 is($answer->status, 405, 'and so has httpd');
 
+# --- sections that are none
+for my $case (
+    [ "<GatePort>\n</GatePort>",                              qr/takes one NAME:PORT/ ],
+    [ "<GatePort db>\n</GatePort>",                           qr/takes one NAME:PORT/ ],
+    [ "<GatePort db:1 db:2>\n</GatePort>",                    qr/takes one NAME:PORT/ ],
+    [ "<GatePort db:99999>\n</GatePort>",                     qr/takes one NAME:PORT/ ],
+    [ port('db:1') . port('DB:1'),                            qr/stands twice/ ],
+    [ "<GatePort db:1>\n<If \"true\">\n</If>\n</GatePort>", qr/write Require expr/ ],
+    [ "<Location />\n<GatePort db:1>\n</GatePort>\n</Location>", qr/GatePort.* not allowed|cannot occur within/ ],
+) {
+    my ($text, $says) = @$case;
+    my ($status, $said) = configtest("$issuer$text\n");
+    isnt($status, 0, 'not a section: ' . ($text =~ s/\n.*//sr));
+    like($said, $says, 'and why');
+}
+
 # Answers from the other ports are not looked for by the harness.
 expect_in_log(qr/GATE401: refused: (?:connect|port_unknown|token_missing): /, qr/AH\d+/);
 finish();

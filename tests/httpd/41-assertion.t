@@ -59,6 +59,21 @@ my %seen;
 $seen{ $httpd->get('/on/x', token => $token)->sent('X-Gate-Assertion') }++ for 1 .. 30;
 cmp_ok(scalar keys %seen, '<=', 6, 'not signed for each request');
 
+my @jti = map { (parts($_))[1]{jti} } keys %seen, $httpd->get('/on/x', token => mint(issuer => 'a', claims => { sub => 'eve' }))->sent('X-Gate-Assertion');
+my %jti = map { $_ => 1 } @jti;
+is(scalar keys %jti, scalar @jti, 'each that is signed has a number of its own');
+
+# -- one server's is not another's
+my $both = httpd("ServerName main.test\n" . key('es1') . issuer_section('a') . gated('/', 'GateAssertion on', 'Require valid-user') . join '', map { "<VirtualHost *:\@PORT\@>\n ServerName $_.test\n</VirtualHost>\n" } qw(one two));
+for my $round (1 .. 6) {
+    for my $host (qw(one two)) {
+        my $said = (parts($both->get('/x', token => $token, headers => [ Host => "$host.test" ])->sent('X-Gate-Assertion')))[1];
+        next if $said->{iss} =~ m{^http://$host\.test} && $said->{aud} eq $said->{iss};
+        fail("$host: iss $said->{iss}");
+    }
+}
+pass('each virtual host speaks for itself');
+
 # -- never longer than the token
 my $short = mint(issuer => 'a', exp_in => 7);
 (undef, $claims) = parts($httpd->get('/on/x', token => $short)->sent('X-Gate-Assertion'));

@@ -55,6 +55,7 @@ for my $case ([ 'rs1', 'RS256' ], [ 'es1', 'ES256' ]) {
 
     passes($httpd->get("/users/auth/jwt/callback?jwt=$jwt", token => $token), 'it passes the gate');
     refused($httpd->get("/users/auth/jwt/callback?jwt=$jwt", token => $token), 403, 'login', 'once');
+    unlike($httpd->access_log . $httpd->error_log, qr/\Q@{[ substr $jwt, -40 ]}\E/, 'no log holds it');
     refused($httpd->get("/USERS/auth/jwt/callback/?%6Awt=$jwt", token => $token), 403, 'login', 'however it is spelled');
 }
 sub fresh { return ($httpd->get('/-/gate/login', token => $token, @_)->header('Location') // '') =~ /jwt=([\w.-]+)/ ? $1 : '' }
@@ -62,24 +63,43 @@ my $jwt = fresh();
 my @parts = split /\./, $jwt;
 refused($httpd->get("/users/auth/jwt/callback?jwt=$jwt", token => mint(issuer => 'a', claims => { sub => 'eve' })), 403, 'login', 'nobody else can use it');
 refused($httpd->get('/users/auth/jwt/callback?jwt=' . join('.', $parts[0], encode_base64url('{"jti":"0","exp":9999999999,"sub":"dana"}'), $parts[2]), token => $token), 403, 'login', 'nor change it');
-refused($httpd->get("/users/auth/jwt/callback?jwt=$jwt&jwt=$jwt", token => $token), 403, 'login', 'nor send two');
+refused($httpd->get("/users/auth/jwt/callback?jwt=$jwt&jwt=" . fresh(), token => $token), 403, 'login', 'nor send two');
 refused($httpd->get("/users/auth/jwt/callback?jwt=" . join('.', encode_base64url('{"alg":"none"}'), @parts[ 1, 2 ]), token => $token), 403, 'login', "nor one that is signed otherwise");
+refused($httpd->ask('POST', '/users/auth/jwt/callback?jwt=' . fresh(), token => $token, body => ''), 403, 'login', 'nor post it');
 refused($httpd->ask('POST', '/users/auth/jwt/callback', token => $token, headers => [ 'Content-Type' => 'application/x-www-form-urlencoded' ], body => "jwt=$jwt"), 403, 'login', 'nor hide it in a body');
+for my $query ('jwt=1&[jwt]=2', 'jwt=1;%5Bjwt=2', ']jwt=2&jwt=1', 'jwt[]=2&jwt=1') {
+    my $one = fresh();
+    refused($httpd->get('/users/auth/jwt/callback?' . $query =~ s/1/$one/r, token => $token), 403, 'login', "nor send two by another name: $query");
+}
+# Rack prefers a form's parameter to the query's, by GET too
+my @form = ('Content-Type' => 'application/x-www-form-urlencoded');
+for my $with ([ headers => [@form], body => 'jwt=another' ], [ headers => [ @form, 'Transfer-Encoding' => 'chunked' ], body => "b\r\njwt=another\r\n0\r\n\r\n" ], [ headers => [@form] ], [ headers => [ 'Content_Type' => $form[1] ] ], [ body => 'jwt=another' ]) {
+    refused($httpd->ask('GET', '/users/auth/jwt/callback?jwt=' . fresh(), token => $token, @$with), 403, 'login', 'nor by GET with a body or the type of one');
+}
 refused($httpd->get("/users/auth/jwt/callback?jwt=$jwt"), 401, 'token_missing', 'nor come unknown');
 passes($httpd->get("/users/auth/jwt/callback?jwt=$jwt", token => $token), 'and none of that has used it up');
 
+is($httpd->ask('POST', '/-/gate/login', token => $token)->status, 405, 'the login is asked for by GET alone');
 refused($httpd->get('/-/gate/login'), 401, 'token_missing', 'a person who is not known is not sent on');
 refused($httpd->get('/-/gate/login', token => mint(issuer => 'a', exp_in => -100)), 401, 'expired', 'nor one whose token has expired');
 refused($httpd->get('/-/gate/login', token => mint(issuer => 'a')), 403, 'claim', 'nor one without an address');
 refused($httpd->get('/-/gate/login', token => mint(issuer => 'a', claims => { email => 'd@e.f', email_verified => JSON::false })), 403, 'claim', 'nor with one that is not verified');
+my $long = mint(issuer => 'a', claims => { email => 'd@e.f', name => 'x' x 4000 });
+cmp_ok(length($httpd->get('/-/gate/login', token => $long)->header('Location')), '<', 2000, 'a name that GitLab would not take is left out');
 refused($httpd->get('/x', token => fresh()), 401, 'type', 'the statement is no token here');
 
 # -- no open redirect
-for my $evil ('https://evil.test', '//evil.test', '/%5Cevil.test', '/%09/evil.test', '%2F%2Fevil.test', 'evil.test', "/a%0d%0aX-Evil:%201", 'javascript:1') {
+for my $evil ('https://evil.test', '//', '//evil.test', '///evil.test', '/..//evil.test', '/a/https://evil.test', '/%5Cevil.test', '%5C%5Cevil.test', '/%09/evil.test', '/%0a/evil.test', '%2F%2Fevil.test', 'evil.test', "/a%0d%0aX-Evil:%201",
+    'javascript:1', '@evil.test', 'dana@evil.test', 'https://127.0.0.1@evil.test', '%E2%81%84%E2%81%84evil.test', '/%EF%BC%8Fevil.test', '/%E2%88%95evil.test', '%20//evil.test', '%00//evil.test', 'data:text/html,x') {
     for my $name (qw(origin return_to redirect_uri url)) {
         my $answer = $httpd->get("/-/gate/login?$name=$evil", token => $token, headers => [ Host => 'evil.test', Referer => 'https://evil.test/' ]);
         ok($answer->status == 302 && $answer->header('Location') =~ m{^/users/auth/jwt/callback\?jwt=[\w.-]+$} && !$answer->header('X-Evil'), "$name=$evil leads nowhere else") or diag($answer->as_string);
     }
 }
+for my $path ('/@evil.test', '/%252F/evil.test', '/.evil.test', '/?//evil.test') {
+    my $to = $httpd->get("/-/gate/login?origin=$path", token => $token)->header('Location') // '';
+    like($to, qr{^/users/auth/jwt/callback\?jwt=[\w.-]+&origin=/[\w./~%-]*$}, "origin=$path is a path here: no character of it can end the parameter");
+}
+is(scalar(() = $httpd->get('/-/gate/login?origin=/a&origin=//evil.test', token => $token)->header('Location') =~ /origin/g), 0, 'two of them are none');
 like($httpd->get('/-/gate/login?origin=/shop/orders%3Fa%3D1', token => $token)->header('Location'), qr{&origin=/shop/orders%3Fa%3D1$}, 'a path of this host is handed on');
 finish();

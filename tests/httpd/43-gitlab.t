@@ -4,58 +4,23 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
 use Gate;
-use Cwd ();
-use Digest::SHA qw(sha256_hex);
-use File::Temp ();
+use Gate::GitLab;
 use MIME::Base64 qw(encode_base64);
 
 plan(skip_all => 'one MPM is enough for the clients') if Gate::Httpd::mpm() ne 'event';
 
-my $root = Cwd::abs_path("$FindBin::RealBin/../..");
-my $dir = File::Temp->newdir('gate-gitlab-XXXXXX', TMPDIR => 1);
-chmod 0755, $dir;
-$ENV{HOME} = "$dir/home";
-$ENV{XDG_RUNTIME_DIR} = "$dir/home";
-$ENV{GIT_TERMINAL_PROMPT} = 0;
-$ENV{GIT_CONFIG_NOSYSTEM} = 1;
-delete @ENV{qw(http_proxy https_proxy HTTP_PROXY HTTPS_PROXY all_proxy ALL_PROXY)};
-mkdir "$dir/home";
+my $dir = place();
 system(qw(git config --global), @$_) == 0 or die 'git config' for [ 'user.name', 'Dana' ], [ 'user.email', 'dana@example.com' ], [ 'safe.directory', '*' ], [ 'init.defaultBranch', 'main' ];
-
-# run('command line') -> (exit status, output); nothing may hang.
-sub run {
-    my ($command) = @_;
-    my $out = "$dir/out";
-    unlink $out;
-    my $process = Gate::Process->start({ out => $out }, 'sh', '-c', "cd $dir && $command");
-    $process->wait_gone(60) or do { $process->stop; return (-1, "no end in 60 s\n" . Gate::Httpd::slurp($out)) };
-    return ($process->{status} >> 8, Gate::Httpd::slurp($out));
-}
-sub works {
-    my ($command, $name) = @_;
-    local $Test::Builder::Level = $Test::Builder::Level + 1;
-    my ($status, $out) = run($command);
-    is($status, 0, $name) or diag($out);
-    return $out;
-}
-sub fails {
-    my ($command, $words, $name) = @_;
-    local $Test::Builder::Level = $Test::Builder::Level + 1;
-    my ($status, $out) = run($command);
-    ok($status > 0 && $out =~ $words && $out !~ /<html|<!doctype/i, $name) or diag("exit $status: $out");
-    return $out;
-}
 
 # -- GitLab's side: the stand-in, git http-backend behind the same door, a registry with token authentication
 my ($pat, $job_token) = ('glpat-admin-secret-00000000001', 'glcbt-job-1');
 my $password = 'service-secret-0000000000002';
 my $basic = 'Basic ' . encode_base64("gate:$password", '');
 system("openssl req -x509 -newkey rsa:2048 -nodes -keyout $dir/registry.key -out $dir/registry.crt -days 2 -subj /CN=registry 2>/dev/null") == 0 or die 'openssl';
-my $stand_in = Gate::Process->start_listening('/usr/bin/python3', "$root/tests/support/gitlab.py", $pat, $basic, $job_token, "$dir/registry.key", "$dir/registry.crt");
+my $stand_in = Gate::Process->start_listening('/usr/bin/python3', support('gitlab.py'), $pat, $basic, $job_token, "$dir/registry.key", "$dir/registry.crt");
 my $api = $stand_in->address;
 
-my $crypt = `openssl passwd -apr1 $password`;
-Gate::Httpd::spew("$dir/htpasswd", "gate:$crypt");
+Gate::Httpd::spew("$dir/htpasswd", 'gate:' . `openssl passwd -apr1 $password` . 'gitlab-ci-token:' . `openssl passwd -apr1 $job_token`);
 system("git init -q --bare $dir/repos/shop/orders.git && git -C $dir/repos/shop/orders.git config http.receivepack true && chmod -R a+rwX $dir/repos && chmod 755 $dir/home") == 0 or die 'git init';
 system("chown -R www-data $dir/repos") if $> == 0;
 my ($backend) = grep { -x } '/usr/lib/git-core/git-http-backend', '/usr/libexec/git-core/git-http-backend';
@@ -91,24 +56,12 @@ YAML
 my $registry = Gate::Process->start({ out => "$dir/registry.log" }, 'docker-registry', 'serve', "$dir/registry.yml");
 
 # -- the gate: the example
-my $secrets = "$dir/secrets";
-mkdir $secrets;
-my %secret = ('api-token' => "$pat\n", 'git-basic' => "$basic\n", 'login.pem' => Gate::Httpd::slurp("$root/tests/support/keys/rs1.pem"));
-for my $name (keys %secret) {
-    Gate::Httpd::spew("$secrets/$name", $secret{$name});
-    chmod $name =~ /pem/ ? 0600 : 0644, "$secrets/$name";
-}
-my %define = (
-    GATE_NAME => '127.0.0.1', GATE_PORT => $gate_port, WORKHORSE => '127.0.0.1:' . $workhorse->port, REGISTRY => "127.0.0.1:$registry_port",
-    GATE_SECRETS => $secrets, PEOPLE => issuer_base() . '/people', CI => issuer_base() . '/ci');
-my $gate = httpd(
-    join('', map { "Define $_ $define{$_}\n" } sort keys %define) . "Define GatePlain\nInclude $root/docs/examples/gitlab.conf\n",
-    port => $gate_port);
+my $gate = gate_for('127.0.0.1:' . $workhorse->port, port => $gate_port, registry => "127.0.0.1:$registry_port",
+    secrets => { 'api-token' => "$pat\n", 'git-basic' => "$basic\n" });
 my $base = "127.0.0.1:$gate_port";
 
-my %person = (issuer => 'people', claims => { preferred_username => 'dana', groups => ['gitlab-users'], email => 'dana@example.com', name => 'Dana' });
-my $token   = mint(%person, exp_in => 900);
-my $expired = mint(%person, exp_in => -600, iat_in => -900, nbf_in => -900);
+my $token   = mint(person(), exp_in => 900);
+my $expired = mint(person(), exp_in => -600, iat_in => -900, nbf_in => -900);
 my $job     = mint(issuer => 'ci', shape => 'gitlab', exp_in => 900);
 expect_in_log(qr/GATE401: refused: (?:expired|token_missing)/, qr/AH01797|AH01617|AH01618|AH01630/);
 
@@ -136,19 +89,36 @@ fails(bearer($expired) . " clone -q $url no2", qr/Authentication failed|could no
 fails("git clone -q $url no3", qr/could not read Username|terminal prompts disabled|Authentication failed/, 'and to none');
 fails("cd work && " . bearer($expired) . " push -q $url HEAD:other", qr/Authentication failed|could not read Username|terminal prompts disabled/, 'a push likewise');
 
-# -- LFS: the batch, then the objects
-my $object = 'large ' x 1000;
-my $oid = sha256_hex($object);
-for my $operation ('upload', 'download') {
-    my $batch = $gate->ask('POST', '/shop/orders.git/info/lfs/objects/batch', headers => [ Authorization => 'Basic ' . encode_base64("dana:$token", ''), 'Content-Type' => 'application/vnd.git-lfs+json', Accept => 'application/vnd.git-lfs+json' ],
-        body => JSON::encode_json({ operation => $operation, objects => [ { oid => $oid, size => length $object } ] }));
-    my ($path) = (eval { JSON::decode_json($batch->body)->{objects}[0]{actions}{$operation}{href} } // '') =~ m{^http://\Q$base\E(/.*)};
-    ok($path, "LFS: batch to $operation") or diag($batch->as_string);
-    my $moved = $gate->ask($operation eq 'upload' ? 'PUT' : 'GET', $path, token => $token, $operation eq 'upload' ? (body => $object) : ());
-    ok($moved->status == 200 && ($operation eq 'upload' || $moved->body eq $object), "LFS: $operation") or diag($moved->as_string);
-}
-my $batch = $gate->ask('POST', '/shop/orders.git/info/lfs/objects/batch', token => $expired, headers => [ Accept => 'application/vnd.git-lfs+json' ], body => '{}');
-ok($batch->status == 401 && eval { JSON::decode_json($batch->body)->{error} } eq 'expired', 'LFS: an expired token is told so in JSON');
+# -- LFS: git-lfs itself, which asks a helper for the token (with the token in the URL its messages would show it)
+my $big = 'head -c 2000000 /dev/urandom > big.bin';
+my $as = sub { "http://oauth2:$_[0]\@$base/shop/orders.git" };
+sub helper { return "-c credential.helper= -c credential.helper='!f() { echo username=oauth2; echo password=$_[0]; }; f'" }
+works('git lfs install --skip-repo', 'git-lfs is there');
+works("git @{[ helper($token) ]} clone -q $url large && cd large && git lfs track '*.bin' && $big && git add . && git commit -qm large && git @{[ helper($token) ]} push -q 2>&1", 'git-lfs pushes with the token as password');
+works("git @{[ helper($job) ]} clone -q $url fetched && cmp large/big.bin fetched/big.bin", 'and clones with a job token');
+works("git -c http.extraHeader='X-Gate-Token: $token' clone -q $url headed && cmp large/big.bin headed/big.bin", 'and with the token in a header of its own');
+works("git -c http.extraHeader='Authorization: Bearer $token' clone -q $url bearing && cmp large/big.bin bearing/big.bin", 'and with Bearer');
+works("GIT_LFS_SKIP_SMUDGE=1 git @{[ helper($token) ]} clone -q $url pointers && cd large && $big && git commit -qam more", 'a clone without the objects, an object more to push');
+my $refused = qr/Authentication required|Authorization error|Git credentials for \S+ not found/;
+fails("cd pointers && git -c remote.origin.url=@{[ $as->($expired) ]} lfs pull 2>&1", $refused, 'git-lfs says its own to an expired token');
+fails("cd pointers && git lfs pull 2>&1", $refused, 'and to none');
+fails("cd pointers && git -c http.extraHeader='Authorization: Bearer $expired' lfs pull 2>&1", $refused, 'and to an expired Bearer');
+fails("cd pointers && git -c http.extraHeader='X-Gate-Token: $expired' lfs pull 2>&1", $refused, 'and to an expired one in a header of its own');
+fails("cd large && git lfs push @{[ $as->($expired) ]} main 2>&1", $refused, 'and when it pushes');
+fails("cd large && git push -q @{[ $as->($expired) ]} 2>&1", qr/Authentication failed|could not read|$refused/, 'and when git pushes for it');
+my $object = (run('sha256sum < large/big.bin'))[1] =~ s/\W.*//sr;
+refused($gate->get("/shop/orders.git/gitlab-lfs/objects/$object"), 403, 'rule', "an object without GitLab's credential is not asked for");
+refused($gate->get("/shop/orders.git/gitlab-lfs/objects/$object", headers => [ 'X-Gate-Token' => $expired, Authorization => 'Basic eDp5' ]), 401, 'expired', 'an expired token beside it is refused');
+refused($gate->get("/shop/orders.git/gitlab-lfs/objects/$object/../../../x", headers => [ Authorization => 'Basic eDp5' ]), 401, 'token_missing', 'and nothing else is open for that');
+
+# -- two credentials: the gate's in a header of its own, GitLab's where it always is
+my $page = Gate::Httpd::slurp(support('../../docs/gitlab.md'));
+my ($snippet, $clone) = $page =~ /```apache\n(.*?)```\n```sh\n(git .*?)\n```/s;
+my $two_gate = gate_for('127.0.0.1:' . $workhorse->port, secrets => { 'api-token' => "$pat\n", 'git-basic' => "$basic\n" }, more => $snippet);
+my $clone_two = "GIT_LFS_SKIP_SMUDGE=1 " . $clone =~ s{https://(.*?)gitlab\.example\.com}{"http://${1}127.0.0.1:" . $two_gate->port}er;
+works("GATE_TOKEN='$token'; CI_JOB_TOKEN=$job_token; $clone_two two && test -f two/file", "git with the gate's token in a header and GitLab's own as ever");
+fails("GATE_TOKEN='$token'; CI_JOB_TOKEN=other; $clone_two two1", qr/Authentication failed/, "GitLab refuses its own");
+fails("GATE_TOKEN='$expired'; CI_JOB_TOKEN=$job_token; $clone_two two2", qr/Authentication failed/, "the gate refuses its own");
 
 # -- the registry
 mkdir "$dir/image";
@@ -177,6 +147,7 @@ my $skopeo = 'skopeo --insecure-policy copy -q';
 works("$skopeo --dest-tls-verify=false --dest-creds 'dana:$token' oci:image:one docker://$base/shop/orders:1", 'skopeo push: the token as password, asked for at /jwt/auth');
 works("$skopeo --src-tls-verify=false --src-creds 'gitlab-ci-token:$job' docker://$base/shop/orders:1 oci:back:one", 'skopeo pull with a job token');
 fails("$skopeo --src-tls-verify=false --src-creds 'dana:$expired' docker://$base/shop/orders:1 oci:no:one", qr/unauthorized|invalid username\/password|authentication required|requesting bearer token/i, 'skopeo says "unauthorized" to an expired one');
+fails("$skopeo --dest-tls-verify=false --dest-creds 'dana:$expired' oci:image:one docker://$base/shop/orders:2", qr/unauthorized|invalid username\/password|authentication required|requesting bearer token/i, 'when it pushes too');
 fails("$skopeo --src-tls-verify=false docker://$base/shop/orders:1 oci:no:one", qr/unauthorized|invalid username\/password|authentication required|requesting bearer token/i, 'and to none');
 like($gate->get('/v2/')->header('WWW-Authenticate') // '', qr{^Bearer realm="http://\Q$base\E/jwt/auth"}, "the registry's own challenge passes");
 is($gate->get('/v2/', headers => [ Authorization => 'Bearer x.y.z' ])->header('X-Gate-Reason'), undef, "the registry's Bearer is none of the gate's business");
@@ -196,11 +167,44 @@ like(works(python("job_token='$job_token'", "print(gl.http_get('/job')['status']
 for my $how ("private_token='$expired'", "oauth_token='$expired'") {
     fails(python($how, 'gl.auth()') . ' 2>&1 | grep -c "GitlabAuthenticationError: 401" | grep -v 0 && exit 7', qr/./, 'python-gitlab raises GitlabAuthenticationError for an expired one: ' . ($how =~ /(\w+)/)[0]);
 }
+# gitlab-cli: PyPI calls it gitlab, Debian python-gitlab
+my $cli = sub { my ($how, $what) = @_; return "python-gitlab --server-url http://$base $how $what" };
+for my $how ('--private-token', '--oauth-token') {
+    like(works($cli->("$how '$token'", 'project get --id shop/orders'), "gitlab-cli with $how"), qr/id: 20/, 'gets its answer');
+    fails($cli->("$how '$expired'", 'project get --id shop/orders'), qr/401 refused by the gate: expired/, "gitlab-cli says its own to an expired one: $how");
+}
+like(works($cli->("--private-token '$job'", '-v current-user get'), 'gitlab-cli in a job'), qr/username: dana/, 'is the person behind the pipeline');
+fails($cli->('', 'current-user get'), qr/401 refused by the gate: token_missing/, 'and to none');
+
 fails("curl -sSf -H 'Authorization: Bearer $expired' http://$base/api/v4/user", qr/401/, 'curl says 401');
 like(works("curl -sSf -H 'Authorization: Bearer $job' http://$base/api/v4/user", 'curl with a job token'), qr/"dana"/, 'is the person behind the pipeline');
 is($gate->ask('POST', '/api/v4/jobs/request', headers => [ 'Content-Type' => 'application/json' ], body => '{"token":"runner-1"}')->status, 204, 'a runner asks for jobs with its own token');
 is($gate->ask('POST', '/api/v4/jobs/request', headers => [ 'Content-Type' => 'application/json' ], body => '{"token":"x"}')->header('X-Gate-Reason'), undef, "and it is GitLab that refuses it");
 refused($gate->get('/api/v4/jobs/1/artifacts/x', headers => [ 'JOB-TOKEN' => 'x' ]), 401, 'token_missing', 'what is not said to be open is not');
+
+# -- docs/gitlab.md's recipes, as they stand there
+my ($recipes) = $page =~ /^## Recipes.*?```sh\n(.*?)```/ms;
+my $count = 0;
+for my $line (grep { /^(?:git -c|git clone|curl|gitlab) / } split /\n/, $recipes) {
+    my $recipe = $line =~ s/^gitlab/python-gitlab/r =~ s/gitlab\.example\.com/$base/gr =~ s{https://}{http://}gr;
+    my $at = 'recipe' . ++$count;
+    Gate::Httpd::spew("$dir/$at.sh", "mkdir -p $at && cd $at && $recipe 2>&1\n");
+    works("TOKEN='$token' sh $at.sh && rm -rf $at", "recipe: $line");
+    fails("TOKEN='$expired' sh $at.sh", qr/401|Authentication failed|could not read Username/, 'and with an expired token');
+}
+cmp_ok($count, '>=', 5, 'recipes were found');
+my ($helper) = $recipes =~ /helper '(.*)'$/m;
+mkdir "$dir/bin";
+Gate::Httpd::spew("$dir/bin/get-token", "#!/bin/sh\ncat $dir/fresh 2>/dev/null\n");
+chmod 0755, "$dir/bin/get-token";
+{
+    local @ENV{qw(PATH HELPER)} = ("$dir/bin:$ENV{PATH}", $helper);
+    Gate::Httpd::spew("$dir/fresh", $token);
+    works(qq(git config --file helper.cfg credential.helper "\$HELPER" && git -c include.path=$dir/helper.cfg clone -q $url helped && cmp fetched/big.bin helped/big.bin), 'recipe: the credential helper, with LFS');
+    unlink "$dir/fresh";
+    fails("git -c include.path=$dir/helper.cfg clone -q $url helpless", qr/quit|could not read|Authentication failed/, 'and where there is no fresh token');
+    fails("cd pointers && git -c include.path=$dir/helper.cfg lfs pull 2>&1", qr/quit|not found|Authentication required/, 'and of LFS');
+}
 
 remember($pat, $password);
 unlike($gate->error_log . $gate->access_log, qr/\Q$pat\E|\Q$password\E|\Q@{[ encode_base64("gate:$password", '') ]}\E/, 'no log of the gate holds a credential');

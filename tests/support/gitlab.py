@@ -13,6 +13,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 PAT, BASIC, JOB, KEY, CERT = sys.argv[1:6]
 USERS = {"dana": 7, "root": 1}
 OBJECTS = {}
+# What GitLab hands an LFS client for the objects themselves, and takes for nothing else.
+LFS = "Basic " + base64.b64encode(b"gate:lfs-token-1").decode()
 
 
 def b64(data):
@@ -31,6 +33,21 @@ def registry_token(service, scopes):
     text = b64(json.dumps({"alg": "RS256", "typ": "JWT", "x5c": [der]}).encode()) + "." + b64(json.dumps(claims).encode())
     signature = subprocess.run(["openssl", "dgst", "-sha256", "-sign", KEY], input=text.encode(), capture_output=True, check=True).stdout
     return text + "." + b64(signature)
+
+
+def lfs_batch(batch, url):
+    """As app/controllers/repositories/lfs_api_controller.rb answers: a credential of GitLab's own with each object."""
+    for it in batch["objects"]:
+        header = {"Authorization": LFS}
+        if batch["operation"] == "upload":
+            if it["oid"] not in OBJECTS:
+                header |= {"Content-Type": "application/octet-stream", "Transfer-Encoding": "chunked"}
+                it["actions"] = {"upload": {"href": f"{url}/gitlab-lfs/objects/{it['oid']}/{it['size']}", "header": header}}
+        elif it["oid"] in OBJECTS:
+            it["actions"] = {"download": {"href": f"{url}/gitlab-lfs/objects/{it['oid']}", "header": header}}
+        else:
+            it["error"] = {"code": 404, "message": "Object does not exist on the server or you don't have permissions to access it"}
+    return batch["objects"]
 
 
 class GitLab(BaseHTTPRequestHandler):
@@ -96,19 +113,17 @@ class GitLab(BaseHTTPRequestHandler):
             if path.startswith("/api/v4/projects/"):
                 return self.say(200, {"id": 20, "path_with_namespace": path[17:], "raw": target.path})
             return self.say(404, {"message": "404 Not Found"})
-        if path.endswith("/info/lfs/objects/batch"):
+        if match := re.match(r"(/.+\.git)/info/lfs/(objects/batch|locks/verify)$", path):
             if self.headers.get("Authorization") != BASIC:
-                return self.say(401, {"message": "no"})
-            batch = json.loads(data)
-            for it in batch["objects"]:
-                href = f"http://{self.headers['Host']}/shop/orders.git/gitlab-lfs/objects/{it['oid']}/{it['size']}"
-                it["actions"] = {batch["operation"]: {"href": href}}
-            return self.say(200, {"objects": batch["objects"]})
-        if match := re.search(r"/gitlab-lfs/objects/([0-9a-f]{64})/\d+$", path):
-            if self.headers.get("Authorization") != BASIC:
-                return self.say(401, {"message": "no"})
+                return self.say(401, {"message": "no"}, WWW_Authenticate='Basic realm="GitLab"')
+            if match[2] == "locks/verify":
+                return self.say(200, {"ours": [], "theirs": []})
+            return self.say(200, {"objects": lfs_batch(json.loads(data), f"{self.headers.get('X-Forwarded-Proto', 'http')}://{self.headers['Host']}{match[1]}")})
+        if match := re.search(r"/gitlab-lfs/objects/([0-9a-f]{64})(?:/(\d+))?$", path):
+            if self.headers.get_all("Authorization") != [LFS]:
+                return self.say(401, {"message": "no"}, WWW_Authenticate='Basic realm="GitLab"')
             if self.command == "PUT":
-                good = hashlib.sha256(data).hexdigest() == match[1]
+                good = hashlib.sha256(data).hexdigest() == match[1] and len(data) == int(match[2])
                 OBJECTS[match[1]] = data
                 return self.say(200 if good else 400, {})
             return self.say(200, OBJECTS[match[1]]) if match[1] in OBJECTS else self.say(404, {})

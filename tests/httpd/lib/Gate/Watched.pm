@@ -12,16 +12,17 @@ use IO::Select;
 use IO::Socket::INET;
 use JSON ();
 use POSIX ();
+use Socket ();
 use Time::HiRes qw(sleep time);
 
 my $made = 0;
 
 # options: port, tls, name, token, headers; does: read (the target floods), write (the client does), nothing,
-# stall (the target floods and nobody reads).
+# slow (the target floods, the client reads less than comes), stall (nobody reads).
 sub open {
     my ($class, %how) = @_;
     # A word that is this one's alone, by which the target's line is found.
-    my $word = ($how{does} =~ /read|stall/ ? 'flood' : 'eat') . $$ . '-' . ++$made;
+    my $word = ($how{does} =~ /read|slow|stall/ ? 'flood' : 'eat') . $$ . '-' . ++$made;
     pipe my $read, my $write or die "pipe: $!";
     pipe my $wait, my $go or die "pipe: $!";
     my $pid = fork // die "fork: $!";
@@ -44,6 +45,7 @@ sub run {
     my ($write, $wait, $word, %how) = @_;
     local $SIG{PIPE} = 'IGNORE';
     my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $how{port}, Timeout => 10) or die "connect: $@";
+    setsockopt $socket, Socket::SOL_SOCKET(), Socket::SO_RCVBUF(), 65_536 if $how{does} eq 'slow';
     if ($how{tls}) {
         require IO::Socket::SSL;
         IO::Socket::SSL->start_SSL($socket, SSL_verify_mode => 0, SSL_alpn_protocols => ['http/1.1']) or die $IO::Socket::SSL::SSL_ERROR;
@@ -68,7 +70,11 @@ sub run {
     } elsif ($how{does} eq 'stall') {
         sleep 60;
     } else {
-        while (my $got = sysread $socket, my $bytes, 262_144) { $count += $got }
+        my $most = $how{does} eq 'slow' ? 65_536 : 262_144;
+        while (my $got = sysread $socket, my $bytes, $most) {
+            $count += $got;
+            sleep 0.004 if $how{does} eq 'slow';
+        }
     }
     return { at => time, count => $count };
 }

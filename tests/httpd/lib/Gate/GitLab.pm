@@ -1,0 +1,95 @@
+package Gate::GitLab;
+
+# What tests of docs/examples/gitlab.conf share: a place to work in, clients that may not hang, the gate itself.
+
+use strict;
+use warnings;
+use Cwd ();
+use Exporter 'import';
+use File::Temp ();
+use FindBin;
+use Test::More;
+use Gate::Httpd   ();
+use Gate::Process ();
+
+our @EXPORT = qw(place run works fails gate_for person support);
+
+my $root = Cwd::abs_path("$FindBin::RealBin/../..");
+my $dir;
+
+# A directory for the test, with a home in which no setting of this machine's is found.
+sub place {
+    return $dir if $dir;
+    $dir = File::Temp->newdir('gate-gitlab-XXXXXX', TMPDIR => 1);
+    chmod 0755, $dir;
+    mkdir "$dir/home";
+    @ENV{qw(HOME XDG_RUNTIME_DIR XDG_CONFIG_HOME)} = ("$dir/home") x 3;
+    @ENV{qw(GIT_TERMINAL_PROMPT GIT_CONFIG_NOSYSTEM)} = (0, 1);
+    delete @ENV{qw(http_proxy https_proxy HTTP_PROXY HTTPS_PROXY all_proxy ALL_PROXY)};
+    return $dir;
+}
+
+sub support { return "$root/tests/support/$_[0]" }
+
+# run('command line') -> (exit status, output); nothing may hang.
+sub run {
+    my ($command) = @_;
+    my $out = place() . '/out';
+    unlink $out;
+    my $process = Gate::Process->start({ out => $out }, 'sh', '-c', "cd $dir && $command");
+    $process->wait_gone(60) or do { $process->stop; return (-1, "no end in 60 s\n" . Gate::Httpd::slurp($out)) };
+    return ($process->{status} >> 8, Gate::Httpd::slurp($out));
+}
+
+sub works {
+    my ($command, $name) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my ($status, $out) = run($command);
+    is($status, 0, $name) or diag($out);
+    return $out;
+}
+
+# The client ends by itself, with its own words, and shows no page.
+sub fails {
+    my ($command, $words, $name) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my ($status, $out) = run($command);
+    ok($status > 0 && $out =~ $words && $out !~ /<html|<!doctype/i, $name) or diag("exit $status: $out");
+    return $out;
+}
+
+# The example in front of that workhorse. options: registry, port, tls, secrets => { file => text }, more => lines
+# at the virtual host's end.
+sub gate_for {
+    my ($workhorse, %with) = @_;
+    my $port    = $with{port} || Gate::Httpd::free_port();
+    my $secrets = place() . '/secrets';
+    mkdir $secrets;
+    my %secret = ('login.pem' => Gate::Httpd::slurp(support('keys/rs1.pem')), %{ $with{secrets} || {} });
+    for my $name (keys %secret) {
+        Gate::Httpd::spew("$secrets/$name", $secret{$name});
+        chmod $name =~ /pem/ ? 0600 : 0644, "$secrets/$name";
+    }
+    if ($with{tls}) {
+        my @made = (qw(openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=CA:FALSE -keyout), "$secrets/tls.key", '-out', "$secrets/tls.crt");
+        system("@made 2>/dev/null") == 0 or die 'openssl';
+    }
+    my %define = (
+        GATE_NAME => '127.0.0.1', GATE_PORT => $port, WORKHORSE => $workhorse, REGISTRY => $with{registry} || '127.0.0.1:9',
+        GATE_SECRETS => $secrets, PEOPLE => Gate::issuer_base() . '/people', CI => Gate::issuer_base() . '/ci');
+    my $define = join '', map { "Define $_ $define{$_}\n" } sort keys %define;
+    $define .= "Define GatePlain\n" unless $with{tls};
+    my $example = "$root/docs/examples/gitlab.conf";
+    if ($with{more}) {
+        my $text = Gate::Httpd::slurp($example) =~ s{(?=^</VirtualHost>)}{$with{more}}mr;
+        $example = Gate::Httpd::spew(place() . '/gitlab.conf', $text);
+    }
+    return Gate::httpd("${define}Include $example\n", port => $port, $with{tls} ? (modules => ['ssl']) : ());
+}
+
+# What a token of Dana's says.
+sub person {
+    return (issuer => 'people', claims => { preferred_username => 'dana', groups => ['gitlab-users'], email => 'dana@example.com', name => 'Dana D' }, @_);
+}
+
+1;
