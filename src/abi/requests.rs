@@ -234,7 +234,9 @@ pub unsafe extern "C" fn gate_decide(
             return view.outcome(Decision { verdict, take });
         }
         let mut decision = process.decide(&view.section(), &view.table(), &view.token_target());
-        decision.take.extend(view.unlogged(Some(process)));
+        // At once: a login's end that is refused for its token is logged too.
+        let unlogged = view.unlogged(view.login(Some(process)));
+        decision.take.extend(unlogged);
         view.outcome(decision)
     });
     // SAFETY: gate.h: `outcome` is writable.

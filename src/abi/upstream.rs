@@ -25,7 +25,7 @@ use std::ffi::{CStr, c_char};
 /// signs.
 const JWKS_LIFE: &str = "public, max-age=300";
 
-impl<'r> View<'r> {
+impl View<'_> {
     fn upstream(
         &self,
         process: Option<&Process>,
@@ -38,12 +38,11 @@ impl<'r> View<'r> {
             _ => None,
         };
         let sudo = matches!(self.setting(Slot::Sudo), Some(Setting::Sudo(true)));
-        let mut edits = Vec::new();
-        if token.is_some() || sudo {
-            edits = self.spoofed(token.map(|it| it.header.as_str()));
-        }
         let login = self.login(process);
-        edits.extend(self.edits(self.unlogged(process).as_slice()));
+        let mut edits = self.edits(self.unlogged(login).as_slice());
+        if token.is_some() || sudo {
+            edits.extend(self.spoofed(token.map(|it| it.header.as_str())));
+        }
         outcome.edits = self.pool.slice(&edits);
         outcome.edit_count = edits.len();
         if let Some(logins) = login {
@@ -100,17 +99,17 @@ impl<'r> View<'r> {
         logins.pass(&Callback { method, args, body }, identity)
     }
 
-    /// The logins, where this is GitLab's end of one.
-    fn login<'p>(&self, process: Option<&'p Process>) -> Option<&'p Logins> {
+    /// Who looks at it, where this is GitLab's end of a login.
+    pub(super) fn login<'p>(&self, process: Option<&'p Process>) -> Option<&'p Logins> {
         let logins = process.and_then(|it| it.upstream().logins());
         // SAFETY: gate.h: live text or NULL.
-        logins.filter(|_| is_callback(unsafe { bytes(self.raw.uri) }.unwrap_or(b"")))
+        logins.filter(|_| is_callback(unsafe { bytes(self.raw.uri) }.unwrap_or_default()))
     }
 
     /// Takes a login's statement out of the request line, which logs hold; GitLab gets the query.
-    pub(super) fn unlogged(&self, process: Option<&Process>) -> Option<Take<'r>> {
-        self.login(process)?;
-        let mut take = without_parameters(&self.target(), &login::is_parameter)?;
+    pub(super) fn unlogged(&self, login: Option<&Logins>) -> Option<Take<'_>> {
+        let mut take =
+            login.and_then(|_| without_parameters(&self.target(), &login::is_parameter))?;
         take.keep_for_upstream().then_some(take)
     }
 

@@ -334,6 +334,7 @@ mod tests {
             "application/json;form",
             "application/json, multipart/form-data; boundary=x",
             " application/json",
+            "text/plain, application/json",
         ] {
             assert!(!passes(Some(kind), json), "{kind}");
         }

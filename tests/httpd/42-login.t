@@ -35,7 +35,7 @@ RUBY
     return $text // '';
 }
 
-my $places = gated('/', 'GateTokenFrom bearer cookie:gate_token', 'Require valid-user')
+my $places = gated('/', 'GateTokenFrom bearer cookie:gate_token', 'GateAssertion on', 'Require valid-user')
     . "<Location /-/gate/login>\n SetHandler gate-gitlab-login\n</Location>\n";
 my $token = mint(issuer => 'a', claims => { email => 'dana@example.com', name => 'Dana D' }, exp_in => 900);
 my $httpd;
@@ -62,6 +62,7 @@ sub fresh { return ($httpd->get('/-/gate/login', token => $token, @_)->header('L
 my $jwt = fresh();
 my @parts = split /\./, $jwt;
 refused($httpd->get("/users/auth/jwt/callback?jwt=$jwt", token => mint(issuer => 'a', claims => { sub => 'eve' })), 403, 'login', 'nobody else can use it');
+refused($httpd->get("/users/auth/jwt/callback?jwt=$jwt"), 401, 'token_missing', 'nor somebody unknown; the logs hold no login that is still good');
 refused($httpd->get('/users/auth/jwt/callback?jwt=' . join('.', $parts[0], encode_base64url('{"jti":"0","exp":9999999999,"sub":"dana"}'), $parts[2]), token => $token), 403, 'login', 'nor change it');
 refused($httpd->get("/users/auth/jwt/callback?jwt=$jwt&jwt=" . fresh(), token => $token), 403, 'login', 'nor send two');
 refused($httpd->get("/users/auth/jwt/callback?jwt=" . join('.', encode_base64url('{"alg":"none"}'), @parts[ 1, 2 ]), token => $token), 403, 'login', "nor one that is signed otherwise");
@@ -76,7 +77,8 @@ my @form = ('Content-Type' => 'application/x-www-form-urlencoded');
 for my $with ([ headers => [@form], body => 'jwt=another' ], [ headers => [ @form, 'Transfer-Encoding' => 'chunked' ], body => "b\r\njwt=another\r\n0\r\n\r\n" ], [ headers => [@form] ], [ headers => [ 'Content_Type' => $form[1] ] ], [ body => 'jwt=another' ]) {
     refused($httpd->ask('GET', '/users/auth/jwt/callback?jwt=' . fresh(), token => $token, @$with), 403, 'login', 'nor by GET with a body or the type of one');
 }
-refused($httpd->get("/users/auth/jwt/callback?jwt=$jwt"), 401, 'token_missing', 'nor come unknown');
+refused($httpd->get('/users/auth/jwt/callback?jwt=' . $httpd->get('/x', token => $token)->sent('X-Gate-Assertion'), token => $token), 403, 'login', 'an assertion is no login');
+refused($httpd->get('/users/auth/jwt/callback?jwt=x.y.z'), 401, 'token_missing', 'nor come unknown');
 passes($httpd->get("/users/auth/jwt/callback?jwt=$jwt", token => $token), 'and none of that has used it up');
 
 is($httpd->ask('POST', '/-/gate/login', token => $token)->status, 405, 'the login is asked for by GET alone');

@@ -1,1 +1,0 @@
-/work/ha/tests/httpd/40-upstream-token.t

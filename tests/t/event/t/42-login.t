@@ -1,1 +1,0 @@
-/work/ha/tests/httpd/42-login.t
