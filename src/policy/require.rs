@@ -102,3 +102,32 @@ impl Rule {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn each_provider_takes_one_or_more_words() {
+        assert!(
+            matches!(Rule::parse("gate-role", &["a", "b"]), Ok(Rule::Role(it)) if it == ["a", "b"])
+        );
+        assert!(
+            matches!(Rule::parse("gate-issuer", &["ci"]), Ok(Rule::Issuer(it)) if it == ["ci"])
+        );
+        assert!(
+            matches!(Rule::parse("gate-claim", &["ref=main"]), Ok(Rule::Claim(it)) if it.len() == 1)
+        );
+        for (provider, words) in [
+            ("gate-role", &[][..]),
+            ("gate-issuer", &[]),
+            ("gate-claim", &[]),
+            ("gate-claim", &["ref"]),
+            ("gate-other", &["x"]),
+        ] {
+            let wrong = Rule::parse(provider, words).unwrap_err();
+            assert!(wrong.starts_with(&format!("Require {provider}")), "{wrong}");
+        }
+    }
+}

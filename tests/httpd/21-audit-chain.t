@@ -7,6 +7,7 @@ use lib "$FindBin::RealBin/lib";
 use Gate;
 use Gate::Audit;
 use File::Basename qw(dirname);
+use Fcntl qw(F_SETLKW F_WRLCK SEEK_SET);
 use File::Temp ();
 use POSIX ();
 use Time::HiRes qw(sleep time);
@@ -131,6 +132,23 @@ for my $how ('a stop', 'a stop and a lost state', 'kill -9') {
     is((verify($log))[0], 0, 'and the chain goes on') or diag((verify($log))[1]);
 }
 expect_in_log(qr/AH00052|AH00051|AH00045|exit signal Killed/);
+
+# --- one process at a time, and no request waits for its turn -----------------------------------------------------------
+
+my $written = () = grep { $_->{event}{action} eq 'access' } Gate::Audit::lines($log);
+$httpd->launch;
+$httpd->get('/', token => $token);
+Gate::Audit::decisions($log, ++$written);
+open my $turn, '+<', "$log.chain" or die $!;
+my $all = pack 's s x![q] q q l x![q]', F_WRLCK, SEEK_SET, 0, 0, 0;
+fcntl $turn, F_SETLKW, $all or die "lock: $!";
+passes($httpd->get("/$_", token => $token), 'while another process writes, a request passes') for 1 .. 3;
+sleep 0.5;
+is(scalar(() = grep { $_->{event}{action} eq 'access' } Gate::Audit::lines($log)), $written, 'and its line waits');
+close $turn;
+is(scalar(() = Gate::Audit::decisions($log, $written + 3)), $written + 3, 'for its turn');
+$httpd->stop;
+is((verify($log))[0], 0, 'and the chain goes on') or diag((verify($log))[1]);
 
 # --- a disk that is full ----------------------------------------------------------------------------------------------
 

@@ -492,3 +492,20 @@ proptest! {
         prop_assert_eq!(gitlab, generic && (twin.is_null() || twin_alone));
     }
 }
+
+#[test]
+fn what_only_keeps_out_names_no_value() {
+    for (text, names) in [("tid=x", true), ("tid!=x", false), ("tid~x", true)] {
+        assert_eq!(
+            Condition::parse(text).unwrap().names_a_value(),
+            names,
+            "{text}"
+        );
+    }
+    for text in ["tid=", "tid!="] {
+        assert!(
+            !Condition::parse(text).is_ok_and(|it| it.names_a_value()),
+            "{text}"
+        );
+    }
+}
