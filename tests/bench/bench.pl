@@ -18,7 +18,9 @@ use Gate::Process ();
 my ($rounds, $requests, $memory, $out) = (5, 3000, 100_000, "$FindBin::RealBin/../../docs/bench");
 GetOptions('rounds=i' => \$rounds, 'requests=i' => \$requests, 'memory=i' => \$memory, 'out=s' => \$out) or exit 2;
 
-my @PRODUCTS = qw(bare mod_headers headers9 gate mod_auth_openidc mod_oauth2);
+# headers9: mod_headers sets nine; no_audit: the gate without a GateAuditLog. These, and mod_headers, are loaded hot alone.
+my @PRODUCTS = qw(bare mod_headers headers9 gate no_audit mod_auth_openidc mod_oauth2);
+my $HOT_ALONE = qr/^bare|headers|no_audit/;
 my @CASES    = qw(hot warm cold role bad kid);
 my $WARM     = 1000;
 my $dir      = File::Temp->newdir('gate-bench-XXXXXX', TMPDIR => 1);
@@ -102,6 +104,8 @@ OAuth2TokenVerify jwks_uri $base/ci/jwks jwks_uri.ssl_verify=false
 OAuth2TargetPass remote_user_claim=user_login
 CONF
     );
+    $own{no_audit} = [ map { s/^GateAuditLog.*\n//mr } @{ $own{gate} } ];
+    $own{no_audit}[0] = [];
     my ($more, $server, $place) = @{ $own{$product} };
     my $load = join "\n", map { "LoadModule ${_}_module $ENV{GATE_HTTPD_MODULES}/mod_$_.so" } @modules, @$more;
     my $user = $> == 0 ? "User www-data\nGroup www-data" : '';
@@ -203,7 +207,7 @@ for my $alg (qw(RS256 ES256)) {
         for my $case (@CASES) {
             for my $server (@servers) {
                 my $product = $server->{product};
-                next if $case ne 'hot' && $product =~ /^bare|headers/;
+                next if $case ne 'hot' && $product =~ $HOT_ALONE;
                 my $count = $case =~ /hot|warm|role/ ? $requests : $WARM;
                 my $connections = 8;
                 my ($fetched, $before) = (fetches(), run_time($server));
@@ -232,7 +236,7 @@ my (%memory, %floor);
 if ($memory) {
     my $half = tokens($memory / 2, 'ES256');
     my $rest = tokens($memory / 2, 'ES256');
-    for my $server (grep { $_->{product} !~ /^bare|headers/ } @servers) {
+    for my $server (grep { $_->{product} !~ $HOT_ALONE } @servers) {
         my @sizes = (resident_kb($server));
         for my $file ($half, $rest) { load($server, $file, 8, $memory / 2); push @sizes, resident_kb($server) }
         $memory{ $server->{product} } = \@sizes;
@@ -312,11 +316,11 @@ sub svg {
     for my $case ('hot RS256', 'cold RS256', 'hot ES256', 'cold ES256') {
         my ($alg) = $case =~ /(\w+)$/;
         push @bars, qq{<text x="10" y="$y" font-weight="bold">$case</text>};
-        for my $product (grep { $_ ne 'mod_headers' || $case =~ /hot/ } @gates) {
+        for my $product (grep { $_ !~ $HOT_ALONE || $case =~ /hot/ } @gates) {
             $y += 20;
             my $added = $result{runs}{$case}{$product}{cpu} - bare($alg, 'cpu');
             my $width = int(420 * log(1 + ($added > 0 ? $added : 0)) / log 1001);
-            my $colour = $product eq 'gate' ? '#c40' : '#999';
+            my $colour = $product =~ /gate|no_audit/ ? '#c40' : '#999';
             push @bars, sprintf '<text x="10" y="%d">%s</text><rect x="150" y="%d" width="%d" height="13" fill="%s"/><text x="%d" y="%d">%.0f</text>',
                 $y, $product, $y - 11, $width || 1, $colour, 156 + $width, $y, $added;
         }
