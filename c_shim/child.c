@@ -58,8 +58,16 @@ int shim_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, ser
 
 static apr_status_t stop_process(void *data)
 {
+    int threaded = 1;
+
     shim_process = NULL;
-    gate_child_stop(data);
+    if (!gate_child_stop(data)) {
+        ap_mpm_query(AP_MPMQ_IS_THREADED, &threaded);
+        if (!threaded) {
+            /* prefork's signal came in the midst of malloc: what httpd would still free would hang as well */
+            _exit(0);
+        }
+    }
     return APR_SUCCESS;
 }
 

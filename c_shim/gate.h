@@ -270,7 +270,9 @@ const char *gate_config_state_dir(const gate_config *config);
 
 /* Starts the threads. Borrows the configuration for the process's life. NULL: refuse everything. */
 gate_process *gate_child_start(const gate_config *config, const char *state_dir);
-void gate_child_stop(gate_process *process);
+/* Ends the threads, in a thread of its own: safe in a signal's handler. 0: not within 2.5 s, as where the handler
+ * interrupted who holds a lock that is needed for it. Fallback: 1. */
+int gate_child_stop(gate_process *process);
 
 /* What all children share of the open ports; made in the parent, once, before the first fork. */
 void gate_ports_prepare(void);

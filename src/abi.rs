@@ -6,6 +6,7 @@
 
 mod audit; //        gate_audit_…: the log, its lines
 mod configuration; // gate_config_…, gate_directive, gate_issuer_…, gate_rule_…
+mod end; //          of a child, from within a signal's handler
 mod explain; //      gate_explain…: questions about requests that nobody sent
 pub mod file; //    descriptors that children inherit
 mod host; //         httpd's log and pools

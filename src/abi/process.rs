@@ -1,6 +1,7 @@
 //! gate_child_…: what a child has after the fork, and the log lines of its threads.
 
 use super::configuration::Handle;
+use super::end::Living;
 use super::ffi;
 use super::host::{ERROR, NOTICE, WARNING, say};
 use super::panic::{boundary, install_hook};
@@ -143,7 +144,7 @@ pub unsafe extern "C" fn gate_child_start(
                 )
             })
             .map_or(std::ptr::null_mut(), |process| {
-                Box::into_raw(Box::new(process)).cast()
+                Box::into_raw(Living::new(process)).cast()
             })
     })
 }
@@ -153,16 +154,17 @@ pub unsafe extern "C" fn gate_child_start(
 /// # Safety
 /// As gate.h says.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_child_stop(process: *mut ffi::gate_process) {
+pub unsafe extern "C" fn gate_child_stop(process: *mut ffi::gate_process) -> i32 {
     boundary(
-        || (),
+        || 1,
         || {
-            if !process.is_null() {
-                // SAFETY: made by gate_child_start, and stopped once.
-                unsafe { Box::from_raw(process.cast::<Process>()) }.stop();
+            if process.is_null() {
+                return 1;
             }
+            // SAFETY: made by gate_child_start, and stopped once, when no request runs.
+            i32::from(unsafe { Living::end(process.cast()) })
         },
-    );
+    )
 }
 
 const _: usize = [ffi::gate_child_start, gate_child_start].len();

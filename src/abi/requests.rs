@@ -224,6 +224,8 @@ pub unsafe extern "C" fn gate_decide(
         let view = View { raw, pool };
         #[cfg(feature = "test-hooks")]
         panic_on_purpose(&view.table());
+        #[cfg(feature = "test-hooks")]
+        hold_on_purpose(&view.table());
         if raw.explain != 0 {
             // SAFETY: gate.h: text or NULL.
             let token = unsafe { bytes(raw.token) };
@@ -241,6 +243,18 @@ pub unsafe extern "C" fn gate_decide(
     });
     // SAFETY: gate.h: `outcome` is writable.
     unsafe { outcome.write(decided) };
+}
+
+/// The tests ask for a request that is interrupted with a lock in its hands.
+#[cfg(feature = "test-hooks")]
+fn hold_on_purpose(table: &super::view::Table<'_>) {
+    if let Some(name) = FieldName::new("X-Gate-Test-Hold")
+        && table.find(&name) != Found::None
+    {
+        let held = super::end::HELD.lock();
+        std::thread::sleep(std::time::Duration::from_secs(60));
+        drop(held);
+    }
 }
 
 /// The tests ask for a panic by a header.

@@ -18,7 +18,7 @@ const GATHER: Duration = Duration::from_millis(5);
 /// Between two tries while the log can't be written.
 const RETRY: Duration = Duration::from_secs(1);
 /// How long a child's end waits for the last lines.
-const LAST: Duration = Duration::from_secs(5);
+const LAST: Duration = Duration::from_secs(2);
 
 /// What the administrator should hear of.
 pub trait Report: Send + Sync {

@@ -45,6 +45,8 @@ for my $status (0, 1, 42, 255) {
     is($got, $status, "a command that ends with $status");
 }
 my ($status, $said);
+# A shell runs what is in the background with INT and QUIT ignored, and who inherits that can't trap them.
+$SIG{$_} = 'DEFAULT' for qw(INT QUIT);
 for my $signal (qw(TERM HUP INT QUIT USR1 USR2)) {
     ($status, $said) = run($signal, @port, '--', 'sh', '-c', "trap 'echo got $signal; exit 9' $signal; echo ready; while :; do sleep 0.05; done");
     is($status, 9, "SIG$signal is passed on, and the command has the last word");
