@@ -16,6 +16,12 @@ if (($ENV{GATE_TEST_MPM} || 'event') ne 'event' || !-x '/usr/bin/valgrind') {
 my $each = int(($ENV{GATE_MEMCHECK} || 200) / 10);
 my $restarts = $ENV{GATE_MEMCHECK_RESTARTS} || 0;
 
+# valgrind's httpd has no root to read them by, and the clone may stand in a private home.
+my $shelf = File::Temp->newdir('gate-memcheck-XXXXXX', TMPDIR => 1);
+chmod 0755, "$shelf";
+system('cp', $ENV{GATE_MODULE}, "$FindBin::RealBin/memcheck.supp", "$shelf/") == 0 or die "no copies\n";
+$ENV{GATE_MODULE} = "$shelf/mod_gitlab_gate.so";
+
 my $target = target('127.0.0.1:0');
 sub port { return join "\n", "<GatePort $_[0]>", "GateTarget $target", 'AuthType Gate', 'Require gate-role deployer', @_[ 1 .. $#_ ], '</GatePort>', '' }
 my $httpd = Gate::Httpd->new(issuer_section('ci', 'GateKind gitlab', 'GateRole deployer project_path=shop/orders ref_protected=true', 'GateJobAPI ' . gitlab() . '/api/v4 every=1s')
@@ -26,7 +32,7 @@ my @as = $> == 0 ? qw(setpriv --reuid=www-data --regid=www-data --clear-groups) 
 system 'chown', '-R', 'www-data', $httpd->dir if $> == 0;
 my $report = $httpd->dir . '/memcheck';
 my $process = Gate::Process->start({ out => $httpd->dir . '/stderr.log' }, @as, 'valgrind', '--keep-debuginfo=yes', '--leak-check=full',
-    '--show-leak-kinds=definite', '--track-fds=yes', '--num-callers=30', '--trace-children=yes', "--log-file=$report.%p", "--suppressions=$FindBin::RealBin/memcheck.supp", $httpd->command($restarts ? '-DFOREGROUND' : '-X'));
+    '--show-leak-kinds=definite', '--track-fds=yes', '--num-callers=30', '--trace-children=yes', "--log-file=$report.%p", "--suppressions=$shelf/memcheck.supp", $httpd->command($restarts ? '-DFOREGROUND' : '-X'));
 my $until = time + 60;
 sleep 0.2 until IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $httpd->port, Timeout => 1) || time > $until || !$process->alive;
 
