@@ -3,6 +3,7 @@
 //! Read it in this order:
 //!
 //! - [`line`]: a decision, a change of keys, a start or an end, as a line of Elastic Common Schema.
+//! - [`text`]: JSON of what comes from outside: strings, numbers, times.
 //! - [`chain`]: the keyed hash from line to line, and its state between processes.
 //! - [`log`]: appending lines to the log, one process at a time, nothing torn.
 //! - [`writer`]: a child's queue and the thread that empties it; requests never wait.
@@ -13,6 +14,7 @@
 pub mod chain;
 pub mod line;
 pub mod log;
+pub mod text;
 pub mod verify;
 pub mod writer;
 
@@ -62,7 +64,7 @@ impl Recorder {
     }
 
     /// An open line of another kind, as a port's.
-    pub fn push(&self, line: impl FnOnce(&Frame) -> String) {
+    pub fn push(&self, line: impl FnOnce(&Frame) -> Vec<u8>) {
         if let Some(writer) = &self.writer {
             writer.push(&line(&self.frame));
         }

@@ -20,7 +20,7 @@ pub struct Grant {
     identity: Identity,
     environment: Pairs,
     upstream: Pairs,
-    audit: OnceLock<Box<str>>,
+    audit: OnceLock<Box<[u8]>>,
     chosen: [OnceLock<(Vec<u64>, Pairs)>; RENDERED],
     assertions: assertion::Kept,
 }

@@ -93,7 +93,7 @@ pub unsafe extern "C" fn gate_audit_open(
 
 /// Writes a line at once; whether that failed.
 fn write(log: &Log, action: &str, kind: &str, text: &str) -> bool {
-    let mut line = Frame::new().life(action, kind, text).into_bytes();
+    let mut line = Frame::new().life(action, kind, text);
     line.push(b'\n');
     match log.append(&line) {
         Ok(_) => false,

@@ -88,14 +88,14 @@ impl Writer {
     }
 
     /// Queues an open line.
-    pub fn push(&self, line: &str) {
+    pub fn push(&self, line: &[u8]) {
         let mut queue = lock(&self.shared.queue);
         if queue.lines.len() + line.len() >= BOUND {
             drop(queue);
             self.shared.lose(1);
             return;
         }
-        queue.lines.extend_from_slice(line.as_bytes());
+        queue.lines.extend_from_slice(line);
         queue.lines.push(b'\n');
         let wake = std::mem::take(&mut queue.idle);
         drop(queue);
@@ -191,7 +191,7 @@ impl Shared {
             let text = format!(
                 "{lost} lines of this process were lost: the audit log could not be written"
             );
-            let mut gap = self.frame.life("audit-resumed", "info", &text).into_bytes();
+            let mut gap = self.frame.life("audit-resumed", "info", &text);
             gap.push(b'\n');
             if self.log.append(&gap).is_err() {
                 return self.lose(count(lines));

@@ -67,13 +67,13 @@ pub fn closed(subject: &Subject, end: &End) -> String {
 
 /// The opening, for the audit log.
 #[must_use]
-pub fn opening(frame: &Frame, subject: &Subject) -> String {
+pub fn opening(frame: &Frame, subject: &Subject) -> Vec<u8> {
     frame.tunnel(&tunnel(subject), None)
 }
 
 /// The close, for the audit log.
 #[must_use]
-pub fn closing(frame: &Frame, subject: &Subject, end: &End) -> String {
+pub fn closing(frame: &Frame, subject: &Subject, end: &End) -> Vec<u8> {
     let nanos = u64::try_from(end.duration.as_nanos()).unwrap_or(u64::MAX);
     frame.tunnel(
         &tunnel(subject),
