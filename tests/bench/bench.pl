@@ -15,8 +15,8 @@ use Gate::Client  ();
 use Gate::Httpd   ();
 use Gate::Process ();
 
-my ($rounds, $requests, $memory, $count, $out) = (5, 3000, 100_000, 1, "$FindBin::RealBin/../../docs/bench");
-GetOptions('rounds=i' => \$rounds, 'requests=i' => \$requests, 'memory=i' => \$memory, 'instructions!' => \$count, 'out=s' => \$out) or exit 2;
+my ($rounds, $requests, $memory, $pairs, $count, $out) = (5, 3000, 100_000, 60, 1, "$FindBin::RealBin/../../docs/bench");
+GetOptions('rounds=i' => \$rounds, 'requests=i' => \$requests, 'memory=i' => \$memory, 'pairs=i' => \$pairs, 'instructions!' => \$count, 'out=s' => \$out) or exit 2;
 
 # headers9: mod_headers sets nine; no_audit: the gate without a GateAuditLog. These, and mod_headers, are loaded hot alone.
 my @PRODUCTS = qw(bare mod_headers headers9 gate no_audit mod_auth_openidc mod_oauth2);
@@ -188,6 +188,7 @@ sub fetches {
 # --- the runs -------------------------------------------------------------------------------------
 
 sub median { my @sorted = sort { $a <=> $b } @_; return $sorted[ $#sorted / 2 ] }
+sub quartiles { my @sorted = sort { $a <=> $b } @_; return [ map { $sorted[ $#sorted * $_ / 4 ] } 1 .. 3 ] }
 
 # The product's own answer to each case, so that nobody measures something else.
 sub expected {
@@ -222,12 +223,31 @@ for my $alg (qw(RS256 ES256)) {
                 push @{ $cell->{rps} }, $seen->{rps};
                 push @{ $cell->{fetches} }, (fetches() - $fetched) * 1000 / $count;
                 if ($case eq 'hot') {
-                    my $alone = load($server, $file{hot}, 1, $requests / 3);
+                    my $alone = load($server, $file{hot}, 1, int($requests / 3));
                     push @{ $cell->{$_} }, $alone->{$_} for qw(p50_us p99_us);
                 }
             }
         }
         print STDERR "round $round of $rounds, $alg\n";
+    }
+}
+
+# The hot path is so near to bare that a round's drift would hide it: many short turns, each beside one of bare.
+my %pairs;
+my @near = grep { $_->{product} =~ /^(?:bare|gate|no_audit)|headers/ } @servers;
+for my $alg ('RS256', $pairs ? 'ES256' : ()) {
+    my $hot = tokens(1, $alg);
+    for my $pair (1 .. $pairs) {
+        my (%cpu, %rps);
+        for my $server ($pair % 2 ? @near : reverse @near) {
+            my $before = run_time($server);
+            $rps{ $server->{product} } = load($server, $hot, 8, 500)->{rps};
+            $cpu{ $server->{product} } = (run_time($server) - $before) / 1000 / 500;
+        }
+        for my $product (grep { $_ ne 'bare' } keys %cpu) {
+            push @{ $pairs{$alg}{$product}{cpu} }, $cpu{$product} - $cpu{bare};
+            push @{ $pairs{$alg}{$product}{rps} }, $rps{$product} / $rps{bare};
+        }
     }
 }
 
@@ -280,9 +300,16 @@ for my $run (keys %got) {
         $result{runs}{$run}{$product}{$_} = median(@{ $cell->{$_} }) for keys %$cell;
     }
 }
+for my $alg (keys %pairs) {
+    for my $product (keys %{ $pairs{$alg} }) {
+        my $cell = $pairs{$alg}{$product};
+        $result{pairs}{$alg}{$product} = { map { $_ => quartiles(@{ $cell->{$_} }) } keys %$cell };
+    }
+}
 sub bare { my ($alg, $what) = @_; return $result{runs}{"hot $alg"}{bare}{$what} }
 
-print "Added CPU microseconds per request; in brackets requests/s as a fraction of bare. Refusals: microseconds in all.\n\n";
+print "Added CPU microseconds per request; in brackets requests/s as a fraction of bare. Refusals: microseconds in all.\n",
+    "Pairs: the median of the differences from bare's turn beside it, the middle half, and the fraction.\n\n";
 my @gates = grep { $_ ne 'bare' } @PRODUCTS;
 printf "| %-12s | %s |\n", 'case', join ' | ', map { sprintf '%-18s', $_ } 'bare (in all)', @gates;
 print '|---|', '---:|' x (1 + @gates), "\n";
@@ -297,6 +324,10 @@ for my $case (@CASES) {
         }
         printf "| %-12s | %s |\n", "$case $alg", join ' | ', map { sprintf '%-18s', $_ } @cells;
     }
+}
+for my $alg (sort keys %pairs) {
+    my @cells = map { $result{pairs}{$alg}{$_} } @gates;
+    printf "| %-12s | %s |\n", "hot $alg, $pairs pairs", join ' | ', '', map { $_ ? sprintf '%+.1f (%+.1f to %+.1f), %.2f', $_->{cpu}[1], @{ $_->{cpu} }[ 0, 2 ], $_->{rps}[1] : '' } @cells;
 }
 for my $what (qw(p50_us p99_us)) {
     printf "| %-12s | %s |\n", "$what, c=1", join ' | ', map { sprintf '%-18.0f', $result{runs}{'hot RS256'}{$_}{$what} } @PRODUCTS;
