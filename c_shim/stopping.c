@@ -11,12 +11,14 @@
 #define LOOK_MS 200
 
 static volatile sig_atomic_t stopping_now;
+static int threaded;
 static pid_t parent;
 static const char *pid_file;
 
 void shim_watch_stop(apr_pool_t *pchild)
 {
     parent = getppid();
+    ap_mpm_query(AP_MPMQ_IS_THREADED, &threaded);
     pid_file = ap_pid_fname ? ap_server_root_relative(pchild, ap_pid_fname) : NULL;
 }
 
@@ -61,9 +63,12 @@ int shim_server_stops(apr_time_t *looked)
         return 0;
     }
     *looked = now;
-    /* prefork's children hear of the end by signals, which are held back while a port is open */
+    /* prefork's children hear of the end by signals, which are held back while a port is open; a threaded
+     * child's threads may see pending what its listener sends to itself as it leaves */
     sigemptyset(&pending);
-    sigpending(&pending);
+    if (!threaded) {
+        sigpending(&pending);
+    }
     if (sigismember(&pending, SIGTERM) || sigismember(&pending, SIGHUP)) {
         return 1;
     }
