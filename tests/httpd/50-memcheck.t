@@ -24,7 +24,7 @@ $ENV{GATE_MODULE} = "$shelf/mod_gitlab_gate.so";
 
 my $target = target('127.0.0.1:0');
 sub port { return join "\n", "<GatePort $_[0]>", "GateTarget $target", 'AuthType Gate', 'Require gate-role deployer', @_[ 1 .. $#_ ], '</GatePort>', '' }
-my $httpd = Gate::Httpd->new(issuer_section('ci', 'GateKind gitlab', 'GateRole deployer project_path=shop/orders ref_protected=true', 'GateJobAPI ' . gitlab() . '/api/v4 every=1s')
+my $httpd = Gate::Httpd->new(issuer_section('ci', 'GateKind gitlab', 'GateTimeout 60s', 'GateRole deployer project_path=shop/orders ref_protected=true', 'GateJobAPI ' . gitlab() . '/api/v4 every=1s')
         . port('db:1', 'GateJob on', 'GateMaxOpen 50') . port('short:1', 'GateLifetime 1s') . port('dead:1', 'GateTarget 127.0.0.1:' . Gate::Httpd::free_port())
         . gated('/', 'GateTokenFrom bearer basic cookie:t query:t', 'Require gate-role deployer'));
 # One process, or each generation's, and no user to become: a report is written at a process's end.
