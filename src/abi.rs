@@ -4,6 +4,13 @@
 //! Rust names no symbol of httpd's: what it needs of its host comes in `gate_host`.
 #![allow(unsafe_code)]
 
+/// Each of these entries has the type that gate.h declares.
+macro_rules! as_declared {
+    ($($entry:ident)*) => {
+        $(const _: usize = [ffi::$entry, $entry].len();)*
+    };
+}
+
 mod audit; //        gate_audit_…: the log, its lines
 mod configuration; // gate_config_…, gate_directive, gate_issuer_…, gate_rule_…
 mod end; //          of a child, from within a signal's handler

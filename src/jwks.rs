@@ -36,20 +36,6 @@ pub use set::{KeySet, NoKey, SetError};
 pub use store::StateDir;
 pub use url::{UrlError, check_url, discovery_url};
 
-/// Text from outside, fit for a log: quoted, escaped, at most 120 characters of it.
-fn quoted(text: &str) -> String {
-    cut(text, 120)
-}
-
-/// Text from outside, quoted and escaped, at most `most` characters of it.
-fn cut(text: &str, most: usize) -> String {
-    let mut short: String = text.chars().take(most).collect();
-    if short.len() < text.len() {
-        short.push('…');
-    }
-    format!("\"{}\"", short.escape_debug())
-}
-
 /// A lock whose last holder may have panicked: what it guards is whole at every step, and a caught
 /// panic must not refuse every request after it.
 fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -206,10 +206,6 @@ unsafe fn decision_of(event: &gate_event) -> Decision<'_> {
     }
 }
 
-const _: usize = [ffi::gate_audit_open, gate_audit_open].len();
-const _: usize = [ffi::gate_audit_close, gate_audit_close].len();
-const _: usize = [ffi::gate_audit, gate_audit].len();
-
 /// See gate.h.
 ///
 /// # Safety
@@ -234,4 +230,9 @@ pub unsafe extern "C" fn gate_status(
     })
 }
 
-const _: usize = [ffi::gate_status, gate_status].len();
+as_declared! {
+    gate_audit_open
+    gate_audit_close
+    gate_audit
+    gate_status
+}

@@ -9,7 +9,7 @@ use crate::audit::Log;
 use crate::config::{Place, Server, Setting};
 use crate::directive::{Builder, find};
 use crate::policy::require::Rule;
-use std::ffi::{CString, c_char, c_void};
+use std::ffi::{CStr, CString, c_char, c_void};
 use std::sync::Arc;
 
 /// One reading of the configuration, as C holds it.
@@ -443,18 +443,18 @@ pub unsafe extern "C" fn gate_config_check(config: *mut ffi::gate_config) -> i32
     )
 }
 
-/// See gate.h.
+/// A text that lives as long as the configuration; NULL where there is none.
 ///
 /// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_config_state_dir(config: *const ffi::gate_config) -> *const c_char {
+/// A live configuration.
+unsafe fn kept(
+    config: *const ffi::gate_config,
+    pick: impl FnOnce(&Handle) -> Option<&CStr>,
+) -> *const c_char {
     boundary(std::ptr::null, || {
-        // SAFETY: gate.h.
+        // SAFETY: the caller's promise.
         let handle = unsafe { config.cast::<Handle>().as_ref() };
-        handle
-            .and_then(|it| it.state_dir.as_ref())
-            .map_or(std::ptr::null(), |dir| dir.as_ptr())
+        handle.and_then(pick).map_or(std::ptr::null(), CStr::as_ptr)
     })
 }
 
@@ -463,14 +463,19 @@ pub unsafe extern "C" fn gate_config_state_dir(config: *const ffi::gate_config) 
 /// # Safety
 /// As gate.h says.
 #[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_config_state_dir(config: *const ffi::gate_config) -> *const c_char {
+    // SAFETY: gate.h.
+    unsafe { kept(config, |it| it.state_dir.as_deref()) }
+}
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
 pub unsafe extern "C" fn gate_config_audit_log(config: *const ffi::gate_config) -> *const c_char {
-    boundary(std::ptr::null, || {
-        // SAFETY: gate.h.
-        let handle = unsafe { config.cast::<Handle>().as_ref() };
-        handle
-            .and_then(|it| it.audit_log.as_ref())
-            .map_or(std::ptr::null(), |log| log.as_ptr())
-    })
+    // SAFETY: gate.h.
+    unsafe { kept(config, |it| it.audit_log.as_deref()) }
 }
 
 /// See gate.h.
@@ -489,19 +494,21 @@ pub unsafe extern "C" fn gate_config_has_upstream(config: *const ffi::gate_confi
     )
 }
 
-const _: usize = [ffi::gate_config_has_upstream, gate_config_has_upstream].len();
-const _: usize = [ffi::gate_config_audit_log, gate_config_audit_log].len();
-const _: usize = [ffi::gate_config_new, gate_config_new].len();
-const _: usize = [ffi::gate_config_free, gate_config_free].len();
-const _: usize = [ffi::gate_config_server, gate_config_server].len();
-const _: usize = [ffi::gate_directive, gate_directive].len();
-const _: usize = [ffi::gate_directive_slot, gate_directive_slot].len();
-const _: usize = [ffi::gate_issuer_open, gate_issuer_open].len();
-const _: usize = [ffi::gate_issuer_directive, gate_issuer_directive].len();
-const _: usize = [ffi::gate_issuer_close, gate_issuer_close].len();
-const _: usize = [ffi::gate_rule_new, gate_rule_new].len();
-const _: usize = [ffi::gate_rule_free, gate_rule_free].len();
-const _: usize = [ffi::gate_note_rule, gate_note_rule].len();
-const _: usize = [ffi::gate_note, gate_note].len();
-const _: usize = [ffi::gate_config_check, gate_config_check].len();
-const _: usize = [ffi::gate_config_state_dir, gate_config_state_dir].len();
+as_declared! {
+    gate_config_has_upstream
+    gate_config_audit_log
+    gate_config_new
+    gate_config_free
+    gate_config_server
+    gate_directive
+    gate_directive_slot
+    gate_issuer_open
+    gate_issuer_directive
+    gate_issuer_close
+    gate_rule_new
+    gate_rule_free
+    gate_note_rule
+    gate_note
+    gate_config_check
+    gate_config_state_dir
+}

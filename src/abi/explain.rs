@@ -133,6 +133,8 @@ pub unsafe extern "C" fn gate_explain(
     })
 }
 
-const _: usize = [ffi::gate_explain_token, gate_explain_token].len();
-const _: usize = [ffi::gate_explain_port, gate_explain_port].len();
-const _: usize = [ffi::gate_explain, gate_explain].len();
+as_declared! {
+    gate_explain_token
+    gate_explain_port
+    gate_explain
+}

@@ -358,10 +358,12 @@ pub unsafe extern "C" fn gate_cut_forget(cut: *mut ffi::gate_cut) {
     );
 }
 
-const _: usize = [ffi::gate_port_name, gate_port_name].len();
-const _: usize = [ffi::gate_ports_workers, gate_ports_workers].len();
-const _: usize = [ffi::gate_port_open, gate_port_open].len();
-const _: usize = [ffi::gate_port_check, gate_port_check].len();
-const _: usize = [ffi::gate_port_close, gate_port_close].len();
-const _: usize = [ffi::gate_cut_at, gate_cut_at].len();
-const _: usize = [ffi::gate_cut_forget, gate_cut_forget].len();
+as_declared! {
+    gate_port_name
+    gate_ports_workers
+    gate_port_open
+    gate_port_check
+    gate_port_close
+    gate_cut_at
+    gate_cut_forget
+}

@@ -167,5 +167,7 @@ pub unsafe extern "C" fn gate_child_stop(process: *mut ffi::gate_process) -> i32
     )
 }
 
-const _: usize = [ffi::gate_child_start, gate_child_start].len();
-const _: usize = [ffi::gate_child_stop, gate_child_stop].len();
+as_declared! {
+    gate_child_start
+    gate_child_stop
+}

@@ -462,12 +462,14 @@ pub unsafe extern "C" fn gate_identity_release(identity: *mut ffi::gate_identity
     );
 }
 
-const _: usize = [ffi::gate_next_spoofed, gate_next_spoofed].len();
-const _: usize = [ffi::gate_connection_without, gate_connection_without].len();
-const _: usize = [ffi::gate_request_id, gate_request_id].len();
-const _: usize = [ffi::gate_decide, gate_decide].len();
-const _: usize = [ffi::gate_refuse, gate_refuse].len();
-const _: usize = [ffi::gate_rule_holds, gate_rule_holds].len();
-const _: usize = [ffi::gate_identity_claim, gate_identity_claim].len();
-const _: usize = [ffi::gate_identity_list, gate_identity_list].len();
-const _: usize = [ffi::gate_identity_release, gate_identity_release].len();
+as_declared! {
+    gate_next_spoofed
+    gate_connection_without
+    gate_request_id
+    gate_decide
+    gate_refuse
+    gate_rule_holds
+    gate_identity_claim
+    gate_identity_list
+    gate_identity_release
+}

@@ -377,8 +377,10 @@ pub unsafe extern "C" fn gate_body_free(body: *mut ffi::gate_body) {
     );
 }
 
-const _: usize = [ffi::gate_body_new, gate_body_new].len();
-const _: usize = [ffi::gate_body_passes, gate_body_passes].len();
-const _: usize = [ffi::gate_body_free, gate_body_free].len();
-const _: usize = [ffi::gate_upstream, gate_upstream].len();
-const _: usize = [ffi::gate_handle, gate_handle].len();
+as_declared! {
+    gate_body_new
+    gate_body_passes
+    gate_body_free
+    gate_upstream
+    gate_handle
+}

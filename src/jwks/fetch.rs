@@ -6,9 +6,10 @@
 //! no restart.
 
 use super::discovery::{self, Unfit};
+use super::lock;
 use super::set::{KeySet, MAX_BYTES};
 use super::url::{self, UrlError};
-use super::{cut, lock, quoted};
+use crate::json::quoted;
 use std::cell::OnceCell;
 use std::fmt;
 use std::path::Path;
@@ -65,7 +66,7 @@ impl fmt::Display for Answer {
         if self.start.is_empty() {
             f.write_str(", no body")
         } else {
-            write!(f, ", body {}", cut(&self.start, 60))
+            write!(f, ", body {}", quoted(&self.start))
         }
     }
 }

@@ -2,7 +2,7 @@
 //! [`super::key`]) and fetches nothing.
 
 use super::key::{Key, Unfit};
-use super::quoted;
+use crate::json::quoted;
 use crate::verdict::Reason;
 use jsonwebtoken::Algorithm;
 use serde_json::Value;
