@@ -6,13 +6,12 @@ use FindBin;
 use lib "$FindBin::RealBin/lib";
 use Gate;
 use Gate::Audit;
-use File::Basename qw(dirname);
+use Gate::Gatectl;
 use Fcntl qw(F_SETLKW F_WRLCK SEEK_SET);
 use File::Temp ();
 use POSIX ();
 use Time::HiRes qw(sleep time);
 
-my $gatectl = dirname($ENV{GATE_MODULE}) . '/gatectl';
 my $dir     = File::Temp->newdir;
 chmod 0755, "$dir";
 my $issuers = issuer_section('okta', 'GateRole dev groups=devs');
@@ -21,14 +20,7 @@ my $token   = mint(issuer => 'okta', claims => { sub => 'ana', groups => ['devs'
 sub spew { my ($name, $text) = @_; open my $out, '>', "$dir/$name" or die $!; print {$out} $text; close $out or die $!; return "$dir/$name" }
 my $key = spew('key', 'k' x 43 . "\n");
 
-# (exit status, output) of gatectl.
-sub gatectl {
-    my (@words) = @_;
-    my $quoted = join ' ', map { quotemeta } @words;
-    my $out    = `$gatectl $quoted 2>&1`;
-    return ($? >> 8, $out);
-}
-sub verify { return gatectl(qw(audit verify --key), $key, @_) }
+sub verify { return gatectl(undef, qw(audit verify --key), $key, @_) }
 
 # stdout alone: on a long log the progress is on stderr.
 sub report { my $quoted = join ' ', map { quotemeta } @_; return scalar `$gatectl audit report $quoted` }
@@ -104,8 +96,8 @@ my @few = @raw[ 0 .. 19 ];
 { my ($one, $two) = (spew('1.log', join('', map { "$_\n" } @few[ 0 .. 9 ])), spew('2.log', join('', map { "$_\n" } @few[ 10 .. 19 ])));
   is((verify($two, $one))[0], 0, 'two files of one log, in any order');
   my ($after) = (verify($one))[1] =~ /last (\S+)/; is((verify('--after', $after, $two))[0], 0, 'the later one alone, after what is known of the first') }
-is((gatectl(qw(audit verify), $log))[0], 2, 'without a key: wrong usage');
-is((gatectl('audit', 'verify', '--key', spew('other', 'x' x 40), $log))[0], 1, 'another key');
+is((gatectl(undef, qw(audit verify), $log))[0], 2, 'without a key: wrong usage');
+is((gatectl(undef, 'audit', 'verify', '--key', spew('other', 'x' x 40), $log))[0], 1, 'another key');
 
 my ($row) = grep { $_->{person} eq 'ana' } @{ JSON->new->utf8->decode(report(qw(--format json), $log)) };
 is_deeply([ @{$row}{qw(place role count refusals)} ], [ '/', 'dev', $connections * $each, 0 ], 'the access review counts');

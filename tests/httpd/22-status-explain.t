@@ -5,11 +5,9 @@ use FindBin;
 use lib "$FindBin::RealBin/lib";
 use Gate;
 use Gate::Audit;
-use File::Basename qw(dirname);
-use File::Temp ();
+use Gate::Gatectl;
 use Time::HiRes qw(sleep);
 
-my $gatectl = dirname($ENV{GATE_MODULE}) . '/gatectl';
 my $issuers = issuer_section('okta', "GateRole dev groups=devs\nGateRole admin groups=admins acr=mfa");
 my $dev     = mint(issuer => 'okta', claims => { sub => 'ana', groups => ['devs'] });
 my $admin   = mint(issuer => 'okta', claims => { sub => 'root', groups => ['admins'], acr => 'mfa' });
@@ -108,15 +106,6 @@ is(scalar(grep { $_->{url}{path} ne '/explain' } @asked[ $before .. $#asked ]), 
 
 # --- gatectl -----------------------------------------------------------------------------------------------------------------
 
-my $dir = File::Temp->newdir;
-sub gatectl {
-    my ($token, @words) = @_;
-    open my $in, '>', "$dir/token" or die $!;
-    print {$in} "$token\n";
-    close $in or die $!;
-    my $out = `$gatectl @{[ map { quotemeta } @words ]} < $dir/token 2>&1`;
-    return ($? >> 8, $out);
-}
 my @explain = ('explain', '--config', $httpd->dir . '/httpd.conf', '--method', 'GET', '--httpd', $ENV{GATE_HTTPD} || '/usr/sbin/apache2');
 my ($status, $out) = gatectl($dev, @explain, '--path', '/x');
 is($status, 0, 'gatectl explain: granted') or diag($out);

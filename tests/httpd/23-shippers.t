@@ -6,6 +6,7 @@ use FindBin;
 use lib "$FindBin::RealBin/lib";
 use Gate;
 use Gate::Audit;
+use Gate::Gatectl;
 use Cwd ();
 use File::Basename qw(dirname);
 use File::Temp ();
@@ -13,7 +14,6 @@ use Time::HiRes qw(sleep time);
 
 my $venv     = $ENV{GATE_SHIPPERS} or die "set GATE_SHIPPERS, or run tests/shippers/run\n";
 my $examples = dirname(Cwd::realpath(__FILE__)) . '/../../docs/examples';
-my $gatectl  = dirname($ENV{GATE_MODULE}) . '/gatectl';
 my $dir      = File::Temp->newdir('gate-ship-XXXXXX', TMPDIR => 1);
 chmod 0755, "$dir";
 sub spew { return Gate::Httpd::spew("$dir/$_[0]", $_[1]) }

@@ -6,12 +6,10 @@ use FindBin;
 use lib "$FindBin::RealBin/lib";
 use Gate;
 use Gate::Audit;
+use Gate::Gatectl;
 use Gate::Port;
-use File::Basename qw(dirname);
-use File::Temp ();
 use Time::HiRes qw(sleep time);
 
-my $gatectl = dirname($ENV{GATE_MODULE}) . '/gatectl';
 my $target  = target('127.0.0.1:0');
 my ($target_port) = $target =~ /:(\d+)$/;
 my $gitlab  = gitlab();
@@ -83,20 +81,12 @@ is(asked_about($job, 'net:1', peer => '192.0.2.7')->{status}, 200, 'and the righ
 is($httpd->ask('POST', '/explain?method=CONNECT&path=/x', token => $admin, body => $job)->status, 400, 'a path is no port');
 is(JSON->new->utf8->decode($httpd->ask('POST', '/explain?method=GET&path=/explain', token => $admin, body => $admin)->body)->{port}, undef, 'nor a port a path');
 
-my $dir = File::Temp->newdir;
-sub gatectl {
-    my ($token, @words) = @_;
-    open my $in, '>', "$dir/token" or die $!;
-    print {$in} "$token\n";
-    close $in or die $!;
-    my $out = `$gatectl explain --config @{[ $httpd->dir ]}/httpd.conf --httpd @{[ $ENV{GATE_HTTPD} || '/usr/sbin/apache2' ]} @words < $dir/token 2>&1`;
-    return ($? >> 8, $out);
-}
-my ($status, $out) = gatectl($job, qw(--method CONNECT --path db:5432));
+sub explain { my ($token, @words) = @_; return gatectl($token, 'explain', '--config', $httpd->dir . '/httpd.conf', '--httpd', $ENV{GATE_HTTPD} || '/usr/sbin/apache2', @words) }
+my ($status, $out) = explain($job, qw(--method CONNECT --path db:5432));
 is($status, 0, 'gatectl explain: granted') or diag($out);
 like($out, qr/^port      db:5432 to \Q$target\E, until \d+ at the latest, 600 s idle\n  passed      exp .*\n  passed      places .*\n  not asked   target /m, 'with each check');
-is((gatectl($other, qw(--method CONNECT --path db:5432)))[0], 1, 'refused');
-is((gatectl($job, qw(--method CONNECT --path /db)))[0], 2, 'wrong usage');
+is((explain($other, qw(--method CONNECT --path db:5432)))[0], 1, 'refused');
+is((explain($job, qw(--method CONNECT --path /db)))[0], 2, 'wrong usage');
 
 # --- ends ----------------------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
 use Gate;
+use Gate::Gatectl;
 use Gate::Port;
 use Gate::Postgres;
 use File::Temp ();
@@ -11,7 +12,6 @@ use IO::Socket::INET;
 
 my $target  = target('127.0.0.1:0');
 my ($web)   = upstream_base() =~ m{//(.*)};
-my $gatectl = $ENV{GATE_GATECTL} || ($ENV{GATE_MODULE} =~ s{[^/]*$}{gatectl}r);
 my $dir     = File::Temp->newdir('gate-clients-XXXXXX', TMPDIR => 1);
 my $tls     = Gate::Httpd::free_port();
 system("openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext basicConstraints=critical,CA:FALSE -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout $dir/key.pem -out $dir/cert.pem 2>/dev/null") == 0 or die 'openssl';

@@ -5,12 +5,12 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
 use Gate;
+use Gate::Gatectl;
 use Gate::Port;
 use File::Temp ();
 use IO::Socket::INET;
 use Time::HiRes qw(sleep time);
 
-my $gatectl = $ENV{GATE_GATECTL} || ($ENV{GATE_MODULE} =~ s{[^/]*$}{gatectl}r);
 my $dir     = File::Temp->newdir('gate-gatectl-XXXXXX', TMPDIR => 1);
 my $target  = target('127.0.0.1:0');
 my $httpd   = httpd(issuer_section('ci', 'GateKind gitlab', 'GateRole deployer project_path=shop/orders') . <<"END");

@@ -5,6 +5,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
 use Gate;
+use Gate::Gatectl;
 use Gate::Port;
 use Gate::Postgres;
 use File::Temp ();
@@ -39,7 +40,6 @@ END
 # The page's own text, but for where things are here.
 my ($yaml) = Gate::Httpd::slurp("$FindBin::RealBin/../../docs/ports.md") =~ /^(    migrate:\n(?:    .*\n|\n)+)/m or die 'the page has no job';
 $yaml =~ s/^    //mg;
-my $gatectl = $ENV{GATE_GATECTL} || ($ENV{GATE_MODULE} =~ s{[^/]*$}{gatectl}r);
 my $changes = $yaml =~ s{https://gate\.example\.com:8443}{https://localhost:$tls --ca-file $dir/cert.pem}r =~ s{gatectl port}{$gatectl port}r =~ s{\b5432 *$}{$local}mr =~ s{-p 5432}{-p $local}r;
 my $repo = "$dir/orders";
 mkdir $repo;

@@ -27,8 +27,10 @@ our @EXPORT = (
 
 our @httpds;    # all that were started, for finish()
 my (%server, @tokens);
-# The MPMs' own word on a child that outlived a graceful restart.
-my @expected = (qr/AH(?:00291|00167): long lost child came home/);
+# The MPMs' own words: a child that outlived a graceful restart; a worker that finds its socket closed, as event does
+# to all of them where it is stopped at once.
+my @expected = (qr/AH(?:00291|00167): long lost child came home/,
+    qr/\[mpm_event:error\] .*\(9\)Bad file descriptor: AH(?:10503|03465|03093|03092): process_(?:socket|lingering_close): apr_pollset_add failure/);
 
 sub server {
     my ($what) = @_;
