@@ -1,6 +1,8 @@
 //! Signals, for gatectl: what it is told, it passes on to the command that it runs.
 
 use std::mem::MaybeUninit;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 const PASSED_ON: [i32; 6] = [
     libc::SIGTERM,
@@ -23,10 +25,32 @@ fn set() -> libc::sigset_t {
     }
 }
 
+/// The signals that came through before [`hold_back`].
+#[derive(Clone, Copy)]
+pub struct Before(libc::sigset_t);
+
 /// From now on, in this thread and those that it starts, [`next`] alone sees those signals.
-pub fn hold_back() {
-    // SAFETY: a whole set.
-    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const SET.0, std::ptr::null_mut()) };
+#[must_use]
+pub fn hold_back() -> Before {
+    let mut before = SET.0;
+    // SAFETY: a whole set, and a place for what was.
+    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const SET.0, &raw mut before) };
+    Before(before)
+}
+
+impl Before {
+    /// The command sees its signals as if none had been held back.
+    pub fn holds_for(self, command: &mut Command) {
+        let restore = move || {
+            // SAFETY: a whole set; between fork and exec this call is allowed (POSIX, fork).
+            unsafe {
+                libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, std::ptr::null_mut())
+            };
+            Ok(())
+        };
+        // SAFETY: it allocates nothing and takes no lock.
+        unsafe { command.pre_exec(restore) };
+    }
 }
 
 /// Waits for one; its number.

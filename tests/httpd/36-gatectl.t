@@ -52,6 +52,10 @@ for my $signal (qw(TERM HUP INT QUIT USR1 USR2)) {
     is($status, 9, "SIG$signal is passed on, and the command has the last word");
     like($said, qr/got $signal/, 'it has come');
 }
+# gatectl must not die of one that comes before it had time to look: the command sends it as its first act.
+my %early;
+$early{ (run(undef, @port, '--', 'sh', '-c', 'trap "exit 9" TERM; kill -TERM $PPID; while :; do sleep 0.05; done'))[0] }++ for 1 .. 20;
+is_deeply(\%early, { 9 => 20 }, 'nor is one lost that comes at once');
 ($status) = run('TERM', @port, '--', 'sh', '-c', 'echo ready; exec sleep 30');
 is($status, 128 + 15, 'a command that a signal ends');
 ($status, $said) = run(undef, @port, '--', '/nowhere/nothing');

@@ -138,15 +138,17 @@ fn beside(command: &[&str], listener: TcpListener, gate: &Arc<Gate>) -> ExitCode
         serve(&listener, gate);
         return ExitCode::from(2);
     };
-    // The command is started first: it must see its signals as ever.
-    let mut child = match Command::new(program).args(arguments).spawn() {
+    // Before the command is there: from its first moment a signal is for the command.
+    let before = signals::hold_back();
+    let mut command = Command::new(program);
+    before.holds_for(command.args(arguments));
+    let mut child = match command.spawn() {
         Ok(child) => child,
         Err(error) => {
             eprintln!("gatectl: {program}: {error}");
             return ExitCode::from(127);
         }
     };
-    signals::hold_back();
     {
         let gate = Arc::clone(gate);
         thread::spawn(move || serve(&listener, &gate));
