@@ -18,9 +18,10 @@ use Gate::Process ();
 my ($rounds, $requests, $memory, $pairs, $count, $out) = (5, 3000, 100_000, 60, 1, "$FindBin::RealBin/../../docs/bench");
 GetOptions('rounds=i' => \$rounds, 'requests=i' => \$requests, 'memory=i' => \$memory, 'pairs=i' => \$pairs, 'instructions!' => \$count, 'out=s' => \$out) or exit 2;
 
-# headers9: mod_headers sets nine; no_audit: the gate without a GateAuditLog. These, and mod_headers, are loaded hot alone.
-my @PRODUCTS = qw(bare mod_headers headers9 gate no_audit mod_auth_openidc mod_oauth2);
-my $HOT_ALONE = qr/^bare|headers|no_audit/;
+# headers9: mod_headers sets nine; no_audit: the gate without a GateAuditLog; gate_two: nor more headers than the two
+# that mod_headers sets. These, and mod_headers, are loaded hot alone.
+my @PRODUCTS = qw(bare mod_headers headers9 gate no_audit gate_two mod_auth_openidc mod_oauth2);
+my $HOT_ALONE = qr/^bare|headers|no_audit|gate_two/;
 my @CASES    = qw(hot warm cold role bad kid);
 my $WARM     = 1000;
 my $dir      = File::Temp->newdir('gate-bench-XXXXXX', TMPDIR => 1);
@@ -106,6 +107,8 @@ CONF
     );
     $own{no_audit} = [ map { s/^GateAuditLog.*\n//mr } @{ $own{gate} } ];
     $own{no_audit}[0] = [];
+    $own{gate_two} = [ @{ $own{no_audit} } ];
+    $own{gate_two}[2] .= join '', map { "\nGateHeader $_ none" } qw(X-Forwarded-Email X-Gate-Issuer X-Gate-Subject X-Gate-Project X-Gate-Ref X-Gate-Pipeline X-Gate-Job);
     my ($more, $server, $place) = @{ $own{$product} };
     my $load = join "\n", map { "LoadModule ${_}_module $ENV{GATE_HTTPD_MODULES}/mod_$_.so" } @modules, @$more;
     my $user = $> == 0 ? "User www-data\nGroup www-data" : '';
