@@ -44,7 +44,7 @@ my $ask = sub {
     $wanted{$kind}++ if $got == $status;
     note("$kind: $got") if $got != $status;
 };
-my $hot = mint(%ci);
+my $hot = mint(%ci, exp_in => 86_400);
 for my $round (1 .. $each) {
     if ($restarts && $round % (int($each / ($restarts + 1)) || 1) == 0) {
         kill USR1 => $process->pid;

@@ -152,12 +152,11 @@ sub signal { my ($self, $name) = @_; kill $name => $self->{process}->pid; return
 # Restarts and waits until the new generation is there.
 sub restart {
     my ($self, $signal) = @_;
-    my $before = () = $self->error_log =~ /resuming normal operations/g;
+    my $before = -s "$self->{dir}/error.log" || 0;
     $self->signal($signal || 'USR1');
     my $until = time + 15;
     while (time < $until) {
-        my $now = () = $self->error_log =~ /resuming normal operations/g;
-        return 1 if $now > $before;
+        return 1 if slurp("$self->{dir}/error.log", $before) =~ /resuming normal operations/;
         sleep 0.05;
     }
     return 0;
@@ -240,9 +239,11 @@ sub leaked {
     return @found;
 }
 
+# A file's text, or what comes after its first bytes.
 sub slurp {
-    my ($file) = @_;
+    my ($file, $after) = @_;
     open my $in, '<', $file or return '';
+    seek $in, $after, 0 if $after;
     local $/;
     return <$in> // '';
 }
