@@ -173,3 +173,6 @@ impl Cache {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

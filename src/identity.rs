@@ -287,3 +287,6 @@ fn roles(claims: &Map<String, Value>, issuer: &Issuer) -> Vec<String> {
     }
     roles
 }
+
+#[cfg(test)]
+mod tests;

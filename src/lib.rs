@@ -27,3 +27,6 @@ pub mod token; //      1 where a token may come from, and its compact form
 pub mod upstream; //   8 the upstream's credential, Sudo, assertions, GitLab's login
 pub mod verdict; //    reasons and statuses
 pub mod verify; //     3 signature and claims; the only maker of VerifiedClaims
+
+#[cfg(test)]
+pub(crate) mod testing;

@@ -389,3 +389,6 @@ pub fn shown(text: &str) -> String {
     let dots = if cut.len() < text.len() { "…" } else { "" };
     format!("{}{dots}", cut.escape_debug())
 }
+
+#[cfg(test)]
+mod tests;

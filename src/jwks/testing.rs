@@ -10,6 +10,7 @@
 use super::keys::{KeySettings, Keys};
 use super::lock;
 use super::refresh::Report;
+use super::set::KeySet;
 use super::store::StateDir;
 use crate::config::KeyLocation;
 use aws_lc_rs::rand::SystemRandom;
@@ -260,6 +261,15 @@ pub(crate) fn settings(url: &str) -> KeySettings {
 /// A process's keys, with that state directory.
 pub(crate) fn keys(settings: &KeySettings, dir: &Path) -> Arc<Keys> {
     Arc::new(Keys::new(settings.clone(), &StateDir::new(dir)))
+}
+
+/// Keys that stand as if they had been fetched then, for an hour; nobody refreshes them.
+pub(crate) fn standing(jwks: &str, fetched_at: u64) -> Arc<Keys> {
+    let keys = keys(&settings("http://nobody.invalid"), Path::new("/nowhere"));
+    let set = KeySet::parse(jwks.as_bytes()).unwrap();
+    keys.current.store(Some(Arc::new(set)));
+    keys.fetched_at.store(fetched_at, Ordering::Relaxed);
+    keys
 }
 
 /// Waits until it holds, at most so long.
