@@ -354,3 +354,6 @@ impl LiveIssuer {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,12 +26,17 @@ pub(crate) const NOW: u64 = 1_800_000_000;
 /// `iss` of all tokens here, where a test does not say another.
 pub(crate) const ISS: &str = "https://issuer.example";
 
-/// The issuer of these lines. `GateIssuerURL` and `GateAudience gate` need not be said.
+/// The issuer `idp` of these lines.
 pub(crate) fn issuer(lines: &[&str]) -> Arc<Issuer> {
+    issuer_named("idp", lines)
+}
+
+/// The issuer of these lines. `GateIssuerURL` and `GateAudience gate` need not be said.
+pub(crate) fn issuer_named(name: &str, lines: &[&str]) -> Arc<Issuer> {
     let mut builder = Builder::default();
     builder.config.servers.push(Server::default());
     let place = Place::default();
-    builder.open_issuer(&place, "idp").unwrap();
+    builder.open_issuer(&place, name).unwrap();
     let more = ["GateIssuerURL https://issuer.example", "GateAudience gate"];
     let more = more.into_iter().filter(|line| {
         let name = line.split(' ').next();
