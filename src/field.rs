@@ -63,11 +63,47 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_name_is_taken_as_an_upstream_might_fold_it() {
+        assert_eq!(
+            &*folded(b"X-Forwarded_User.1 \xe9"),
+            b"x-forwarded-user-1--"
+        );
+        for (name, wanted) in [
+            ("X-Gate-Job", true),
+            ("x_gate.JOB", true),
+            ("X-Gate-Jo", false),
+            ("X-Gate-Job ", false),
+            ("Y-Gate-Job", false),
+            ("XXGate-Job", false),
+            ("", false),
+        ] {
+            assert_eq!(folds_to("X-Gate_Job", name.as_bytes()), wanted, "{name}");
+            assert_eq!(same(b"x-gate-job", name.as_bytes()), wanted, "{name}");
+        }
+        assert!(same(b"", b""));
+    }
+
+    #[test]
+    fn plain_text_has_no_control_character() {
+        for text in ["", "dana", "Zoë O'Neil, 50%"] {
+            assert!(is_plain(text), "{text}");
+        }
+        for text in ["a\n", "\r", "\0", "\t", "\u{7f}", "\u{85}"] {
+            assert!(!is_plain(text), "{text:?}");
+        }
+    }
+
+    #[test]
     fn no_item_can_forge_a_second_one() {
         let items = ["a,b", "50%", "c\r\nd", "é"];
         assert_eq!(
             list(items.into_iter().map(Cow::Borrowed)),
             "a%2Cb,50%25,c%0D%0Ad,é"
         );
+        let list = |items: &[&'static str]| list(items.iter().map(|it| Cow::Borrowed(*it)));
+        assert_eq!(list(&[]), "");
+        assert_eq!(list(&["a"]), "a");
+        assert_eq!(list(&["", ""]), ",");
+        assert_eq!(list(&["\u{85}"]), "%C2%85");
     }
 }

@@ -99,3 +99,133 @@ fn claim_text(value: &Value) -> Cow<'_, str> {
 fn item_text(value: &Value) -> Cow<'_, str> {
     scalar(value).unwrap_or_else(|| Cow::Owned(value.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::policy::path::ClaimPath;
+    use crate::testing::{identity, issuer};
+    use serde_json::json;
+
+    /// What is sent for the token with these changes; lines of GateHeader, the inner section first.
+    fn sent(
+        lines: &[&str],
+        changes: serde_json::Value,
+        chosen: &[(&str, HeaderValue)],
+    ) -> Vec<(String, String)> {
+        let identity = identity(&issuer(lines), changes).unwrap();
+        let chosen: Vec<_> = chosen
+            .iter()
+            .map(|(name, value)| HeaderChoice {
+                id: 0,
+                name: (*name).to_owned(),
+                value: value.clone(),
+            })
+            .collect();
+        let pairs = render(&identity, &chosen.iter().collect::<Vec<_>>());
+        pairs
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
+    }
+
+    fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
+    }
+
+    /// What is sent for that claim, where it alone is chosen.
+    fn claim(value: serde_json::Value) -> Option<String> {
+        let path = HeaderValue::Claim(ClaimPath::parse("c").unwrap());
+        let all = sent(&[], json!({ "c": value }), &[("X-C", path)]);
+        all.into_iter().find(|it| it.0 == "X-C").map(|it| it.1)
+    }
+
+    #[test]
+    fn the_defaults_say_who_it_is() {
+        let lines = &["GateRole dev sub=dana", "GateRole a,b sub=dana"];
+        assert_eq!(
+            sent(
+                lines,
+                json!({"email": "d@example.com", "project_path": "x"}),
+                &[]
+            ),
+            owned(&[
+                ("X-Forwarded-User", "dana"),
+                ("X-Forwarded-Email", "d@example.com"),
+                ("X-Forwarded-Groups", "dev,a%2Cb"),
+                ("X-Gate-Issuer", "idp"),
+                ("X-Gate-Subject", "dana"),
+            ])
+        );
+    }
+
+    #[test]
+    fn a_job_s_token_says_which_job() {
+        let lines = &["GateKind gitlab"];
+        let job = json!({
+            "user_login": "d", "sub": null, "project_path": "g/p", "ref": "main",
+            "pipeline_id": 7, "job_id": "8",
+        });
+        assert_eq!(
+            sent(lines, job, &[]),
+            owned(&[
+                ("X-Forwarded-User", "d"),
+                ("X-Gate-Issuer", "idp"),
+                ("X-Gate-Project", "g/p"),
+                ("X-Gate-Ref", "main"),
+                ("X-Gate-Pipeline", "7"),
+                ("X-Gate-Job", "8"),
+            ])
+        );
+    }
+
+    #[test]
+    fn what_could_break_a_header_is_not_sent() {
+        let email = |text: &str| sent(&[], json!({ "email": text }), &[]);
+        assert_eq!(email("a\r\nX-Gate-Job: 1"), email(""));
+        assert!(email("").iter().all(|it| it.0 != "X-Forwarded-Email"));
+        assert_eq!(claim(json!("a\nb")), None);
+    }
+
+    #[test]
+    fn the_inner_section_s_choice_is_the_one_that_counts() {
+        let chosen = [
+            ("x_forwarded_user", HeaderValue::Email),
+            ("X-Gate-Issuer", HeaderValue::None),
+            ("X-Who", HeaderValue::User),
+            ("X.Who", HeaderValue::Issuer),
+            ("X-Gate-Subject", HeaderValue::Assertion),
+            ("X-Sub", HeaderValue::Subject),
+        ];
+        assert_eq!(
+            sent(&[], json!({"email": "e"}), &chosen),
+            owned(&[
+                ("X-Forwarded-Email", "e"),
+                ("x_forwarded_user", "e"),
+                ("X-Who", "dana"),
+                ("X-Sub", "dana"),
+            ])
+        );
+    }
+
+    #[test]
+    fn a_claim_is_text_a_list_or_json() {
+        for (value, wanted) in [
+            (json!("a,b"), Some("a,b")),
+            (json!(1.5), Some("1.5")),
+            (json!(true), Some("true")),
+            (json!(["a,b", 1, null, {"x": 1}]), Some("a%2Cb,1,{\"x\":1}")),
+            (json!({"x": ["y"]}), Some(r#"{"x":["y"]}"#)),
+            (json!(""), None),
+            (json!([]), None),
+            (json!([null]), None),
+            (json!(null), None),
+        ] {
+            assert_eq!(claim(value.clone()).as_deref(), wanted, "{value}");
+        }
+    }
+}

@@ -180,6 +180,55 @@ mod tests {
             protected.connection_without(b"X-Gate-Job"),
             Some(Vec::new())
         );
-        assert_eq!(protected.connection_without(b"keep-alive"), None);
+        assert_eq!(
+            protected.connection_without(b",, X-Gate-Job,\t,a,,b ,"),
+            Some(b"a, b".to_vec())
+        );
+        for value in [&b"keep-alive"[..], b"", b",", b"X-Gate-Job-2, X-Gate Job 2"] {
+            assert_eq!(protected.connection_without(value), None);
+        }
+    }
+
+    #[test]
+    fn what_the_gate_sets_in_some_places_may_be_sent_but_not_named() {
+        let protected = Protected::new(std::iter::empty(), std::iter::empty())
+            .and_set(["PRIVATE-TOKEN", "Sudo"].into_iter());
+        assert!(!protected.is_protected(b"Private-Token"));
+        assert_eq!(
+            protected.connection_without(b"close, private_token, SUDO, X-Gate-Job"),
+            Some(b"close".to_vec())
+        );
+        assert!(protected.is_protected(b"X-Gate-Job"));
+    }
+
+    #[test]
+    fn a_long_name_is_protected_as_any() {
+        let long = format!("X-{}", "long-".repeat(14));
+        let protected = Protected::new([&*long].into_iter(), std::iter::empty());
+        assert!(protected.is_protected(long.to_lowercase().as_bytes()));
+        assert!(!protected.is_protected(long.get(..8).unwrap().as_bytes()));
+        assert!(!protected.is_protected(long.get(..71).unwrap().as_bytes()));
+    }
+
+    #[test]
+    fn gitlab_s_internal_names_are_known_however_they_are_written() {
+        for name in [
+            "Gitlab-Workhorse-",
+            "gitlab_kas_x",
+            "GITLAB.SHELL.Y",
+            "Gitlab-Agent-Api-Request",
+            "geo_gl_id",
+        ] {
+            assert!(is_internal(name.as_bytes()), "{name}");
+        }
+        for name in [
+            "Gitlab-Workhorse",
+            "Gitlab-Agent-Api-Request-2",
+            "Geo-GL-",
+            "Host",
+            "",
+        ] {
+            assert!(!is_internal(name.as_bytes()), "{name}");
+        }
     }
 }
