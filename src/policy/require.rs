@@ -107,6 +107,79 @@ impl Rule {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::testing::{identity, issuer};
+    use serde_json::{Value, json};
+
+    /// Whether a token with these changes, of an issuer with these lines, fulfils the rule; else why
+    /// not.
+    fn check(rule: &str, lines: &[&str], changes: Value) -> Result<(), (Reason, String)> {
+        let (provider, words) = rule.split_once(' ').unwrap();
+        let words: Vec<_> = words.split(' ').collect();
+        let identity = identity(&issuer(lines), changes).unwrap();
+        Rule::parse(provider, &words)
+            .unwrap()
+            .check(&identity)
+            .map_err(|refusal| (refusal.reason, refusal.detail))
+    }
+
+    #[test]
+    fn any_one_word_of_a_line_is_enough() {
+        let lines = &["GateRole dev sub=dana"];
+        let claims = json!({"ref": "main"});
+        for (rule, wanted) in [
+            ("gate-role dev", Ok(())),
+            ("gate-role ops dev", Ok(())),
+            (
+                "gate-role ops",
+                Err((Reason::Role, "wanted role ops, got dev")),
+            ),
+            (
+                "gate-role De dev2",
+                Err((Reason::Role, "wanted role De or dev2, got dev")),
+            ),
+            ("gate-issuer idp", Ok(())),
+            ("gate-issuer ci idp", Ok(())),
+            (
+                "gate-issuer ci id",
+                Err((Reason::Issuer, "wanted issuer ci or id, got idp")),
+            ),
+            ("gate-claim ref=main", Ok(())),
+            ("gate-claim ref=dev sub=dana", Ok(())),
+        ] {
+            let got = check(rule, lines, claims.clone());
+            let got = got
+                .as_ref()
+                .map(|()| ())
+                .map_err(|it| (it.0, it.1.as_str()));
+            assert_eq!(got, wanted, "{rule}");
+        }
+        let refused = check("gate-claim ref=dev sub=eve", lines, claims).unwrap_err();
+        assert_eq!(refused.0, Reason::Claim);
+    }
+
+    #[test]
+    fn groups_that_were_left_out_are_no_missing_role() {
+        let entra = &["GateKind entra", "GateRole dev groups=x"][..];
+        let left_out = json!({"preferred_username": "d", "hasgroups": true});
+        let listed = json!({"preferred_username": "d", "groups": ["y"]});
+        let reason = |rule, claims: &Value| check(rule, entra, claims.clone()).map_err(|it| it.0);
+        for (rule, unknown, known) in [
+            ("gate-role dev", Reason::GroupsOverage, Reason::Role),
+            ("gate-claim groups=x", Reason::GroupsOverage, Reason::Claim),
+            (
+                "gate-claim ref=x groups=x",
+                Reason::GroupsOverage,
+                Reason::Claim,
+            ),
+            ("gate-claim ref=x", Reason::Claim, Reason::Claim),
+        ] {
+            assert_eq!(reason(rule, &left_out), Err(unknown), "{rule}");
+            assert_eq!(reason(rule, &listed), Err(known), "{rule}");
+        }
+        let by_claim = &["GateKind entra"];
+        let refused = check("gate-role dev", by_claim, left_out).unwrap_err();
+        assert_eq!(refused.0, Reason::Role);
+    }
 
     #[test]
     fn each_provider_takes_one_or_more_words() {
