@@ -28,3 +28,41 @@ pub fn jwks_uri(document: &[u8], issuer: &str) -> Result<String, Unfit> {
     }
     member("jwks_uri").map(str::to_owned)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_is_taken_where_it_is_the_issuer_s_own() {
+        let iss = "https://a.example";
+        let of = |text: &str| jwks_uri(text.as_bytes(), iss);
+        assert_eq!(
+            of(r#"{"issuer":"https://a.example","jwks_uri":"https://k.example/x"}"#),
+            Ok("https://k.example/x".into())
+        );
+        for other in [
+            "https://a.example/",
+            "https://b.example",
+            "HTTPS://a.example",
+            "",
+        ] {
+            assert_eq!(
+                of(&format!(r#"{{"issuer":"{other}","jwks_uri":"x"}}"#)),
+                Err(Unfit::Issuer(other.into()))
+            );
+        }
+        for text in [
+            "",
+            "[]",
+            "{}",
+            r#"{"issuer":"https://a.example"}"#,
+            r#"{"jwks_uri":"x"}"#,
+            r#"{"issuer":["https://a.example"],"jwks_uri":"x"}"#,
+            r#"{"issuer":"https://a.example","jwks_uri":null}"#,
+            r#"{"issuer":"https://b.example","issuer":"https://a.example","jwks_uri":"x"}"#,
+        ] {
+            assert!(matches!(of(text), Err(Unfit::Body(_))), "{text}");
+        }
+    }
+}

@@ -133,3 +133,160 @@ pub(super) fn pieces(
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const fn is_t(name: &[u8]) -> bool {
+        matches!(name, b"t")
+    }
+
+    fn text(bytes: Option<Vec<u8>>) -> Option<String> {
+        bytes.map(|it| String::from_utf8(it).unwrap())
+    }
+
+    #[test]
+    fn parameters_go_and_the_others_stay_as_they_were() {
+        for (query, kept, values) in [
+            ("", None, &[][..]),
+            ("t=A", None, &["A"]),
+            ("t", None, &[""]),
+            ("a=1", Some("a=1"), &[]),
+            ("t=A&a=1", Some("a=1"), &["A"]),
+            ("a=1&t=A", Some("a=1"), &["A"]),
+            ("a=1&t=A;b=%20+2", Some("a=1;b=%20+2"), &["A"]),
+            ("a;b&t=A&c", Some("a;b&c"), &["A"]),
+            ("t=A&x&t=B=C", Some("x"), &["A", "B=C"]),
+            ("%74=%41+%2e", None, &["A ."]),
+            ("tt=A&T=B&=t", Some("tt=A&T=B&=t"), &[]),
+            ("&a&&t=A&", Some("&a&&"), &["A"]),
+        ] {
+            let (left, found) = without(query.as_bytes(), &is_t);
+            let wanted: Vec<_> = values.iter().map(|it| it.as_bytes().to_vec()).collect();
+            assert_eq!(text(left).as_deref(), kept, "{query}");
+            assert_eq!(found, wanted, "{query}");
+            assert_eq!(parameters(query.as_bytes(), "t"), wanted, "{query}");
+            assert_eq!(self::values(query.as_bytes(), &is_t), wanted, "{query}");
+        }
+    }
+
+    #[test]
+    fn a_target_is_cut_between_its_question_mark_and_its_end() {
+        for (target, wanted) in [
+            ("/a?t=A", Some("/a")),
+            ("GET /a?t=A HTTP/1.1", Some("GET /a HTTP/1.1")),
+            ("/a?x=1&t=A#t=B", Some("/a?x=1#t=B")),
+            (
+                "GET /a?t=A&x=? HTTP/1.1?t=B",
+                Some("GET /a?x=? HTTP/1.1?t=B"),
+            ),
+            ("/a?x=1", None),
+            ("/a?", None),
+            ("/a;t=A", None),
+            ("/a#?x", None),
+            ("", None),
+        ] {
+            let got = target_without(target.as_bytes(), &is_t);
+            assert_eq!(text(got).as_deref(), wanted, "{target}");
+        }
+    }
+
+    #[test]
+    fn every_copy_of_the_target_gives_the_parameter_up() {
+        let target = Target {
+            args: Some(b"x=1&t=A"),
+            unparsed_uri: b"/a?x=1&t=A",
+            the_request: b"GET /a?x=1&t=A HTTP/1.1",
+            filename: b"proxy:http://u/a?x=1&t=A",
+            withheld_args: None,
+        };
+        let wanted = |args: &[u8], filename: Option<&[u8]>| Take::Query {
+            args: Some(args.to_vec()),
+            unparsed_uri: Some(b"/a?x=1".to_vec()),
+            the_request: Some(b"GET /a?x=1 HTTP/1.1".to_vec()),
+            filename: filename.map(<[u8]>::to_vec),
+            forward: false,
+        };
+        assert_eq!(
+            without_parameters(&target, &is_t),
+            Some(wanted(b"x=1", Some(b"proxy:http://u/a?x=1")))
+        );
+        // A path on the disk is no URL.
+        let on_disk = Target {
+            filename: b"/srv/a?t=A",
+            ..target
+        };
+        assert_eq!(
+            without_parameters(&on_disk, &is_t),
+            Some(wanted(b"x=1", None))
+        );
+    }
+
+    #[test]
+    fn a_copy_that_httpd_made_alone_is_enough() {
+        let none = Target::default();
+        assert_eq!(without_parameters(&none, &is_t), None);
+        for (target, gone) in [
+            (
+                Target {
+                    args: Some(b"t=A"),
+                    ..none
+                },
+                true,
+            ),
+            (
+                Target {
+                    unparsed_uri: b"/?t=A",
+                    ..none
+                },
+                true,
+            ),
+            (
+                Target {
+                    filename: b"proxy:http://u/?t=A",
+                    ..none
+                },
+                true,
+            ),
+            (
+                Target {
+                    the_request: b"GET /?t=A HTTP/1.1",
+                    ..none
+                },
+                false,
+            ),
+            (
+                Target {
+                    args: Some(b"a=1"),
+                    unparsed_uri: b"/?a=1",
+                    ..none
+                },
+                false,
+            ),
+        ] {
+            assert_eq!(
+                without_parameters(&target, &is_t).is_some(),
+                gone,
+                "{target:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_form_s_escapes_are_read() {
+        for (escaped, wanted) in [
+            ("", ""),
+            ("%41%62%2B+", "Ab+ "),
+            ("%4a%4A", "JJ"),
+            ("%", "%"),
+            ("%4", "%4"),
+            ("%4g%g4", "%4g%g4"),
+            ("%%41", "%A"),
+            ("%+41", "% 41"),
+        ] {
+            assert_eq!(unescape(escaped.as_bytes()), wanted.as_bytes(), "{escaped}");
+        }
+    }
+}
