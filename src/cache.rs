@@ -125,9 +125,10 @@ impl Cache {
             self.release(place.swap(Some(Arc::new(entry))));
         }
         // Over the bound: a hand goes round and empties places.
-        let mut left = self.places.len();
-        while self.size.load(Relaxed) > self.bound && left > 0 {
-            left -= 1;
+        for _ in 0..self.places.len() {
+            if self.size.load(Relaxed) <= self.bound {
+                break;
+            }
             let at = self.hand.fetch_add(1, Relaxed) % self.places.len();
             if let Some(place) = self.places.get(at) {
                 self.release(place.swap(None));
