@@ -345,6 +345,7 @@ impl Keys {
             Err(detail) => {
                 self.failed.fetch_add(1, Ordering::Relaxed);
                 desk.kept.schedule.error = Some(detail.clone());
+                self.take_last_good(&mut desk, path);
                 self.end_round(&mut desk);
                 let Some(report) = report else {
                     desk.read_at = 0;
@@ -356,6 +357,23 @@ impl Keys {
                     report.fetch_failed(self.name(), &detail, self.settings.refresh);
                 }
             }
+        }
+    }
+
+    /// A file that can't be read now may have been read since by another process of the host, which
+    /// wrote down what it held: a process that is new, or was late, serves no older keys.
+    fn take_last_good(&self, desk: &mut Desk, path: &Path) {
+        if let Ok(Some(Kept {
+            keys: Some(theirs), ..
+        })) = self.store.load()
+            && *theirs.source == *path.display().to_string()
+            && desk
+                .kept
+                .keys
+                .as_ref()
+                .is_none_or(|ours| ours.fetched_at < theirs.fetched_at)
+        {
+            self.take_keys(desk, theirs);
         }
     }
 

@@ -17,6 +17,7 @@ use crate::jwks::testing::{
 };
 use serde_json::json;
 use std::io::{Read as _, Write as _};
+use std::path::Path;
 
 fn start(keys: &Arc<Keys>, heard: &Arc<Heard>) -> Refresher {
     let report: Arc<dyn Report> = Arc::<Heard>::clone(heard);
@@ -543,6 +544,37 @@ fn keys_of_a_file_follow_the_file_and_outlive_its_faults() {
     refresher.stop();
     assert_eq!(heard.count("failed"), 2, "{:?}", heard.lines());
     assert_eq!(heard.count("recovered"), 2, "{:?}", heard.lines());
+}
+
+#[test]
+fn whoever_missed_the_last_good_file_has_it_from_the_host() {
+    let (dir, heard) = (Dir::new(), Heard::default());
+    let path = dir.path().join("keys.json");
+    let process = |location: &Path| {
+        let keys = keys(
+            &KeySettings {
+                location: KeyLocation::File(location.to_owned()),
+                ..settings("")
+            },
+            dir.path(),
+        );
+        keys.load();
+        keys
+    };
+    std::fs::write(&path, jwks(&["a"])).unwrap();
+    let (first, late) = (process(&path), process(&path));
+    let withdrawn = Arc::clone(&late.current().unwrap().keys()[0]);
+    // Documents are told apart by the second.
+    std::thread::sleep(Duration::from_millis(1100));
+    std::fs::write(&path, jwks(&["b"])).unwrap();
+    assert!(first.look(&heard).is_none());
+    std::fs::write(&path, "{").unwrap();
+    assert!(late.look(&heard).is_none());
+    assert!(has(&late, "b") && !has(&late, "a") && !withdrawn.is_live());
+    let new = process(&path);
+    assert!(has(&new, "b"));
+    let elsewhere = process(&dir.path().join("other.json"));
+    assert!(elsewhere.current().is_none());
 }
 
 #[test]
