@@ -361,12 +361,14 @@ impl Keys {
     }
 
     /// A file that can't be read now may have been read since by another process of the host, which
-    /// wrote down what it held: a process that is new, or was late, serves no older keys.
+    /// wrote down what it held: a process that is new, or was late, serves no older keys. What was
+    /// written before GateMaxStale may be long withdrawn.
     fn take_last_good(&self, desk: &mut Desk, path: &Path) {
         if let Ok(Some(Kept {
             keys: Some(theirs), ..
         })) = self.store.load()
             && *theirs.source == *path.display().to_string()
+            && clock::now() < theirs.fetched_at.saturating_add(self.settings.max_stale)
             && desk
                 .kept
                 .keys

@@ -550,10 +550,11 @@ fn keys_of_a_file_follow_the_file_and_outlive_its_faults() {
 fn whoever_missed_the_last_good_file_has_it_from_the_host() {
     let (dir, heard) = (Dir::new(), Heard::default());
     let path = dir.path().join("keys.json");
-    let process = |location: &Path| {
+    let process_of = |location: &Path, max_stale| {
         let keys = keys(
             &KeySettings {
                 location: KeyLocation::File(location.to_owned()),
+                max_stale,
                 ..settings("")
             },
             dir.path(),
@@ -561,6 +562,7 @@ fn whoever_missed_the_last_good_file_has_it_from_the_host() {
         keys.load();
         keys
     };
+    let process = |location| process_of(location, 3600);
     std::fs::write(&path, jwks(&["a"])).unwrap();
     let (first, late) = (process(&path), process(&path));
     let withdrawn = Arc::clone(&late.current().unwrap().keys()[0]);
@@ -575,6 +577,7 @@ fn whoever_missed_the_last_good_file_has_it_from_the_host() {
     assert!(has(&new, "b"));
     let elsewhere = process(&dir.path().join("other.json"));
     assert!(elsewhere.current().is_none());
+    assert!(process_of(&path, 0).current().is_none());
 }
 
 #[test]
