@@ -9,7 +9,7 @@
 
 use super::keys::{KeySettings, Keys};
 use super::lock;
-use super::refresh::Report;
+use super::refresh::{Refresher, Report};
 use super::set::KeySet;
 use super::store::StateDir;
 use crate::config::KeyLocation;
@@ -28,6 +28,22 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
+
+/// A refresher of these keys alone.
+pub(crate) fn start(keys: &Arc<Keys>, heard: &Arc<Heard>) -> Refresher {
+    let report: Arc<dyn Report> = Arc::<Heard>::clone(heard);
+    Refresher::start(vec![Arc::clone(keys)], report)
+}
+
+/// What an issuer says that is down.
+pub(crate) fn down() -> String {
+    answer("503 Down", "", "")
+}
+
+/// Whether the keys in use hold one of this name.
+pub(crate) fn has(keys: &Keys, kid: &str) -> bool {
+    keys.current().is_some_and(|set| set.knows(kid))
+}
 
 /// Bytes in base64url.
 pub(crate) fn encoded(bytes: &[u8]) -> String {

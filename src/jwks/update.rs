@@ -411,3 +411,6 @@ fn dice() -> u64 {
     let _ = aws_lc_rs::rand::fill(&mut bytes);
     u64::from_ne_bytes(bytes)
 }
+
+#[cfg(test)]
+mod tests;

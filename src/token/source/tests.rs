@@ -1,6 +1,6 @@
 //! Which credential is found, and what goes out of the request.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 use super::*;
 
 fn look<'r>(
@@ -55,6 +55,43 @@ fn the_password_of_basic_is_the_token() {
 }
 
 #[test]
+fn a_basic_credential_without_a_password_in_it_is_no_token() {
+    for (value, wrong) in [
+        ("Basic dTo=", Error::Empty),
+        ("Basic dQ==", Error::Basic),
+        ("Basic dTpBLkIuQw", Error::Basic),
+        ("Basic", Error::Basic),
+    ] {
+        let fields = [("Authorization", value)];
+        let shown = look(&[Source::Basic], &fields, None);
+        assert_eq!(token(&shown), Some(Err(wrong)), "{value}");
+        assert_eq!(shown.take, [Take::Header("Authorization".into())]);
+    }
+}
+
+#[test]
+fn a_header_of_its_own_holds_one_token_and_is_taken() {
+    let source = [Source::Header(FieldName::new("X-Token").unwrap())];
+    assert_eq!(token(&look(&source, &[("Other", "A.B.C")], None)), None);
+    for (fields, wanted) in [
+        (&[("x-token", " A.B.C ")][..], Ok("A.B.C".to_owned())),
+        (&[("X-Token", " ")], Err(Error::Empty)),
+        (&[("X-Token", "A.B.C,A.B.C")], Err(Error::Ambiguous)),
+        (
+            &[("X-Token", "A.B.C"), ("x-token", "A.B.C")],
+            Err(Error::Ambiguous),
+        ),
+    ] {
+        let shown = look(&source, fields, None);
+        assert_eq!(token(&shown), Some(wanted), "{fields:?}");
+        assert_eq!(shown.take.len(), 1);
+        assert!(
+            matches!(&shown.take[0], Take::Header(name) if name.eq_ignore_ascii_case("X-Token"))
+        );
+    }
+}
+
+#[test]
 fn two_credentials_in_one_header_are_ambiguous() {
     for value in [
         "Bearer A.B.C, Bearer A.B.C",
@@ -106,11 +143,10 @@ fn a_cookie_is_cut_out_and_the_others_stay_as_they_were() {
             "{cookie}"
         );
     }
-    let fields = [("Cookie", "t=A; t=A")];
-    assert_eq!(
-        token(&look(&source, &fields, None)),
-        Some(Err(Error::Ambiguous))
-    );
+    for (cookie, wrong) in [("t=A; t=A", Error::Ambiguous), ("a=1; t=", Error::Empty)] {
+        let fields = [("Cookie", cookie)];
+        assert_eq!(token(&look(&source, &fields, None)), Some(Err(wrong)));
+    }
 }
 
 #[test]
