@@ -6,13 +6,15 @@
 //! members mean is not known here.
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 use std::cell::Cell;
 use std::fmt::{self, Write as _};
 
 /// The most containers (objects, arrays) in one another.
 pub const MAX_DEPTH: u8 = 64;
+
+/// About as many claims as a CI token has.
+const USUAL_MEMBERS: usize = 40;
 
 /// The most characters of a value that a log line shows.
 const SHOWN: usize = 120;
@@ -161,18 +163,20 @@ impl<'de> Visitor<'de> for Strict<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
         let inside = self.inside()?;
-        let mut object = Map::new();
+        let mut list = Vec::with_capacity(USUAL_MEMBERS);
         while let Some(name) = members.next_key::<String>()? {
-            match object.entry(name) {
-                Entry::Vacant(place) => {
-                    place.insert(members.next_value_seed(inside)?);
-                }
-                Entry::Occupied(there) => {
-                    return Err(self.refuse(JsonError::Duplicate(there.key().clone())));
-                }
-            }
+            list.push((name, members.next_value_seed(inside)?));
         }
-        Ok(Value::Object(object))
+        // Sorted first: a map that is built of sorted members compares a third as often.
+        list.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        let twice = list.windows(2).find_map(|pair| match pair {
+            [(one, _), (other, _)] if one == other => Some(one.clone()),
+            _ => None,
+        });
+        match twice {
+            Some(name) => Err(self.refuse(JsonError::Duplicate(name))),
+            None => Ok(Value::Object(Map::from_iter(list))),
+        }
     }
 }
 
