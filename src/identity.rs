@@ -6,6 +6,7 @@ use crate::config::Issuer;
 use crate::field::is_plain;
 use crate::jwks::{Key, Keys};
 use crate::kind::Kind;
+use crate::policy::condition::twin_of;
 use crate::policy::path::ClaimPath;
 use crate::verdict::Reason;
 use crate::verify::VerifiedClaims;
@@ -280,12 +281,24 @@ fn roles(claims: &Map<String, Value>, issuer: &Issuer) -> Vec<String> {
             add(Cow::Borrowed(&rule.role));
         }
     }
-    match issuer.role_claim.as_ref().and_then(|path| path.get(claims)) {
+    let role_claim = issuer
+        .role_claim
+        .as_ref()
+        .filter(|path| issuer.kind != Kind::Gitlab || own_project(path, claims));
+    match role_claim.and_then(|path| path.get(claims)) {
         Some(Value::Array(items)) => items.iter().filter_map(scalar).for_each(add),
         Some(value) => scalar(value).into_iter().for_each(add),
         None => {}
     }
     roles
+}
+
+/// The fork rule for a role that is a project's name: none where the token names two projects.
+fn own_project(path: &ClaimPath, claims: &Map<String, Value>) -> bool {
+    twin_of(path)
+        .and_then(|twin| claims.get(twin))
+        .filter(|twin| !twin.is_null())
+        .is_none_or(|twin| path.get(claims).and_then(scalar) == scalar(twin))
 }
 
 #[cfg(test)]

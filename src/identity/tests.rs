@@ -173,6 +173,64 @@ fn every_value_of_the_role_claim_is_a_role_once() {
 }
 
 #[test]
+fn a_fork_has_no_role_by_its_parent_s_name() {
+    let job = json!({"user_login": "dana", "job_id": "7", "pipeline_id": "8", "project_path": "shop/orders", "project_id": 4});
+    for (kind, path, twin, granted) in [
+        ("gitlab", "project_path", json!({}), true),
+        (
+            "gitlab",
+            "project_path",
+            json!({"job_project_path": null}),
+            true,
+        ),
+        (
+            "gitlab",
+            "project_path",
+            json!({"job_project_path": "shop/orders"}),
+            true,
+        ),
+        (
+            "gitlab",
+            "project_path",
+            json!({"job_project_path": "mallory/orders"}),
+            false,
+        ),
+        (
+            "gitlab",
+            "project_path",
+            json!({"job_project_path": ["shop/orders"]}),
+            false,
+        ),
+        ("gitlab", "project_id", json!({"job_project_id": "4"}), true),
+        (
+            "gitlab",
+            "project_id",
+            json!({"job_project_id": "5"}),
+            false,
+        ),
+        (
+            "generic",
+            "project_path",
+            json!({"job_project_path": "mallory/orders"}),
+            true,
+        ),
+    ] {
+        let lines = [format!("GateKind {kind}"), format!("GateRoleClaim {path}")];
+        let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+        let mut claims = job.clone();
+        claims
+            .as_object_mut()
+            .unwrap()
+            .extend(twin.as_object().unwrap().clone());
+        assert_eq!(
+            roles_of(&lines, claims).len(),
+            usize::from(granted),
+            "{kind} {path} {twin}"
+        );
+    }
+}
+
+#[test]
 fn a_role_is_compared_whole_and_told_to_the_log() {
     let it = of(&["GateRoleClaim r"], json!({"r": ["dev", "ops\n"]}));
     assert!(it.has_role("dev"));

@@ -127,16 +127,12 @@ impl Condition {
             }
             Operator::Glob => Some(compile(text, &glob(value))?),
         };
-        let twin = TWINS
-            .iter()
-            .find(|(name, _)| path.is(name))
-            .map(|(_, twin)| *twin);
         Ok(Self {
+            twin: twin_of(&path),
             path,
             operator,
             value: value.to_owned(),
             pattern,
-            twin,
         })
     }
 
@@ -231,6 +227,13 @@ impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}{}", self.path, self.operator.text(), self.value)
     }
+}
+
+/// The claim that must say the same where a token of the kind gitlab has both (the fork rule).
+#[must_use]
+pub fn twin_of(path: &ClaimPath) -> Option<&'static str> {
+    let found = TWINS.iter().find(|(name, _)| path.is(name));
+    found.map(|(_, twin)| *twin)
 }
 
 /// The three parts of a condition's text.
