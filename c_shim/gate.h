@@ -367,6 +367,8 @@ const char *gate_port_close(gate_port *port, const char *reason, uint64_t sent, 
  * `*failed` is 1 and the request is refused). */
 gate_cut *gate_cut_at(gate_process *process, const gate_request *request,
                       const gate_identity *identity, int socket, int *failed);
+/* 1: its moment has come, and the socket has been shut down or is about to be. Fallback: 1. */
+int gate_cut_fired(const gate_cut *cut);
 void gate_cut_forget(gate_cut *cut);
 
 #endif

@@ -144,6 +144,11 @@ void shim_take_back(request_rec *r);
 int shim_forget(request_rec *r);
 int shim_upstream(request_rec *r, const gate_identity *identity);
 
+/* cut.c */
+/* 0: the connection should have an end, and can't be given one. */
+int shim_limit_upgrade(request_rec *r, const shim_state *state);
+void shim_register_cut(void);
+
 /* body.c */
 void shim_guard_body(request_rec *r);
 void shim_register_body_guard(void);

@@ -346,6 +346,23 @@ pub unsafe extern "C" fn gate_cut_at(
 /// # Safety
 /// As gate.h says.
 #[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_cut_fired(cut: *const ffi::gate_cut) -> i32 {
+    boundary(
+        || 1,
+        || {
+            // SAFETY: made by gate_cut_at, and not forgotten yet.
+            unsafe { cut.cast::<Cut>().as_ref() }
+                .is_none_or(Cut::fired)
+                .into()
+        },
+    )
+}
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
 pub unsafe extern "C" fn gate_cut_forget(cut: *mut ffi::gate_cut) {
     boundary(
         || (),
@@ -365,5 +382,6 @@ as_declared! {
     gate_port_check
     gate_port_close
     gate_cut_at
+    gate_cut_fired
     gate_cut_forget
 }
