@@ -32,7 +32,7 @@ int shim_handle(request_rec *r)
         return shim_explain(r);
     }
     if (r->method_number != M_GET) {
-        r->allowed |= AP_METHOD_BIT << M_GET;
+        ap_allow_standard_methods(r, REPLACE_ALLOW, M_GET, -1);
         return HTTP_METHOD_NOT_ALLOWED;
     }
     state = shim_state_of(r);
