@@ -374,6 +374,7 @@ fn job_api(words: &[&str]) -> Result<JobApi, String> {
             "GateJobAPI {url}: write it without a query, as https://gitlab.example.com/api/v4"
         ));
     }
+    words::once_each("GateJobAPI", options)?;
     let mut api = JobApi {
         url: url.trim_end_matches('/').to_owned(),
         token_file: None,
@@ -404,7 +405,11 @@ fn readable(name: &str, file: &str) -> Result<PathBuf, String> {
     if !path.is_absolute() {
         return Err(format!("{name} {file}: write the whole path, from /"));
     }
-    std::fs::File::open(path).map_err(|error| format!("{name} {file}: {error}"))?;
+    let io = |error| format!("{name} {file}: {error}");
+    if !std::fs::metadata(path).map_err(io)?.is_file() {
+        return Err(format!("{name} {file}: it is no regular file"));
+    }
+    std::fs::File::open(path).map_err(io)?;
     Ok(path.to_owned())
 }
 

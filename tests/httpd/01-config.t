@@ -11,6 +11,9 @@ my $aud = 'GateAudience gate';
 
 sub section { return join("\n", '<GateIssuer a>', @_, '</GateIssuer>', '') }
 my $issuer = section($url, $aud);                                     # 4 lines
+sub ci { return section($url, $aud, 'GateKind gitlab', "GateJobAPI $_[0]") }   # 6 lines
+sub in_port { return join("\n", '<GatePort db:1>', 'AuthType Gate', 'Require valid-user', @_, '</GatePort>', '') }
+my $api = 'https://gitlab.example.com/api/v4';
 sub in_location { return $issuer . join("\n", '<Location "/">', 'AuthType Gate', @_, '</Location>', '') }   # 7th: first of @_
 
 # A URL is judged with the whole section, since GateJWKS makes any text a good issuer.
@@ -82,6 +85,17 @@ my @wrong = (
     [ 'a rule on no role',                   in_location('Require gate-role'),              'gate-role',         7 ],
     [ 'a rule on no issuer',                 in_location('Require gate-issuer'),            'gate-issuer',       7 ],
     [ 'a rule on an issuer that is not there', in_location('Require gate-issuer b'),        'gate-issuer',       7 ],
+    [ 'a job that nobody can be asked about', ci($api) . ($issuer =~ s/GateIssuer a/GateIssuer b/r) . in_port('GateAccept b', 'GateJob on'), 'GateAccept b', 15 ],
+    [ "a job API's option twice",            ci("$api every=1s every=2s"),                  'every=',            5 ],
+    [ "a job API's token in a directory",    ci("$api token-file=/etc"),                    'token-file',        5 ],
+    [ "an upstream token's option twice",    in_location('GateUpstreamToken file:/x header=A header=B'), 'header=', 7 ],
+    [ "an assertion's option twice",         in_location('GateAssertion on ttl=5s ttl=6s'), 'ttl=',              7 ],
+    (map { [ "an assertion as $_",           in_location("GateAssertion on header=$_"),     "header=$_",         7 ] }
+        qw(Content-Type If-Match Accept Range Host X-Forwarded-For X-Forwarded-User PRIVATE-TOKEN Authorization Sudo)),
+    (map { [ "an upstream token as $_",      in_location("GateUpstreamToken file:/x header=$_"), "header=$_",    7 ] }
+        qw(Content-Type Host X-Gate-Subject Sudo)),
+    (map { [ "<$_> in a port",               $issuer . in_port("<$_ x>\n</$_>"),            "<$_>",              8 ] } qw(If ElseIf Files FilesMatch)),
+    [ '<If> deep in a port',                 $issuer . in_port("<RequireAll>\n<If true>\n</If>\n</RequireAll>"), '<If>', 9 ],
 );
 for my $case (@wrong) {
     my ($name, $config, $directive, $line) = @$case;
@@ -108,6 +122,8 @@ for my $case (
     [ 'a tenant that is named',           section('GateIssuerURL https://login.example.com/{tenantid}/v2.0', $aud, 'GateKind entra', 'GateRequire tid=a') ],
     [ 'every source',              in_location('GateTokenFrom bearer basic proxy header:X-Token cookie:token query:token', 'Require valid-user') ],
     [ 'every header',              in_location((map { "GateHeader X-$_ $_" } qw(user email subject issuer roles none)), 'GateHeader X-C claim:a.b', 'Require valid-user') ],
+    [ 'an assertion as X-Gate-Assertion', in_location('GateAssertion off header=X-Gate-Assertion', 'Require valid-user') ],
+    [ 'a job that one of the accepted can be asked about', ci($api) . in_port('GateAccept a', 'GateJob on') ],
     [ 'every rule',                in_location('GateAccept a', 'Require gate-role x y', 'Require gate-claim a=b', 'Require gate-issuer a') ],
 ) {
     my ($name, $config) = @$case;
@@ -118,6 +134,8 @@ for my $case (
 # What is allowed, but only with a warning at start-up.
 for my $case (
     [ 'an audience check that is off', issuer_section('a', 'GateAudience any'),                                  qr/\[\S*:warn\].*audience/i ],
+    [ 'a port that is only observed', issuer_section('a') . in_port('GateMode observe'),                                      qr/\[\S*:warn\].*GATE202.*does not hold for ports/ ],
+    [ 'published keys that are not there', "<Location /jwks>\nSetHandler gate-jwks\n</Location>\n",               qr/\[\S*:warn\].*GATE209/ ],
     [ 'a gate that lets everybody in', issuer_section('a') . gated('/', 'Require all granted'),                  qr/\[\S*:warn\].*all granted/i ],
 ) {
     my ($name, $config, $wanted) = @$case;
