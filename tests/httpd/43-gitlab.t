@@ -36,6 +36,7 @@ ScriptAliasMatch "^/(.+\\.git/(?:HEAD|info/refs|objects/.*|git-upload-pack|git-r
 </LocationMatch>
 ProxyPreserveHost On
 ProxyPassMatch "^/.+\\.git/(?:HEAD|info/refs|objects/|git-)" !
+@{[ keys_of_gitlab() ]}
 ProxyPass / http://$api/ nocanon
 CONF
 
@@ -62,7 +63,7 @@ my $base = "127.0.0.1:$gate_port";
 
 my $token   = mint(person(), exp_in => 900);
 my $expired = mint(person(), exp_in => -600, iat_in => -900, nbf_in => -900);
-my $job     = mint(issuer => 'ci', shape => 'gitlab', exp_in => 900);
+my $job     = mint(job("http://$base"), exp_in => 900);
 expect_in_log(qr/GATE401: refused: (?:expired|token_missing)/, qr/AH01797|AH01617|AH01618|AH01630/);
 
 # -- web and WebSockets
@@ -88,6 +89,21 @@ fails("git clone -q http://oauth2:$expired\@$base/shop/orders.git no1", qr/Authe
 fails(bearer($expired) . " clone -q $url no2", qr/Authentication failed|could not read Username|terminal prompts disabled/, 'and in its words to an expired Bearer');
 fails("git clone -q $url no3", qr/could not read Username|terminal prompts disabled|Authentication failed/, 'and to none');
 fails("cd work && " . bearer($expired) . " push -q $url HEAD:other", qr/Authentication failed|could not read Username|terminal prompts disabled/, 'a push likewise');
+
+# -- jobs of others: GitLab would see the gate's service account, so the rule names the projects
+my %of = (
+    "another project's job" => { project_path => 'mallory/evil', job_project_path => 'mallory/evil' },
+    "a fork's job in the parent" => { project_path => 'mallory/orders' },
+    "a job of a fork's pipeline" => { job_project_path => 'mallory/orders' },
+    'a job of a group with a like name' => { project_path => 'shop-evil/orders', job_project_path => 'shop-evil/orders' },
+    'a job of an unprotected branch' => { ref_protected => 'false' },
+);
+for my $whose (sort keys %of) {
+    my $other = mint(job("http://$base", %{ $of{$whose} }));
+    refused($gate->get("/shop/orders.git/info/refs?service=git-$_", token => $other), 403, 'role', "$whose gets no git-$_") for qw(upload-pack receive-pack);
+    refused($gate->get('/api/v4/user', token => $other), 403, 'role', 'nor the API');
+}
+passes($gate->get('/x', token => mint(job("http://$base", project_path => 'shop/web/front', job_project_path => 'shop/web/front'))), "a subgroup's project is one of the group's");
 
 # -- LFS: git-lfs itself, which asks a helper for the token (with the token in the URL its messages would show it)
 my $big = 'head -c 2000000 /dev/urandom > big.bin';
