@@ -64,7 +64,7 @@ my $base = "127.0.0.1:$gate_port";
 my $token   = mint(person(), exp_in => 900);
 my $expired = mint(person(), exp_in => -600, iat_in => -900, nbf_in => -900);
 my $job     = mint(job("http://$base"), exp_in => 900);
-expect_in_log(qr/GATE401: refused: (?:expired|token_missing)/, qr/AH01797|AH01617|AH01618|AH01630/);
+expect_in_log(qr/GATE401: refused: (?:expired|token_missing|token_malformed)/, qr/AH01797|AH01617|AH01618|AH01630/);
 
 # -- web and WebSockets
 passes($gate->get('/dashboard', headers => [ Cookie => "gate_token=$token" ]), 'web: a cookie passes');
@@ -135,6 +135,18 @@ my $clone_two = "GIT_LFS_SKIP_SMUDGE=1 " . $clone =~ s{https://(.*?)gitlab\.exam
 works("GATE_TOKEN='$token'; CI_JOB_TOKEN=$job_token; $clone_two two && test -f two/file", "git with the gate's token in a header and GitLab's own as ever");
 fails("GATE_TOKEN='$token'; CI_JOB_TOKEN=other; $clone_two two1", qr/Authentication failed/, "GitLab refuses its own");
 fails("GATE_TOKEN='$expired'; CI_JOB_TOKEN=$job_token; $clone_two two2", qr/Authentication failed/, "the gate refuses its own");
+
+# -- runners: a checkout with the job's own token, from their addresses alone
+my ($runners) = $page =~ /^### Runners\n.*?```apache\n(.*?)```/ms;
+for my $at ([ '127.0.0.0/8', 'a runner' ], [ '192.0.2.0/24', 'somebody elsewhere' ]) {
+    my $runner = gate_for('127.0.0.1:' . $workhorse->port, secrets => { 'api-token' => "$pat\n", 'git-basic' => "$basic\n" }, more => $runners =~ s/192\.0\.2\.0\/24/$at->[0]/r);
+    my $from = '127.0.0.1:' . $runner->port . '/shop/orders.git';
+    my $clone = "GIT_LFS_SKIP_SMUDGE=1 git clone -q http://gitlab-ci-token:$job_token\@$from";
+    $at->[1] eq 'a runner' or do { fails("$clone away", qr/Authentication failed/, "$at->[1] does not check out with a job token"); next };
+    works("$clone runner && test -f runner/file", "$at->[1] checks out with the job's own token");
+    fails("GIT_LFS_SKIP_SMUDGE=1 git clone -q http://gitlab-ci-token:other\@$from runner1", qr/Authentication failed/, 'GitLab refuses another');
+    fails("cd runner && git commit -q --allow-empty -m more && git push -q 2>&1", qr/Authentication failed/, 'and there is no push');
+}
 
 # -- the registry
 mkdir "$dir/image";
