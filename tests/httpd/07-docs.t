@@ -6,6 +6,7 @@ use File::Temp ();
 use FindBin;
 use lib "$FindBin::RealBin/lib";
 use Gate;
+use MIME::Base64 qw(encode_base64);
 
 my $root = Cwd::abs_path("$FindBin::RealBin/../..");
 my %page = map { s{^\Q$root/}{}r => Gate::Httpd::slurp($_) } "$root/README.md", glob "$root/docs/*.md $root/docs/issuers/*.md";
@@ -111,6 +112,15 @@ refused($httpd->get('/api/v4/job', token => job(project_path => 'mallory/evil', 
 refused($httpd->get('/api/v4/job', token => job(ref_protected => 'false')), 403, 'role', 'nor one of an unprotected branch');
 passes($httpd->get('/shop%2Forders', token => person('gitlab-devs')), 'a person does');
 refused($httpd->get('/x', token => person('others')), 403, 'role', 'one of another group does not');
+
+# -- tokens that httpd takes for too long a header, and the line that helps
+my ($line) = $page{'docs/reasons.md'} =~ /^    (LimitRequestFieldSize \d+)$/m;
+my $long = mint(issuer => 'okta', shape => 'okta', claims => { aud => 'api://gitlab', groups => ['gitlab-devs'], pad => 'x' x 11_000 });
+ok(length $long > 15_000 && length $long < 16_384, 'a long token, but not too long: ' . length $long);
+is_deeply([ map { $_->status, scalar $_->header('X-Gate-Reason') } $httpd->get('/x', token => $long) ], [ 400, undef ], 'a long token does not reach the gate');
+my $wide = httpd("$line\n" . $config =~ s/AuthType Gate\n\K/GateTokenFrom bearer basic\n/r);
+passes($wide->get('/x', token => $long), 'it does by the line that the page has');
+passes($wide->get('/x', headers => [ Authorization => 'Basic ' . encode_base64("git:$long", '') ]), 'as a password too');
 
 # -- and the status page of docs/audit.md behind it
 refused($httpd->get('/-/gate-status?json', token => person('gitlab-devs')), 403, 'role', 'the status is not for developers');
