@@ -346,5 +346,8 @@ int shim_fixups(request_rec *r)
         shim_strip_spoofed(r); /* the copy may hold what was set for the main request */
     }
     shim_choose_handler(r);
+    if (r->proxyreq) {
+        refuse_h2c(r);
+    }
     return shim_has_moved(r) ? shim_decide_again(r) : shim_settle(r);
 }
