@@ -9,34 +9,40 @@
 
 static ap_filter_rec_t *cut_filter;
 
+typedef struct cut_hold cut_hold;
+
 /* A connection's filter, which stays as long as the connection: a later request's chain may lead through it. */
 typedef struct cut_end {
-    gate_cut *cut; /* of the request that came last; NULL: it has no end, or is over */
+    cut_hold *first;
 } cut_end;
 
 /* A request's. */
-typedef struct cut_hold {
+struct cut_hold {
     cut_end *end;
+    cut_hold *next;
     gate_cut *cut;
-} cut_hold;
+};
 
 static apr_status_t read_until(ap_filter_t *f, apr_bucket_brigade *brigade, ap_input_mode_t mode,
                                apr_read_type_e block, apr_off_t wanted)
 {
-    const cut_end *end = f->ctx;
-    if (end->cut && gate_cut_fired(end->cut)) {
-        f->c->aborted = 1;
-        return APR_ECONNRESET;
+    const cut_hold *hold = ((const cut_end *) f->ctx)->first;
+    for (; hold; hold = hold->next) {
+        if (gate_cut_fired(hold->cut)) {
+            f->c->aborted = 1;
+            return APR_ECONNRESET;
+        }
     }
     return ap_get_brigade(f->next, brigade, mode, block, wanted);
 }
 
 static apr_status_t forget(void *data)
 {
-    const cut_hold *hold = data;
-    if (hold->end->cut == hold->cut) {
-        hold->end->cut = NULL;
+    cut_hold *hold = data, **at = &hold->end->first;
+    while (*at != hold) {
+        at = &(*at)->next;
     }
+    *at = hold->next;
     gate_cut_forget(hold->cut);
     return APR_SUCCESS;
 }
@@ -54,7 +60,9 @@ static void end_by(request_rec *r, gate_cut *cut)
         filter = ap_add_input_filter_handle(cut_filter, apr_pcalloc(c->pool, sizeof(cut_end)), NULL, c);
     }
     hold->end = filter->ctx;
-    hold->cut = hold->end->cut = cut;
+    hold->cut = cut;
+    hold->next = hold->end->first;
+    hold->end->first = hold;
     apr_pool_cleanup_register(r->pool, hold, forget, apr_pool_cleanup_null);
 }
 
@@ -68,7 +76,7 @@ int shim_limit_upgrade(request_rec *r, const shim_state *state)
     gate_cut *cut;
     int failed = 1;
 
-    if (!protocol || r->main || !state->outcome.identity || !ap_cstr_casecmp(protocol, "h2c")) {
+    if (!protocol || r->main || !state->outcome.identity) {
         return 1;
     }
     apr_os_sock_get(&fd, ap_get_conn_socket(connection));

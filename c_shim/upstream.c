@@ -6,7 +6,7 @@
  */
 #include "shim.h"
 
-static void unset_put(apr_table_t *fields, request_rec *from)
+void shim_unset_put(apr_table_t *fields, request_rec *from)
 {
     const shim_state *state = SHIM_STATE(from);
     size_t i;
@@ -27,17 +27,8 @@ void shim_take_back(request_rec *r)
 {
     request_rec *from;
     for (from = r->prev ? r->prev : r->main; from; from = from->prev ? from->prev : from->main) {
-        unset_put(r->headers_in, from);
+        shim_unset_put(r->headers_in, from);
     }
-}
-
-int shim_forget(request_rec *r)
-{
-    request_rec *next;
-    for (next = r; next; next = next->next) {
-        unset_put(next->headers_in, next);
-    }
-    return DECLINED;
 }
 
 /* Whether a section that applies says something about the upstream; the login's way back is
@@ -52,6 +43,7 @@ int shim_upstream(request_rec *r, const gate_identity *identity)
         return DECLINED;
     }
     state = shim_state_of(r);
+    state->place = r->per_dir_config;
     memset(&outcome, 0, sizeof(outcome));
     shim_view(r, state, &view);
     gate_upstream(shim_process, &view, identity, &outcome);
