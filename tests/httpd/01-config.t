@@ -4,6 +4,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
 use Gate;
+use File::Temp ();
 
 # What an issuer needs, in lines 2 and 3 of the text.
 my $url = 'GateIssuerURL https://issuer.example.com';
@@ -132,9 +133,13 @@ for my $case (
 }
 
 # What is allowed, but only with a warning at start-up.
+my $dir   = File::Temp->newdir('gate-config-XXXXXX', TMPDIR => 1);
+chmod 0755, $dir;
+my $lines = Gate::Httpd::spew("$dir/token", "one\ntwo\n");
 for my $case (
     [ 'an audience check that is off', issuer_section('a', 'GateAudience any'),                                  qr/\[\S*:warn\].*audience/i ],
     [ 'a port that is only observed', issuer_section('a') . in_port('GateMode observe'),                                      qr/\[\S*:warn\].*GATE202.*does not hold for ports/ ],
+    [ "a job API's token that is none", issuer_section('a', 'GateKind gitlab', "GateJobAPI $api token-file=$lines"), qr/GATE704: GateJobAPI token-file=\S+: it holds more than one line/ ],
     [ 'published keys that are not there', "<Location /jwks>\nSetHandler gate-jwks\n</Location>\n",               qr/\[\S*:warn\].*GATE209/ ],
     [ 'a gate that lets everybody in', issuer_section('a') . gated('/', 'Require all granted'),                  qr/\[\S*:warn\].*all granted/i ],
 ) {
