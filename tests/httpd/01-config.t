@@ -77,6 +77,8 @@ my @wrong = (
     [ 'a header of no claim',                in_location('GateHeader X-User claim:'),       'GateHeader',        7 ],
     [ 'a header without value',              in_location('GateHeader X-User'),              'GateHeader',        7 ],
     [ 'a switch that is neither on nor off', in_location('GateForwardToken maybe'),         'GateForwardToken',  7 ],
+    [ 'an expression on a broken path',      in_location(q(Require expr "gate_claim('a..b') != 'x'")), 'gate_claim', 7 ],
+    [ 'a list in an expression on a broken path', in_location(q(Require expr "'x' in gate_claims('/a~2')")), 'gate_claims', 7 ],
     [ 'a rule on a broken condition',        in_location('Require gate-claim groups'),      'gate-claim',        7 ],
     [ 'a rule on no condition',              in_location('Require gate-claim'),             'gate-claim',        7 ],
     [ 'a rule on no role',                   in_location('Require gate-role'),              'gate-role',         7 ],
