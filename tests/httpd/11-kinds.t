@@ -34,7 +34,7 @@ my $httpd = httpd(
         . issuer_section('gen', 'GateUserClaim login /x~1y.z', 'GateRoleClaim a.b')
         . issuer_section('ent', "GateIssuerURL $base/entra/{tenantid}/v2.0", "GateJWKS $base/entra/jwks", 'GateKind entra', "GateRequire tid~$tenant|$other", 'GateRole dev groups=g1', 'GateRole banned groups=bad')
         . issuer_section('ent1', "GateIssuerURL $base/entra1/", "GateJWKS $base/entra1/jwks", 'GateKind entra', 'GateRoleClaim groups')
-        . issuer_section('gl', 'GateKind gitlab', 'GateRole path project_path=shop/orders', 'GateRole id project_id=20', 'GateRole space namespace_path=shop',
+        . issuer_section('gl', 'GateKind gitlab', 'GateRole path project_path=shop/orders', 'GateRole id project_id=20', 'GateRole space namespace_path=shop', 'GateRole spaceid namespace_id=72',
             'GateRole notevil project_path!=evil/orders', 'GateRole glob "project_path*=shop/*"', 'GateRole regex project_path~shop/.*', 'GateRole protected ref_protected=true', 'GateRole runner runner_id=1')
         . issuer_section('glstrict', 'GateKind gitlab', 'GateRequire project_path=shop/orders')
         . gated('/', 'Require valid-user')
@@ -83,14 +83,14 @@ is_who('null is not there', try_shape('gen', '', { 'x/y.z' => 'p', a => 'no obje
 
 # -- GitLab
 is_who('GitLab CI', try_shape('gl', 'gitlab'), 'X-Forwarded-User' => 'dana', 'X-Forwarded-Email' => 'dana@example.com', 'X-Gate-Project' => 'shop/orders', 'X-Gate-Ref' => 'main', 'X-Gate-Pipeline' => 574, 'X-Gate-Job' => 302,
-    'X-Forwarded-Groups' => 'path,id,space,notevil,glob,regex,protected,runner');
+    'X-Forwarded-Groups' => 'path,id,space,spaceid,notevil,glob,regex,protected,runner');
 refused(try_shape('gl', 'gitlab', { $_ => undef }), 401, 'required_claim', "GitLab: no $_") for qw(job_id pipeline_id);
 is_who('GitLab: job_id as a number', try_shape('gl', 'gitlab', { job_id => 302 }), 'X-Gate-Job' => 302);
 refused(try_shape('gl', 'gitlab', { user_login => undef }), 401, 'user_missing', 'GitLab: nobody behind the pipeline');
 # the fork rule: the source claim and the job claim must both fit
 for my $case (
-    [ "the parent's pipeline for a fork (GitLab 18.2.2 on)", { job_project_path => 'evil/orders', job_project_id => '66', job_namespace_path => 'evil' } ],
-    [ "the fork's pipeline with the parent's job claims",      { project_path => 'evil/orders', project_id => '66', namespace_path => 'evil' } ],
+    [ "the parent's pipeline for a fork (GitLab 18.2.2 on)", { job_project_path => 'evil/orders', job_project_id => '66', job_namespace_path => 'evil', job_namespace_id => '66' } ],
+    [ "the fork's pipeline with the parent's job claims",      { project_path => 'evil/orders', project_id => '66', namespace_path => 'evil', namespace_id => '66' } ],
 ) {
     my ($name, $claims) = @$case;
     is_who("the fork rule: $name", try_shape('gl', 'gitlab', $claims), 'X-Forwarded-Groups' => 'protected,runner');
