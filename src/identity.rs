@@ -91,10 +91,9 @@ impl Identity {
     /// The e-mail address, unless the issuer says that it is not verified.
     #[must_use]
     pub fn email(&self) -> Option<&str> {
-        match self.claims.get("email_verified") {
-            Some(Value::Bool(false)) => return None,
-            Some(Value::String(text)) if text == "false" => return None,
-            _ => {}
+        let verified = self.claims.get("email_verified").and_then(scalar);
+        if verified.is_some_and(|it| it == "0" || it.eq_ignore_ascii_case("false")) {
+            return None;
         }
         self.issuer
             .email_claim
