@@ -34,6 +34,7 @@ my $httpd = httpd(
         . issuer_section('gen', 'GateUserClaim login /x~1y.z', 'GateRoleClaim a.b')
         . issuer_section('ent', "GateIssuerURL $base/entra/{tenantid}/v2.0", "GateJWKS $base/entra/jwks", 'GateKind entra', "GateRequire tid~$tenant|$other", 'GateRole dev groups=g1', 'GateRole banned groups=bad')
         . issuer_section('ent1', "GateIssuerURL $base/entra1/", "GateJWKS $base/entra1/jwks", 'GateKind entra', 'GateRoleClaim groups')
+        . issuer_section('entreq', "GateIssuerURL $base/entreq/", "GateJWKS $base/entreq/jwks", 'GateKind entra', 'GateRequire groups!=bad')
         . issuer_section('gl', 'GateKind gitlab', 'GateRole path project_path=shop/orders', 'GateRole id project_id=20', 'GateRole space namespace_path=shop', 'GateRole spaceid namespace_id=72',
             'GateRole notevil project_path!=evil/orders', 'GateRole glob "project_path*=shop/*"', 'GateRole regex project_path~shop/.*', 'GateRole protected ref_protected=true', 'GateRole runner runner_id=1')
         . issuer_section('glstrict', 'GateKind gitlab', 'GateRequire project_path=shop/orders')
@@ -145,9 +146,11 @@ for my $case ([ '_claim_names', { _claim_names => { groups => 'src1' }, _claim_s
     passes(entra(claims => $claims, place => '/app/x'), "overage by $name: app roles work");
     passes(entra(claims => $claims), "overage by $name: no rule on groups");
     refused($httpd->get('/ent1/x', token => mint(issuer => 'entra1', shape => 'entra_v1', claims => { %$claims, iss => "$base/entra1/" })), 403, 'groups_overage', "overage by $name: GateRoleClaim groups");
+    refused($httpd->get('/x', token => mint(issuer => 'entreq', shape => 'entra_v2', claims => { %$claims, iss => "$base/entreq/" })), 403, 'groups_overage', "overage by $name: GateRequire");
     passes(entra(claims => $claims, place => '/either/x'), "overage by $name: another rule is enough");
     refused(entra(claims => $claims, place => "/not/$_->[0]/x"), 403, 'groups_overage', "overage by $name: a rule that keeps a group out ($_->[0])") for @negated;
 }
+refused($httpd->get('/x', token => mint(issuer => 'entreq', shape => 'entra_v2', claims => { groups => ['bad'], iss => "$base/entreq/" })), 401, 'required_claim', 'GateRequire on a group that is listed');
 for my $way (map { $_->[0] } @negated) {
     passes(entra(claims => { groups => ['ok'] }, place => "/not/$way/x"), "by $way: another group passes");
     refused(entra(claims => { groups => ['bad'] }, place => "/not/$way/x"), 403, $way eq 'twice' ? 'claim' : 'rule', "by $way: the group is kept out");
