@@ -60,6 +60,7 @@ typedef struct gate_place {
     const char *file;    /* configuration file */
     unsigned int line;
     const char *section; /* the section's argument, as "/" of <Location "/">; NULL outside of one */
+    const char *container; /* its directive, as "<Location"; NULL outside of one */
     int port;            /* the section is a <GatePort> */
     const gate_setting *previous; /* the slot's value so far in this very section; NULL if none */
 } gate_place;

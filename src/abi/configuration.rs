@@ -63,6 +63,7 @@ unsafe fn place_of(place: *const gate_place) -> Option<Place> {
             file: lossy(place.file).unwrap_or_default(),
             line: place.line,
             section: lossy(place.section),
+            container: lossy(place.container),
             port: place.port != 0,
         })
     }

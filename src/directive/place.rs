@@ -37,7 +37,11 @@ impl Builder {
             "GateTokenFrom" if place.port => Err(
                 "GateTokenFrom has no place in <GatePort>: the token of a CONNECT always comes in Proxy-Authorization".into(),
             ),
-            "GateTokenFrom" => sources(words),
+            "GateTokenFrom" => {
+                let sources = sources(words)?;
+                self.notes.sources(place, &sources);
+                Ok(Setting::TokenFrom(sources))
+            }
             "GateTarget" if !place.port => {
                 Err("GateTarget may only stand inside <GatePort NAME:PORT>".into())
             }
@@ -140,6 +144,7 @@ impl Builder {
             },
         };
         self.config.header_names.push((*name).to_owned());
+        self.notes.header(place, name);
         Ok(Setting::Header(HeaderChoice {
             id: self.new_id(),
             name: (*name).to_owned(),
@@ -148,7 +153,7 @@ impl Builder {
     }
 }
 
-fn sources(words: &[&str]) -> Result<Setting, String> {
+fn sources(words: &[&str]) -> Result<Vec<Source>, String> {
     if words.is_empty() {
         return Err("GateTokenFrom takes one or more of bearer, basic, proxy, header:NAME, cookie:NAME, query:NAME".into());
     }
@@ -159,7 +164,7 @@ fn sources(words: &[&str]) -> Result<Setting, String> {
             sources.push(source);
         }
     }
-    Ok(Setting::TokenFrom(sources))
+    Ok(sources)
 }
 
 fn source(word: &str) -> Result<Source, String> {
