@@ -135,8 +135,8 @@ void shim_register_authz(apr_pool_t *pool)
 
 static const gate_identity *identity_of(request_rec *r)
 {
-    const shim_state *state = r ? shim_effective_state(r) : NULL;
-    return state && !state->refused ? state->outcome.identity : NULL;
+    const shim_state *state = r ? SHIM_STATE(r) : NULL;
+    return state && state->decided && !state->refused ? state->outcome.identity : NULL;
 }
 
 /* What a rule's expression, and none elsewhere, could not be told: no expression can refuse. */

@@ -94,7 +94,7 @@ impl View<'_> {
 
 /// # Safety
 /// A live configuration.
-unsafe fn handle<'c>(config: *const ffi::gate_config) -> Option<&'c Handle> {
+pub(super) unsafe fn handle<'c>(config: *const ffi::gate_config) -> Option<&'c Handle> {
     // SAFETY: the caller's promise.
     unsafe { config.cast::<Handle>().as_ref() }
 }

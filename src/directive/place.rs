@@ -40,6 +40,11 @@ impl Builder {
             "GateTokenFrom" => {
                 let sources = sources(words)?;
                 self.notes.sources(place, &sources);
+                let names = sources.iter().filter_map(|it| match it {
+                    Source::Query(name) => Some(name.clone()),
+                    _ => None,
+                });
+                self.config.query_names.extend(names);
                 Ok(Setting::TokenFrom(sources))
             }
             "GateTarget" if !place.port => {
