@@ -4,6 +4,7 @@
 
 use super::limit::{Cause, LOOK, Limits, Moment};
 use crate::clock;
+use crate::jwks::Key;
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -17,6 +18,7 @@ struct Entry {
     id: u64,
     request: String,
     socket: TcpStream,
+    key: Arc<Key>,
     fired: Arc<AtomicBool>,
     limits: Limits,
     since: Instant,
@@ -64,13 +66,14 @@ impl Drop for Cut {
 }
 
 impl Cutter {
-    /// Cuts the connection when `expires` or `lifetime` is over. `None`: there is no thread to do it
+    /// Cuts the connection when `expires` or `lifetime` is over, or the key is no longer the issuer's. `None`: there is no thread to do it
     /// in. All signals are blocked by the caller.
     #[must_use]
     pub fn watch(
         &self,
         socket: TcpStream,
         request: String,
+        key: Arc<Key>,
         expires: u64,
         lifetime: Option<Duration>,
         report: Report,
@@ -92,6 +95,7 @@ impl Cutter {
             id,
             request,
             socket,
+            key,
             fired: Arc::clone(&fired),
             limits: Limits {
                 expires,
@@ -132,8 +136,10 @@ impl Shared {
                     open: it.since.elapsed(),
                     quiet: Duration::ZERO,
                 };
-                let Err(cause) = it.limits.look(at) else {
-                    return true;
+                let cause = match it.limits.look(at) {
+                    _ if !it.key.is_live() => Cause::KeyRevoked,
+                    Err(cause) => cause,
+                    Ok(_) => return true,
                 };
                 // Whoever moves its bytes reads an end, and is told that it is none of the peer's.
                 it.fired.store(true, Ordering::Release);
@@ -167,6 +173,8 @@ impl Shared {
 #[allow(clippy::panic)]
 mod tests {
     use super::*;
+    use crate::testing::{identity, issuer};
+    use serde_json::json;
     use std::io::Read;
     use std::net::TcpListener;
 
@@ -178,6 +186,11 @@ mod tests {
         (one, other)
     }
 
+    fn key() -> Arc<Key> {
+        let identity = identity(&issuer(&[]), json!({})).unwrap_or_else(|e| panic!("{e}"));
+        Arc::clone(identity.key())
+    }
+
     #[test]
     fn a_connection_is_cut_when_its_time_is_up_and_not_when_it_was_forgotten() {
         let cutter = Cutter::default();
@@ -187,12 +200,13 @@ mod tests {
         let forgotten = cutter.watch(
             kept_other,
             "b".into(),
+            key(),
             u64::MAX,
             Some(Duration::from_millis(300)),
             |_, _| (),
         );
         drop(forgotten);
-        let cut = cutter.watch(other, "a".into(), past, None, |_, cause| {
+        let cut = cutter.watch(other, "a".into(), key(), past, None, |_, cause| {
             assert_eq!(cause, Cause::Expired);
         });
         assert_eq!(one.read(&mut [0; 1]).ok(), Some(0));
@@ -200,6 +214,20 @@ mod tests {
         let _ = kept.set_read_timeout(Some(Duration::from_millis(900)));
         // Its own descriptor went with the watch: the peer sees an orderly end of that alone.
         assert_eq!(kept.read(&mut [0; 1]).ok(), Some(0));
+        cutter.stop();
+    }
+
+    #[test]
+    fn a_connection_is_cut_when_the_key_leaves_the_set() {
+        let cutter = Cutter::default();
+        let (mut one, other) = pair();
+        let key = key();
+        let report = |_: &str, cause| assert_eq!(cause, Cause::KeyRevoked);
+        let cut = cutter.watch(other, "a".into(), Arc::clone(&key), u64::MAX, None, report);
+        assert!(cut.is_some());
+        key.retire();
+        let _ = one.set_read_timeout(Some(Duration::from_secs(20)));
+        assert_eq!(one.read(&mut [0; 1]).ok(), Some(0));
         cutter.stop();
     }
 }
