@@ -19,6 +19,7 @@ my %issuer;    # name => how it misbehaves
 for my $mode (sort keys %bad) { (my $name = "bad-$mode") =~ tr/:_/--/; $issuer{$name} = { mode => $mode, %{ $bad{$mode} } } }
 control('set', issuer => $_, %{ $issuer{$_} }) for keys %issuer;
 control('set', issuer => 'late', mode => 'error500');
+control('set', issuer => 'never', mode => 'hang');
 
 my $dir = File::Temp->newdir('gate-keys-XXXXXX', TMPDIR => 1);
 chmod 0755, $dir;
@@ -39,10 +40,12 @@ my $httpd = httpd(
         . issuer_section('leave', 'GateRefresh 1s', 'GateTimeout 1s')
         . issuer_section('stale', 'GateRefresh 1s', 'GateMaxStale 4s', 'GateTimeout 1s')
         . issuer_section('flood')
+        . issuer_section('hanging', 'GateTimeout 9s')
+        . issuer_section('never', 'GateTimeout 9s')
         . issuer_section('file', "GateJWKS file:$dir/keys.json")
         . gated('/', 'Require valid-user')
 );
-expect_in_log(qr/GATE31[13]: issuer/);
+expect_in_log(qr/GATE31[135]: issuer/);
 
 # Asks until the answer is as wanted, for at most that long.
 sub until_it_is {
@@ -106,6 +109,16 @@ passes(get(mint(issuer => 'leave', alg => 'ES256')), 'the key that stays serves'
 control('set', issuer => 'leave', jwks => [ 'es1', 'rs1' ]);
 passes(until_it_is(200, 45, sub { get($leave) }), 'and it passes again once its key is back');
 
+# -- a set without any key that fits is an answer, and takes them all along
+for my $none ('{"keys":[]}', '{"keys":[{"kty":"EC","crv":"P-521","kid":"new","x":"AAAA","y":"AAAA"}]}') {
+    control('set', issuer => 'leave', jwks => $none);
+    refused(until_it_is(401, 45, sub { get($leave) }), 401, 'key_unknown', "a token that was verified before is refused where the set is $none");
+    refused(get(mint(issuer => 'leave', claims => { jti => $none })), 401, 'key_unknown', 'a new one too');
+    ok($httpd->wait_for_log(qr/GATE315: issuer leave: /, 10), 'and the log says so');
+    control('set', issuer => 'leave', jwks => ['rs1']);
+    passes(until_it_is(200, 45, sub { get($leave) }), 'until there is a key again');
+}
+
 # -- too old to serve
 my $stale = mint(issuer => 'stale');
 passes(get($stale), 'keys that are fresh');
@@ -134,6 +147,28 @@ is(join("\n", @wrong), '', 'and none of them was refused');
 cmp_ok(counts('flood')->{jwks} - $before->{jwks}, '<=', 1 + int($took / 10), 'at most one fetch in 10 s');
 expect_in_log(qr/GATE401: refused: key_unknown: /);
 
+# -- an issuer that hangs, and clients who know that: those of another issuer never notice
+my $well = mint(issuer => 'good');
+passes(get(mint(issuer => 'hanging')), 'an issuer that is well');
+passes(get($well), 'and another');
+control('set', issuer => 'hanging', mode => 'hang');
+my @forged = map { mint(issuer => 'hanging', kid => "forged-$_") } 1 .. 30;
+my $never = mint(issuer => 'never', mutate => 'zero_sig');
+my $crowd = Gate::Load->start(clients => 40, good => sub { $_[0]->status =~ /401|503/ }, ask => sub { my ($at) = @_; sleep 0.1; get($forged[$at] // $never) });
+my ($asked, $longest) = (0, 0);
+for ($start = time; time < $start + 6; sleep 0.1) {
+    my $from = time;
+    my $answer = get($well);
+    $longest = time - $from if time - $from > $longest;
+    $asked++ if $answer->status == 200;
+}
+cmp_ok($asked, '>', 5, "another issuer's clients are served");
+cmp_ok($longest, '<', 5, 'and none waits for the one that hangs');
+control('set', issuer => $_, mode => 'ok') for qw(hanging never);
+my ($refused, @odd) = $crowd->stop;
+is("@odd", '', 'who waited is refused');
+expect_in_log(qr/GATE401: refused: (?:keys_unavailable|signature): /);
+
 # -- keys in a file
 my ($one, $two) = map { mint(issuer => 'file', key => $_, kid => $_) } qw(rs1 rs2);
 passes(get($one), 'keys in a file serve');
@@ -145,6 +180,10 @@ refused(until_it_is(401, 15, sub { get($one) }), 401, 'key_unknown', 'one that i
 Gate::Httpd::spew("$dir/keys.json", '{"keys":[');
 ok($httpd->wait_for_log(qr/GATE311: issuer file: /, 15), 'half a file is told');
 passes(get($two), 'and the last good keys serve');
+put_keys();
+refused(until_it_is(401, 15, sub { get($two) }), 401, 'key_unknown', 'an emptied file takes the last one along');
+put_keys('rs2');
+passes(until_it_is(200, 20, sub { get($two) }), 'until it is back');
 unlink "$dir/keys.json";
 sleep 1.5;
 passes(get($two), 'also where the file is gone');
