@@ -260,7 +260,7 @@ impl Draft {
             && !self
                 .require
                 .iter()
-                .any(|it| it.path().is("tid") && it.names_a_value())
+                .any(|it| it.path().is("tid") && it.names_a_tenant())
         {
             return Err(wrong_url(format!(
                 "GateIssuerURL {url} takes tokens of every tenant: name yours, as GateRequire tid=TENANT (a pattern that any tenant fits names none)"
