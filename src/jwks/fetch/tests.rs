@@ -6,6 +6,7 @@
 )]
 
 use super::*;
+use crate::jwks::KeySettings;
 use crate::jwks::testing::{Dir, Server, answer, jwks, ok};
 use std::io::Write as _;
 use std::net::TcpListener;
@@ -429,6 +430,12 @@ fn only_a_server_of_the_trusted_ca_is_believed() {
     let refused = error(ask(Some(&other)));
     assert!(matches!(refused, FetchError::Connection(..)), "{refused}");
     assert!(ask(None).is_err(), "the system trusts it");
+    // Keys are known by it: an issuer's settings carry it on.
+    let lines = [own, other].map(|path| format!("GateCAFile {}", path.display()));
+    let [one, two] =
+        lines.map(|line| KeySettings::from(&*crate::testing::issuer(&[&line])).ca_fingerprint);
+    assert!(one.is_some() && two.is_some());
+    assert_ne!(one, two);
 }
 
 #[test]
