@@ -151,7 +151,7 @@ impl Builder {
         let issuer = draft.finish()?;
         if let Some(asked) = asked.filter(|it| *it > issuer.refresh) {
             self.notes.warn(format!(
-                "GATE208: <GateIssuer {}> ({place}): GateRefresh is {} s and not {asked} s, half of GateMaxStale ({} s): else an issuer that is well could have no keys",
+                "GATE209: <GateIssuer {}> ({place}): GateRefresh is {} s and not {asked} s, half of GateMaxStale ({} s): else an issuer that is well could have no keys",
                 issuer.name, issuer.refresh, issuer.max_stale
             ));
         }

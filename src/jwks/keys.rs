@@ -282,8 +282,7 @@ impl Keys {
         if desk.in_flight || schedule.under_way(now, self.pace()) || self.is_due(desk, now) {
             return true;
         }
-        let may = || schedule.may_force(now) && self.place.is_none_or(|it| it.may_force(now));
-        desk.forced |= forced && may();
+        desk.forced |= forced && schedule.may_force(now);
         desk.forced
     }
 

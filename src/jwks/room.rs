@@ -125,11 +125,6 @@ impl Room {
 }
 
 impl Place {
-    /// Whether an unknown `kid` may cause a fetch.
-    pub(super) fn may_force(&self, now: u64) -> bool {
-        !pauses(now, self.forced_at.load(Relaxed))
-    }
-
     /// Takes the one fetch that unknown `kid`s may cause now, if it is still there to be had.
     pub(super) fn force(&self, now: u64) -> bool {
         let last = self.forced_at.load(Relaxed);
@@ -243,12 +238,9 @@ mod tests {
     fn unknown_kids_cause_one_fetch_in_ten_seconds_however_many_processes_ask() {
         let room = room(8);
         let place = room.place(1).unwrap();
-        assert!(place.may_force(NOW) && place.force(NOW));
+        assert!(place.force(NOW));
         for later in 0..=10 {
-            assert!(
-                !place.may_force(NOW + later) && !place.force(NOW + later),
-                "{later}"
-            );
+            assert!(!place.force(NOW + later), "{later}");
         }
         assert_eq!(place.forced_at(), NOW);
         assert!(place.force(NOW + 11));

@@ -144,7 +144,7 @@ for my $case (
 # What is allowed, but only with a warning at start-up.
 for my $case (
     [ 'an audience check that is off', issuer_section('a', 'GateAudience any'),                                  qr/\[\S*:warn\].*audience/i ],
-    [ 'a refresh that is too late',    issuer_section('a', 'GateRefresh 24h'),                                   qr/\[\S*:warn\].*GATE208: .*43200 s and not 86400 s/ ],
+    [ 'a refresh that is too late',    issuer_section('a', 'GateRefresh 24h'),                                   qr/\[\S*:warn\].*GATE209: .*43200 s and not 86400 s/ ],
     [ 'a file without a key that fits', issuer_section('a', "GateJWKS file:$no_keys"),                          qr/\[\S*:warn\].*GATE207: / ],
     [ 'a gate that lets everybody in', issuer_section('a') . gated('/', 'Require all granted'),                  qr/\[\S*:warn\].*all granted/i ],
     [ 'a public place under a gate',   issuer_section('a') . gated('/', 'Require valid-user') . "<Location /pub/>\nRequire all granted\n</Location>\n",

@@ -257,14 +257,6 @@ fn no_kid_waits_for_an_issuer_that_fails() {
 }
 
 #[test]
-fn a_kid_that_another_process_asked_for_is_not_asked_for_again() {
-    let keys = attached(600, 64);
-    calm(&keys);
-    assert!(keys.place.unwrap().force(clock::now()));
-    assert!(!keys.fetch_may_come(&mut lock(&keys.desk), true, None));
-}
-
-#[test]
 fn a_fetch_may_come_where_one_is_due_or_on_its_way() {
     let keys = attached(5, 8);
     let may = |forced| keys.fetch_may_come(&mut lock(&keys.desk), forced, None);
