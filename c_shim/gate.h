@@ -275,9 +275,13 @@ gate_process *gate_child_start(const gate_config *config, const char *state_dir)
  * interrupted who holds a lock that is needed for it. Fallback: 1. */
 int gate_child_stop(gate_process *process);
 
-/* What all children share of the open ports; made in the parent, once, before the first fork. */
+/* The server stops at once: no request waits for keys any more. Takes locks: not in a signal's handler. */
+void gate_child_stopping(gate_process *process);
+
+/* What all children share: counters, open ports, who waits for keys; made in the parent, once, before the first fork. */
 void gate_ports_prepare(void);
-/* How many requests the server can work on at once: GateMaxOpenTotal's default is half of it. */
+/* How many requests the server can work on at once: GateMaxOpenTotal's default is half of it, and who may
+ * wait for keys a part. */
 void gate_ports_workers(gate_process *process, int workers);
 
 /* --- a request ------------------------------------------------------------------------------- */

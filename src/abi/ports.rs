@@ -54,6 +54,7 @@ pub extern "C" fn gate_ports_prepare() {
         || {
             super::shared::table();
             super::shared::board();
+            super::shared::room();
         },
     );
 }
@@ -69,9 +70,7 @@ pub unsafe extern "C" fn gate_ports_workers(process: *mut ffi::gate_process, wor
         || {
             // SAFETY: gate.h: a live process.
             if let Some(process) = unsafe { process.cast::<Process>().as_ref() } {
-                process
-                    .ports
-                    .set_workers(u32::try_from(workers).unwrap_or(2));
+                process.set_workers(u32::try_from(workers).unwrap_or(2));
             }
         },
     );

@@ -53,6 +53,15 @@ impl Report for KeyLog {
         );
     }
 
+    fn no_key_fits(&self, issuer: &str) {
+        say(
+            WARNING,
+            &format!(
+                "GATE315: issuer {issuer}: its key set holds no key that fits: no token of this issuer is accepted"
+            ),
+        );
+    }
+
     fn key_passed_over(&self, issuer: &str, kid: &str, why: &str) {
         say(
             WARNING,
@@ -185,7 +194,25 @@ pub unsafe extern "C" fn gate_child_stop(process: *mut ffi::gate_process) -> i32
     )
 }
 
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_child_stopping(process: *mut ffi::gate_process) {
+    boundary(
+        || (),
+        || {
+            // SAFETY: gate.h: a live process, or NULL.
+            if let Some(process) = unsafe { process.cast::<Process>().as_ref() } {
+                process.release();
+            }
+        },
+    );
+}
+
 as_declared! {
     gate_child_start
+    gate_child_stopping
     gate_child_stop
 }

@@ -32,6 +32,17 @@ pub fn once_each(name: &str, options: &[&str]) -> Result<(), String> {
     Ok(())
 }
 
+/// That the file said it in UTF-8: what is not has become U+FFFD on its way here, and fits nothing.
+///
+/// # Errors
+/// It did not.
+pub fn utf8(name: &str, words: &[&str]) -> Result<(), String> {
+    match words.iter().find(|word| word.contains('\u{fffd}')) {
+        Some(word) => Err(format!("{name} {word}: write it in UTF-8")),
+        None => Ok(()),
+    }
+}
+
 /// `on` or `off`.
 ///
 /// # Errors
