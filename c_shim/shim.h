@@ -151,6 +151,7 @@ void shim_register_body_guard(void);
 /* handlers.c */
 void shim_choose_handler(request_rec *r);
 int shim_handle(request_rec *r);
+int shim_handler_refuses(request_rec *r);
 
 /* answer.c */
 int shim_refuse(request_rec *r, shim_state *state, const char *reason, const char *detail, int level);
@@ -163,6 +164,10 @@ void shim_view(request_rec *r, shim_state *state, gate_request *view);
 int shim_open_audit_log(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *server);
 int shim_start_audit(apr_pool_t *pconf, server_rec *server, const char *state_dir);
 int shim_log_transaction(request_rec *r);
+
+/* program.c */
+/* Where the program reads; NULL: it can not be started, which has been said. `named` NULL: there is none. */
+apr_file_t *shim_audit_program(apr_pool_t *pconf, const char *named);
 
 /* status.c, explain.c */
 int shim_status(request_rec *r);
