@@ -120,6 +120,7 @@ typedef struct gate_request {
     int server_port;
     const char *realm; /* AuthName */
     const char *id;    /* the request's id, mod_unique_id's or made by gate_request_id */
+    const char *handler; /* as far as it is known already */
     int explain;       /* only asked: `token` is judged, whatever the request holds */
     const char *token; /* NULL: none */
     const gate_setting *const *slots; /* GATE_SLOTS of them */
