@@ -73,6 +73,12 @@ int shim_start_audit(apr_pool_t *pconf, server_rec *server, const char *state_di
     return OK;
 }
 
+/* Where the rule stands that was asked: not every section within it that says something of the gate. */
+static const char *place_of(const shim_dir *dir)
+{
+    return dir->rule ? dir->rule : dir->gate ? dir->gate : dir->section;
+}
+
 /* Once for a request and what followed from it within httpd: the refusal if there was one, else
  * the last that the gate looked at. */
 int shim_log_transaction(request_rec *r)
@@ -109,10 +115,15 @@ int shim_log_transaction(request_rec *r)
     event.issuer = state->outcome.issuer;
     event.observed = state->observed;
     event.status = last->status;
-    event.place = SHIM_DIR(decided)->section;
+    event.place = place_of(SHIM_DIR(decided));
     event.id = shim_id_of(decided, state);
     event.method = first->method;
-    event.path = first->uri;
+    if (first->method_number == M_CONNECT) {
+        event.port = first->parsed_uri.port;
+    }
+    else {
+        event.path = first->uri;
+    }
     event.host = first->hostname;
     event.protocol = first->protocol;
     event.agent = apr_table_get(first->headers_in, "User-Agent");

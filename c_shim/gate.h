@@ -167,8 +167,9 @@ typedef struct gate_event {
     const char *place; /* the section's argument */
     const char *id;
     const char *method;
-    const char *path; /* without the query */
+    const char *path; /* without the query; NULL: a CONNECT, to `port` of `host` */
     const char *host;
+    int port;
     const char *protocol; /* HTTP/1.1 */
     const char *agent;    /* User-Agent */
     const char *peer;     /* the client's address */

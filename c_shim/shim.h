@@ -46,6 +46,8 @@ typedef struct shim_port {
 /* A section's. */
 typedef struct shim_dir {
     const char *section;
+    const char *rule;   /* the innermost of those with a Require */
+    const char *gate;   /* the innermost of those with an AuthType */
     int has_require; /* a Require stands here or in a section that this one was merged with */
     const gate_setting *slot[GATE_SLOTS];
     const gate_chain *headers;

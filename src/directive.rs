@@ -200,6 +200,7 @@ impl Builder {
         name: &str,
         words: &[&str],
     ) -> Result<Option<Setting>, String> {
+        self.notes.said(place, name);
         match name {
             "GateStateDir" => {
                 self.main_server_only(place, name)?;

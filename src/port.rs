@@ -135,6 +135,12 @@ impl Ports {
         shared::table().map_or(0, |table| table.count(hash(&name)))
     }
 
+    /// How many ports are open in all children.
+    #[must_use]
+    pub fn all_open() -> usize {
+        shared::table().map_or(0, |table| table.open_of(0).1)
+    }
+
     /// Opens a port: a place among those that may be open, the job, the target.
     ///
     /// # Errors

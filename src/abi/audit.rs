@@ -203,6 +203,7 @@ unsafe fn decision_of(event: &gate_event) -> Decision<'_> {
             method: bytes(event.method),
             path: bytes(event.path),
             host: bytes(event.host),
+            port: u16::try_from(event.port).unwrap_or_default(),
             protocol: bytes(event.protocol),
             agent: bytes(event.agent),
             peer: bytes(event.peer),
