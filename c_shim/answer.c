@@ -51,8 +51,23 @@ void shim_view(request_rec *r, shim_state *state, gate_request *view)
     }
 }
 
+/* A sub-request has no client to tell: where its refusal becomes the main request's (mod_dir, mod_dav), that
+ * one says the same. */
+static void leave_denial(request_rec *r, const gate_answer *answer)
+{
+    shim_state *state = shim_state_of(r);
+    size_t i;
+
+    state->sub_denial = apr_table_make(r->pool, (int) answer->field_count);
+    state->sub_status = answer->status;
+    for (i = 0; i < answer->field_count; i++) {
+        apr_table_add(state->sub_denial, answer->fields[i].name, answer->fields[i].value);
+    }
+}
+
 int shim_refuse(request_rec *r, shim_state *state, const char *reason, const char *detail, int level)
 {
+    const shim_state *origin = shim_origin_of(r);
     gate_request view;
     gate_answer answer;
     size_t i;
@@ -80,14 +95,20 @@ int shim_refuse(request_rec *r, shim_state *state, const char *reason, const cha
     ap_log_rerror(APLOG_MARK, level, 0, r, "GATE401: refused: %s: %s (request %s)",
                   reason ? reason : "internal", detail ? detail : "", view.id);
 
-    for (i = 0; i < answer.field_count; i++) {
-        apr_table_addn(r->err_headers_out, answer.fields[i].name, answer.fields[i].value);
+    if (!origin || !origin->refused || !r->prev) { /* else the first refusal's words stand there */
+        for (i = 0; i < answer.field_count; i++) {
+            apr_table_addn(r->err_headers_out, answer.fields[i].name, answer.fields[i].value);
+        }
     }
     state->decided = 1;
     state->refused = 1;
     state->reason = reason ? reason : "internal";
     state->detail = detail;
     state->outcome.status = answer.status;
+    if (r->main && !shim_question_of(r)) {
+        leave_denial(r->main, &answer);
+        shim_audit_sub(r);
+    }
     /* An ErrorDocument of the administrator's goes before our own words. */
     if (answer.body && !ap_response_code_string(r, ap_index_of_response(answer.status))) {
         state->content_type = answer.content_type;
@@ -110,6 +131,10 @@ void shim_insert_error_filter(request_rec *r)
     const shim_state *state = SHIM_STATE(r);
     if (state && state->refused && state->content_type) {
         ap_add_output_filter_handle(body_filter, NULL, r, r->connection);
+    }
+    else if (state && !state->refused && state->sub_denial && r->status == state->sub_status
+             && !apr_table_get(r->err_headers_out, "X-Gate-Reason")) {
+        r->err_headers_out = apr_table_overlay(r->pool, r->err_headers_out, state->sub_denial);
     }
 }
 

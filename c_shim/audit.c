@@ -79,13 +79,54 @@ static const char *place_of(const shim_dir *dir)
     return dir->rule ? dir->rule : dir->gate ? dir->gate : dir->section;
 }
 
+static void write_down(request_rec *first, request_rec *decided, int status)
+{
+    shim_state *state = SHIM_STATE(decided);
+    gate_event event;
+
+    memset(&event, 0, sizeof(event));
+    event.slots = SHIM_DIR(decided)->slot;
+    event.identity = state->outcome.identity;
+    event.reason = state->reason;
+    event.detail = state->detail;
+    event.issuer = state->outcome.issuer;
+    event.observed = state->observed;
+    event.status = status;
+    event.place = place_of(SHIM_DIR(decided));
+    event.id = shim_id_of(decided, state);
+    event.method = first->method;
+    if (first->method_number == M_CONNECT) {
+        event.port = first->parsed_uri.port;
+    }
+    else {
+        event.path = first->uri;
+    }
+    event.host = first->hostname;
+    event.protocol = first->protocol;
+    event.agent = apr_table_get(first->headers_in, "User-Agent");
+    event.peer = first->useragent_ip;
+    event.peer_port = first->useragent_addr ? first->useragent_addr->port : 0;
+    event.time = first->request_time;
+    event.duration = apr_time_now() - first->request_time;
+    gate_audit(shim_process, &event);
+}
+
+void shim_audit_sub(request_rec *r)
+{
+    shim_state *state = SHIM_STATE(r);
+
+    if (shim_process && state && state->decided && !state->inherited && !state->audited && !shim_question_of(r)) {
+        state->audited = 1;
+        write_down(r, r, state->refused ? state->outcome.status : r->status);
+    }
+}
+
 /* Once for a request and what followed from it within httpd: the refusal if there was one, else
  * the last that the gate looked at. */
 int shim_log_transaction(request_rec *r)
 {
     request_rec *first, *last, *at, *decided = NULL;
-    shim_state *state;
-    gate_event event;
+    const shim_state *state;
 
     for (first = r; first->prev; first = first->prev) {
     }
@@ -104,33 +145,8 @@ int shim_log_transaction(request_rec *r)
         return DECLINED;
     }
     state = SHIM_STATE(decided);
-    if (state->audited && !state->reason) {
-        return DECLINED;
+    if (!state->audited || state->reason) {
+        write_down(first, decided, last->status);
     }
-    memset(&event, 0, sizeof(event));
-    event.slots = SHIM_DIR(decided)->slot;
-    event.identity = state->outcome.identity;
-    event.reason = state->reason;
-    event.detail = state->detail;
-    event.issuer = state->outcome.issuer;
-    event.observed = state->observed;
-    event.status = last->status;
-    event.place = place_of(SHIM_DIR(decided));
-    event.id = shim_id_of(decided, state);
-    event.method = first->method;
-    if (first->method_number == M_CONNECT) {
-        event.port = first->parsed_uri.port;
-    }
-    else {
-        event.path = first->uri;
-    }
-    event.host = first->hostname;
-    event.protocol = first->protocol;
-    event.agent = apr_table_get(first->headers_in, "User-Agent");
-    event.peer = first->useragent_ip;
-    event.peer_port = first->useragent_addr ? first->useragent_addr->port : 0;
-    event.time = first->request_time;
-    event.duration = apr_time_now() - first->request_time;
-    gate_audit(shim_process, &event);
     return DECLINED;
 }

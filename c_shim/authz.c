@@ -99,8 +99,8 @@ void shim_register_authz(apr_pool_t *pool)
 
 static const gate_identity *identity_of(request_rec *r)
 {
-    const shim_state *state = r ? shim_effective_state(r) : NULL;
-    return state && !state->refused ? state->outcome.identity : NULL;
+    const shim_state *state = r ? SHIM_STATE(r) : NULL;
+    return state && state->decided && !state->refused ? state->outcome.identity : NULL;
 }
 
 static const char *claim_text(ap_expr_eval_ctx_t *ctx, const void *data, const char *path)

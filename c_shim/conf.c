@@ -234,17 +234,33 @@ static const char *note_word(cmd_parms *cmd, void *dir_config, const char *line)
     return DECLINE_CMD;
 }
 
+/* Trailers come when the gate has looked at the headers already. */
+static void keep_trailers_apart(server_rec *server)
+{
+    for (; server; server = server->next) {
+        core_server_config *core = ap_get_core_module_config(server->module_config);
+        if (core->merge_trailers == AP_MERGE_TRAILERS_ENABLE) {
+            core->merge_trailers = AP_MERGE_TRAILERS_DISABLE;
+            ap_log_error(APLOG_MARK, APLOG_WARNING, 0, server,
+                         "GATE208: MergeTrailers on is not followed: a client could set identity headers by it "
+                         "after the gate has removed them");
+        }
+    }
+}
+
 int shim_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *server)
 {
     (void) pconf;
     (void) plog;
     (void) ptemp;
+    keep_trailers_apart(server);
     shim_log_server = server;
     reading = 0;
     if (!config || gate_config_check(config) != 0) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     whole->upstream = gate_config_has_upstream(config);
+    whole->query = gate_reads_query(config);
     return OK;
 }
 

@@ -289,6 +289,14 @@ size_t gate_next_spoofed(const gate_config *config, const gate_field *fields, si
 /* `Connection` without the names that the gate sets; NULL: it names none of them. Pool. */
 const char *gate_connection_without(const gate_config *config, const char *value, void *pool);
 
+/* Whether some place takes tokens from the query. Where none does, the next two have nothing to say.
+ * Fallback: 1. */
+int gate_reads_query(const gate_config *config);
+/* Of `outcome` the edits alone: no parameter that carries tokens somewhere stays where a log finds it. */
+void gate_unlog(const gate_config *config, const gate_request *request, gate_outcome *outcome);
+/* `Referer` without such parameters; NULL: it holds none. Pool. Fallback: "". */
+const char *gate_referer(const gate_config *config, const char *value, void *pool);
+
 /* A new id for a request that mod_unique_id gave none. Pool. */
 const char *gate_request_id(const gate_config *config, void *pool);
 

@@ -16,6 +16,7 @@ static void register_hooks(apr_pool_t *pool)
     static const char *const before_authz[] = {"mod_authz_core.c", "mod_authn_core.c", NULL};
 
     static const char *const before_proxy[] = {"mod_proxy.c", NULL};
+    static const char *const before_upgrade[] = {"core.c", "mod_http2.c", NULL};
 
     /* start */
     ap_hook_check_config(shim_check_config, NULL, NULL, APR_HOOK_MIDDLE);       /* conf.c */
@@ -41,12 +42,13 @@ static void register_hooks(apr_pool_t *pool)
     /* First, so that mod_headers' RequestHeader sees and may edit what the gate has set. */
     ap_hook_fixups(shim_fixups, NULL, NULL, APR_HOOK_REALLY_FIRST);             /* request.c */
 
+    ap_hook_handler(shim_before_handler, NULL, before_upgrade, APR_HOOK_REALLY_FIRST - 1); /* again.c */
     /* Before mod_proxy, which takes CONNECT where ProxyRequests is on. */
     ap_hook_handler(shim_tunnel, NULL, NULL, APR_HOOK_REALLY_FIRST);            /* tunnel.c */
     /* Before mod_proxy, which would take every request that a ProxyPass covers. */
     ap_hook_handler(shim_handle, NULL, before_proxy, APR_HOOK_REALLY_FIRST);    /* handlers.c */
-    /* Before mod_log_config, which could be told to log what the gate has put in. */
-    ap_hook_log_transaction(shim_forget, NULL, NULL, APR_HOOK_REALLY_FIRST);    /* upstream.c */
+    /* Before mod_log_config. */
+    ap_hook_log_transaction(shim_forget, NULL, NULL, APR_HOOK_REALLY_FIRST);    /* unlog.c */
 
     /* answer */
     ap_hook_insert_error_filter(shim_insert_error_filter, NULL, NULL, APR_HOOK_LAST); /* answer.c */

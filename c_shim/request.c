@@ -12,13 +12,13 @@ _Static_assert(sizeof(gate_field) == sizeof(apr_table_entry_t), "gate_field is a
 _Static_assert(offsetof(gate_field, value) == offsetof(apr_table_entry_t, val), "value");
 _Static_assert(offsetof(gate_field, checksum) == offsetof(apr_table_entry_t, key_checksum), "checksum");
 
-static int is_gated(request_rec *r)
+int shim_is_gated(request_rec *r)
 {
     const shim_state *state = SHIM_STATE(r);
     const char *type;
 
-    if (state && state->gated) {
-        return 1;
+    if (state && state->place == r->per_dir_config) {
+        return state->gated;
     }
     type = ap_auth_type(r);
     return type && !ap_cstr_casecmp(type, GATE_AUTH_TYPE);
@@ -26,7 +26,7 @@ static int is_gated(request_rec *r)
 
 /* --- stripping: every request, before another module reads it ---------------------------------- */
 
-static void strip_spoofed(request_rec *r)
+void shim_strip_spoofed(request_rec *r)
 {
     const gate_config *config = SHIM_SERVER(r->server)->config;
     const apr_array_header_t *fields = apr_table_elts(r->headers_in);
@@ -45,7 +45,8 @@ int shim_strip(request_rec *r)
     const char *connection;
 
     shim_take_back(r);
-    strip_spoofed(r);
+    shim_strip_spoofed(r);
+    shim_clean_referer(r);
     connection = apr_table_get(r->headers_in, "Connection");
     if (connection) {
         const char *kept = gate_connection_without(SHIM_SERVER(r->server)->config, connection, r->pool);
@@ -93,16 +94,17 @@ int shim_access(request_rec *r)
     shim_question *question;
     gate_request view;
     int unknown = shim_is_port(r) && !SHIM_DIR(r)->port;
-    int gated = is_gated(r);
+    int gated = shim_is_gated(r);
 
     if (!gated && !unknown) {
         return DECLINED;
     }
     state = shim_state_of(r);
-    state->gated = gated;
     if (state->decided) {
         return state->refused ? state->outcome.status : DECLINED;
     }
+    state->place = r->per_dir_config;
+    state->gated = gated;
     origin = shim_origin_of(r);
     if (origin && origin->refused && r->prev) {
         /* the ErrorDocument of our own refusal: the token was judged, nobody is known */
@@ -110,8 +112,9 @@ int shim_access(request_rec *r)
         return DECLINED;
     }
     question = shim_question_of(r);
-    if (origin && !question) {
-        state->withheld = origin->withheld;
+    if (origin && origin->withheld && !question) {
+        /* a table of its own: what a sub-request adds goes with the sub-request */
+        state->withheld = apr_table_copy(r->pool, origin->withheld);
     }
     if (!shim_process) {
         return shim_refuse(r, state, "internal", "the gate did not start in this child", APLOG_CRIT);
@@ -126,6 +129,7 @@ int shim_access(request_rec *r)
                                   apr_pool_cleanup_null);
     }
     shim_apply_edits(r, &state->outcome, state);
+    shim_leave_for_main(r, state);
     state->decided = 1;
     if (state->outcome.status) {
         int status = shim_refuse(r, state, state->outcome.reason, state->outcome.detail,
@@ -147,8 +151,7 @@ int shim_access(request_rec *r)
         r->ap_auth_type = (char *) GATE_AUTH_TYPE;
         set_environment(r, &state->outcome);
     }
-    /* mod_cache looks for Authorization, which is gone by now: what is behind a gate is not kept. */
-    apr_table_setn(r->subprocess_env, "no-cache", "gate");
+    shim_keep_out_of_caches(r);
     return DECLINED;
 }
 
@@ -180,7 +183,7 @@ int shim_userless_rules(request_rec *r)
     shim_state *state;
     int status;
 
-    if (!is_gated(r)) {
+    if (!shim_is_gated(r)) {
         return DECLINED;
     }
     state = shim_state_of(r);
@@ -203,7 +206,7 @@ int shim_check_user(request_rec *r)
 {
     shim_state *state;
 
-    if (!is_gated(r)) {
+    if (!shim_is_gated(r)) {
         return DECLINED;
     }
     state = shim_state_of(r);
@@ -216,7 +219,7 @@ int shim_check_user(request_rec *r)
 
 int shim_user_rules(request_rec *r)
 {
-    if (!is_gated(r)) {
+    if (!shim_is_gated(r)) {
         return DECLINED;
     }
     return rules(r, ap_run_auth_checker, &shim_state_of(r)->nested);
@@ -242,7 +245,7 @@ static int limit_upgrade(request_rec *r, const shim_state *state)
     gate_cut *cut;
     int failed = 1;
 
-    if (!protocol || r->main || !state->outcome.identity || !ap_cstr_casecmp(protocol, "h2c")) {
+    if (!protocol || r->main || !state->outcome.identity) {
         return 1;
     }
     apr_os_sock_get(&fd, ap_get_conn_socket(connection));
@@ -265,22 +268,52 @@ static int limit_upgrade(request_rec *r, const shim_state *state)
 static void send_upstream(request_rec *r, const gate_outcome *outcome)
 {
     size_t i;
-    strip_spoofed(r);
+    shim_strip_spoofed(r);
     for (i = 0; i < outcome->upstream_count; i++) {
         apr_table_addn(r->headers_in, outcome->upstream[i].name, outcome->upstream[i].value);
     }
 }
 
-int shim_fixups(request_rec *r)
+/* httpd would serve the rest of it as streams, without the token that has been taken out; an upstream
+ * would take whatever comes in them, past the gate. The client goes on by HTTP/1.1. */
+static void refuse_h2c(request_rec *r)
+{
+    if (ap_find_token(r->pool, apr_table_get(r->headers_in, "Upgrade"), "h2c")) {
+        apr_table_unset(r->headers_in, "Upgrade");
+    }
+}
+
+/* httpd skips the hooks where the place is that of the request before: what was decided there holds
+ * here, and is made this request's own. */
+static shim_state *inherit(request_rec *r)
+{
+    const shim_state *before = shim_effective_state(r);
+    shim_state *state = SHIM_STATE(r);
+
+    if (before && before != state && !before->refused) {
+        state = shim_state_of(r);
+        state->place = before->place;
+        state->gated = before->gated;
+        state->decided = state->inherited = 1;
+        state->outcome = before->outcome;
+        state->withheld = before->withheld;
+        state->reason = before->reason;
+        state->detail = before->detail;
+        state->observed = before->observed;
+        state->id = before->id;
+        if (state->outcome.identity) {
+            set_environment(r, &state->outcome);
+        }
+    }
+    return state;
+}
+
+/* What was decided is carried out: nobody else's headers, then the gate's own. */
+int shim_settle(request_rec *r)
 {
     const shim_state *state;
 
-    if (r->main) {
-        shim_take_back(r);
-        strip_spoofed(r); /* the copy may hold what was set for the main request */
-    }
-    shim_choose_handler(r);
-    if (!is_gated(r)) {
+    if (!shim_is_gated(r)) {
         return shim_upstream(r, NULL);
     }
     state = shim_effective_state(r);
@@ -291,13 +324,30 @@ int shim_fixups(request_rec *r)
         /* its own ErrorDocument may be served, without an identity; nothing else */
         return r->prev && state != SHIM_STATE(r) ? shim_upstream(r, NULL) : state->outcome.status;
     }
+    state = inherit(r);
+    shim_keep_out_of_caches(r);
     /* `Satisfy any` may have gone past the rules: no Require means valid-user all the same */
     if (!SHIM_DIR(r)->has_require && !state->outcome.identity) {
         return shim_refuse(r, shim_state_of(r), "token_missing", "no token was sent", APLOG_INFO);
     }
+    refuse_h2c(r);
     if (!limit_upgrade(r, state)) {
         return shim_refuse(r, shim_state_of(r), "internal", "the connection's end can not be watched", APLOG_CRIT);
     }
     send_upstream(r, &state->outcome);
-    return shim_upstream(r, state->outcome.identity);
+    /* a TRACE comes back to the client with all that is put in */
+    return shim_upstream(r, r->method_number == M_TRACE ? NULL : state->outcome.identity);
+}
+
+int shim_fixups(request_rec *r)
+{
+    if (r->main) {
+        shim_take_back(r);
+        shim_strip_spoofed(r); /* the copy may hold what was set for the main request */
+    }
+    shim_choose_handler(r);
+    if (r->proxyreq) {
+        refuse_h2c(r);
+    }
+    return shim_has_moved(r) ? shim_decide_again(r) : shim_settle(r);
 }

@@ -24,6 +24,7 @@ APLOG_USE_MODULE(gitlab_gate);
 typedef struct shim_whole {
     int ports;    /* some server has a <GatePort> */
     int upstream; /* some place adds to what the upstream gets beside the identity */
+    int query;    /* some place takes tokens from the query */
 } shim_whole;
 
 /* A server's configuration: its place in the library's. */
@@ -64,10 +65,12 @@ typedef struct shim_question {
 
 /* What is known of one request. Lives in its pool. */
 typedef struct shim_state {
+    const ap_conf_vector_t *place; /* where the rest was found out; NULL: nowhere yet */
     int gated;              /* AuthType Gate is in force: asked once */
     int decided;            /* the library was asked; without it a gated request is refused */
     int refused;            /* the gate answered it */
     int nested;             /* the rest of a hook is being run from within it */
+    int inherited;          /* httpd skipped the hooks: what holds was decided for the request before */
     gate_outcome outcome;
     apr_table_t *withheld;  /* what was taken out of the request, for those that follow from it */
     const char *reason;     /* the code of the refusal, meant or observed */
@@ -81,6 +84,10 @@ typedef struct shim_state {
     const char *content_type; /* of the refusal's body */
     const gate_pair *put;     /* put in for the upstream, and for nobody else */
     size_t put_count;
+    const ap_conf_vector_t *sub_place; /* of the last sub-request that gave up a token, and that */
+    apr_table_t *sub_withheld;
+    apr_table_t *sub_denial;  /* what a sub-request's refusal says, should it become this request's */
+    int sub_status;           /* and its status */
 } shim_state;
 
 #define SHIM_SERVER(s) ((shim_server *) ap_get_module_config((s)->module_config, &gitlab_gate_module))
@@ -131,17 +138,33 @@ void *shim_alloc(void *pool, size_t size);
 
 /* request.c */
 int shim_strip(request_rec *r);
+int shim_is_gated(request_rec *r);
+void shim_strip_spoofed(request_rec *r);
 int shim_access(request_rec *r);
 int shim_userless_rules(request_rec *r);
 int shim_check_user(request_rec *r);
 int shim_user_rules(request_rec *r);
 int shim_fixups(request_rec *r);
+int shim_settle(request_rec *r);
+
+/* again.c */
+void shim_leave_for_main(request_rec *r, const shim_state *state);
+int shim_has_moved(request_rec *r);
+int shim_decide_again(request_rec *r);
+int shim_before_handler(request_rec *r);
+
+/* cache.c */
+void shim_keep_out_of_caches(request_rec *r);
+
+/* unlog.c */
+void shim_clean_referer(request_rec *r);
 
 /* edits.c */
 void shim_apply_edits(request_rec *r, const gate_outcome *outcome, shim_state *withholding);
 void shim_set_pairs(apr_table_t *table, const gate_pair *pairs, size_t count);
 
 /* upstream.c */
+void shim_unset_put(apr_table_t *fields, const shim_state *state);
 void shim_take_back(request_rec *r);
 int shim_forget(request_rec *r);
 int shim_upstream(request_rec *r, const gate_identity *identity);
@@ -166,6 +189,8 @@ void shim_view(request_rec *r, shim_state *state, gate_request *view);
 int shim_open_audit_log(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *server);
 int shim_start_audit(apr_pool_t *pconf, server_rec *server, const char *state_dir);
 int shim_log_transaction(request_rec *r);
+/* A sub-request has no log_transaction of its own. */
+void shim_audit_sub(request_rec *r);
 
 /* program.c */
 /* Where the program reads; NULL: it can not be started, which has been said. `named` NULL: there is none. */

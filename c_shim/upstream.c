@@ -5,7 +5,7 @@
  */
 #include "shim.h"
 
-static void unset_put(apr_table_t *fields, const shim_state *state)
+void shim_unset_put(apr_table_t *fields, const shim_state *state)
 {
     size_t i;
     for (i = 0; state && i < state->put_count; i++) {
@@ -21,17 +21,8 @@ void shim_take_back(request_rec *r)
 {
     const request_rec *from;
     for (from = r->prev ? r->prev : r->main; from; from = from->prev ? from->prev : from->main) {
-        unset_put(r->headers_in, SHIM_STATE(from));
+        shim_unset_put(r->headers_in, SHIM_STATE(from));
     }
-}
-
-int shim_forget(request_rec *r)
-{
-    const request_rec *next;
-    for (next = r; next; next = next->next) {
-        unset_put(next->headers_in, SHIM_STATE(next));
-    }
-    return DECLINED;
 }
 
 /* Whether a section that applies says something about the upstream; the login's way back is
@@ -46,6 +37,7 @@ int shim_upstream(request_rec *r, const gate_identity *identity)
         return DECLINED;
     }
     state = shim_state_of(r);
+    state->place = r->per_dir_config;
     memset(&outcome, 0, sizeof(outcome));
     shim_view(r, state, &view);
     gate_upstream(shim_process, &view, identity, &outcome);

@@ -27,6 +27,7 @@ pub mod shared; //  memory that all children share
 pub mod signals; // for gatectl
 pub mod slot; //    the numbers of enum gate_slot
 mod text; //        C text in and out
+mod unlog; //       gate_reads_query, gate_unlog, gate_referer: what no log may hold
 mod upstream; //    gate_upstream, gate_handle
 mod view; //        a request of httpd's
 

@@ -305,6 +305,8 @@ pub struct Config {
     pub audit: Audit,
     /// GateKeepHeader
     pub keep_headers: Vec<String>,
+    /// The parameters that some place takes tokens from (GateTokenFrom `query:NAME`).
+    pub query_names: Vec<String>,
     /// The names of every GateHeader in the configuration.
     pub header_names: Vec<String>,
     /// GateMaxOpenTotal; without it half of the workers.

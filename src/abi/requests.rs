@@ -102,14 +102,14 @@ impl View<'_> {
 
 /// # Safety
 /// A live configuration.
-unsafe fn handle<'c>(config: *const ffi::gate_config) -> Option<&'c Handle> {
+pub(super) unsafe fn handle<'c>(config: *const ffi::gate_config) -> Option<&'c Handle> {
     // SAFETY: the caller's promise.
     unsafe { config.cast::<Handle>().as_ref() }
 }
 
 /// # Safety
 /// A live configuration and pool.
-unsafe fn pool_of(config: *const ffi::gate_config, pool: *mut c_void) -> Option<Pool> {
+pub(super) unsafe fn pool_of(config: *const ffi::gate_config, pool: *mut c_void) -> Option<Pool> {
     // SAFETY: the caller's promise.
     unsafe { handle(config).and_then(|it| Pool::new(&it.host, pool)) }
 }

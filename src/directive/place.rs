@@ -37,7 +37,15 @@ impl Builder {
             "GateTokenFrom" if place.port => Err(
                 "GateTokenFrom has no place in <GatePort>: the token of a CONNECT always comes in Proxy-Authorization".into(),
             ),
-            "GateTokenFrom" => sources(words),
+            "GateTokenFrom" => {
+                let sources = sources(words)?;
+                let names = sources.iter().filter_map(|it| match it {
+                    Source::Query(name) => Some(name.clone()),
+                    _ => None,
+                });
+                self.config.query_names.extend(names);
+                Ok(Setting::TokenFrom(sources))
+            }
             "GateTarget" if !place.port => {
                 Err("GateTarget may only stand inside <GatePort NAME:PORT>".into())
             }
@@ -148,7 +156,7 @@ impl Builder {
     }
 }
 
-fn sources(words: &[&str]) -> Result<Setting, String> {
+fn sources(words: &[&str]) -> Result<Vec<Source>, String> {
     if words.is_empty() {
         return Err("GateTokenFrom takes one or more of bearer, basic, proxy, header:NAME, cookie:NAME, query:NAME".into());
     }
@@ -159,7 +167,7 @@ fn sources(words: &[&str]) -> Result<Setting, String> {
             sources.push(source);
         }
     }
-    Ok(Setting::TokenFrom(sources))
+    Ok(sources)
 }
 
 fn source(word: &str) -> Result<Source, String> {

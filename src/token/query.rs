@@ -10,10 +10,7 @@ pub fn without_parameters<'r>(
     is_name: &dyn Fn(&[u8]) -> bool,
 ) -> Option<Take<'r>> {
     let (take, values) = take_parameters(target, is_name);
-    let everywhere = !values.is_empty()
-        || matches!(&take, Take::Query { unparsed_uri, filename, .. }
-            if unparsed_uri.is_some() || filename.is_some());
-    everywhere.then_some(take)
+    (!values.is_empty() || take.changes_a_copy()).then_some(take)
 }
 
 /// What takes the parameters of these names out of the target, and their values in its query.
@@ -67,8 +64,9 @@ fn without(query: &[u8], is_name: &dyn Fn(&[u8]) -> bool) -> (Option<Vec<u8>>, V
     (kept.filter(|kept| !kept.is_empty()), values)
 }
 
-/// A target, a request line or a URL without that parameter; `None`: it holds none.
-fn target_without(text: &[u8], is_name: &dyn Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
+/// A target, a request line or a URL without those parameters; `None`: it holds none.
+#[must_use]
+pub fn target_without(text: &[u8], is_name: &dyn Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
     let at = text.iter().position(|b| *b == b'?')?;
     let (before, rest) = text.split_at_checked(at)?;
     let rest = rest.get(1..)?;

@@ -279,13 +279,17 @@ fn add_one<'r>(shown: &mut Shown<'r>, mut tokens: impl Iterator<Item = Cow<'r, [
 fn query<'r>(shown: &mut Shown<'r>, target: &Target<'r>, name: &str) {
     let is_name = |key: &[u8]| key == name.as_bytes();
     let (take, tokens) = take_parameters(target, &is_name);
-    if tokens.is_empty() {
-        let withheld = parameters(target.withheld_args.unwrap_or_default(), name);
-        add_one(shown, withheld.into_iter().map(Cow::Owned));
-        return;
-    }
+    let has_any = !tokens.is_empty();
+    let tokens = if has_any {
+        tokens
+    } else {
+        parameters(target.withheld_args.unwrap_or_default(), name)
+    };
     add_one(shown, tokens.into_iter().map(Cow::Owned));
-    shown.take.push(take);
+    // A copy of the target may still hold what the query does not: httpd keeps them apart.
+    if has_any || take.changes_a_copy() {
+        shown.take.push(take);
+    }
 }
 
 #[cfg(test)]

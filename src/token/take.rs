@@ -25,6 +25,24 @@ pub enum Take<'r> {
 }
 
 impl Take<'_> {
+    /// Whether it changes another copy of the target than the query.
+    #[must_use]
+    pub const fn changes_a_copy(&self) -> bool {
+        matches!(
+            self,
+            Self::Query {
+                unparsed_uri: Some(_),
+                ..
+            } | Self::Query {
+                the_request: Some(_),
+                ..
+            } | Self::Query {
+                filename: Some(_),
+                ..
+            }
+        )
+    }
+
     /// Leaves the token for the upstream (GateForwardToken), but never in the request line, which
     /// access logs hold. Whether anything is left to take.
     pub fn keep_for_upstream(&mut self) -> bool {

@@ -36,6 +36,7 @@ ScriptAliasMatch "^/(.+\\.git/(?:HEAD|info/refs|objects/.*|git-upload-pack|git-r
 </LocationMatch>
 ProxyPreserveHost On
 ProxyPassMatch "^/.+\\.git/(?:HEAD|info/refs|objects/|git-)" !
+@{[ keys_of_gitlab() ]}
 ProxyPass / http://$api/ nocanon
 CONF
 
@@ -62,8 +63,8 @@ my $base = "127.0.0.1:$gate_port";
 
 my $token   = mint(person(), exp_in => 900);
 my $expired = mint(person(), exp_in => -600, iat_in => -900, nbf_in => -900);
-my $job     = mint(issuer => 'ci', shape => 'gitlab', exp_in => 900);
-expect_in_log(qr/GATE401: refused: (?:expired|token_missing)/, qr/AH01797|AH01617|AH01618|AH01630/);
+my $job     = mint(job("http://$base"), exp_in => 900);
+expect_in_log(qr/GATE401: refused: (?:expired|token_missing|token_malformed)/, qr/AH01797|AH01617|AH01618|AH01630/);
 
 # -- web and WebSockets
 passes($gate->get('/dashboard', headers => [ Cookie => "gate_token=$token" ]), 'web: a cookie passes');
@@ -88,6 +89,21 @@ fails("git clone -q http://oauth2:$expired\@$base/shop/orders.git no1", qr/Authe
 fails(bearer($expired) . " clone -q $url no2", qr/Authentication failed|could not read Username|terminal prompts disabled/, 'and in its words to an expired Bearer');
 fails("git clone -q $url no3", qr/could not read Username|terminal prompts disabled|Authentication failed/, 'and to none');
 fails("cd work && " . bearer($expired) . " push -q $url HEAD:other", qr/Authentication failed|could not read Username|terminal prompts disabled/, 'a push likewise');
+
+# -- jobs of others: GitLab would see the gate's service account, so the rule names the projects
+my %of = (
+    "another project's job" => { project_path => 'mallory/evil', job_project_path => 'mallory/evil' },
+    "a fork's job in the parent" => { project_path => 'mallory/orders' },
+    "a job of a fork's pipeline" => { job_project_path => 'mallory/orders' },
+    'a job of a group with a like name' => { project_path => 'shop-evil/orders', job_project_path => 'shop-evil/orders' },
+    'a job of an unprotected branch' => { ref_protected => 'false' },
+);
+for my $whose (sort keys %of) {
+    my $other = mint(job("http://$base", %{ $of{$whose} }));
+    refused($gate->get("/shop/orders.git/info/refs?service=git-$_", token => $other), 403, 'role', "$whose gets no git-$_") for qw(upload-pack receive-pack);
+    refused($gate->get('/api/v4/user', token => $other), 403, 'role', 'nor the API');
+}
+passes($gate->get('/x', token => mint(job("http://$base", project_path => 'shop/web/front', job_project_path => 'shop/web/front'))), "a subgroup's project is one of the group's");
 
 # -- LFS: git-lfs itself, which asks a helper for the token (with the token in the URL its messages would show it)
 my $big = 'head -c 2000000 /dev/urandom > big.bin';
@@ -119,6 +135,18 @@ my $clone_two = "GIT_LFS_SKIP_SMUDGE=1 " . $clone =~ s{https://(.*?)gitlab\.exam
 works("GATE_TOKEN='$token'; CI_JOB_TOKEN=$job_token; $clone_two two && test -f two/file", "git with the gate's token in a header and GitLab's own as ever");
 fails("GATE_TOKEN='$token'; CI_JOB_TOKEN=other; $clone_two two1", qr/Authentication failed/, "GitLab refuses its own");
 fails("GATE_TOKEN='$expired'; CI_JOB_TOKEN=$job_token; $clone_two two2", qr/Authentication failed/, "the gate refuses its own");
+
+# -- runners: a checkout with the job's own token, from their addresses alone
+my ($runners) = $page =~ /^### Runners\n.*?```apache\n(.*?)```/ms;
+for my $at ([ '127.0.0.0/8', 'a runner' ], [ '192.0.2.0/24', 'somebody elsewhere' ]) {
+    my $runner = gate_for('127.0.0.1:' . $workhorse->port, secrets => { 'api-token' => "$pat\n", 'git-basic' => "$basic\n" }, more => $runners =~ s/192\.0\.2\.0\/24/$at->[0]/r);
+    my $from = '127.0.0.1:' . $runner->port . '/shop/orders.git';
+    my $clone = "GIT_LFS_SKIP_SMUDGE=1 git clone -q http://gitlab-ci-token:$job_token\@$from";
+    $at->[1] eq 'a runner' or do { fails("$clone away", qr/Authentication failed/, "$at->[1] does not check out with a job token"); next };
+    works("$clone runner && test -f runner/file", "$at->[1] checks out with the job's own token");
+    fails("GIT_LFS_SKIP_SMUDGE=1 git clone -q http://gitlab-ci-token:other\@$from runner1", qr/Authentication failed/, 'GitLab refuses another');
+    fails("cd runner && git commit -q --allow-empty -m more && git push -q 2>&1", qr/Authentication failed/, 'and there is no push');
+}
 
 # -- the registry
 mkdir "$dir/image";

@@ -23,6 +23,7 @@ my $workhorse = httpd(<<"CONF", without_gate => 1);
 LogFormat "%a %m %U %>s" test
 ProxyPreserveHost On
 ProxyPassMatch "^(/-/cable|/.+/terminal\\.ws)\$" http://@{[ $cable->address ]}\$1 upgrade=websocket
+@{[ keys_of_gitlab() ]}
 ProxyPass / http://@{[ $web->address ]}/ nocanon
 CONF
 my $gate = gate_for('127.0.0.1:' . $workhorse->port, port => $gate_port, tls => 1, secrets => { 'api-token' => 'glpat-x', 'git-basic' => 'Basic eDp4' });

@@ -12,7 +12,7 @@ use Test::More;
 use Gate::Httpd   ();
 use Gate::Process ();
 
-our @EXPORT = qw(place run works fails gate_for person support);
+our @EXPORT = qw(place run works fails gate_for keys_of_gitlab person job support);
 
 my $root = Cwd::abs_path("$FindBin::RealBin/../..");
 my $dir;
@@ -76,7 +76,7 @@ sub gate_for {
     }
     my %define = (
         GATE_NAME => '127.0.0.1', GATE_PORT => $port, WORKHORSE => $workhorse, REGISTRY => $with{registry} || '127.0.0.1:9',
-        GATE_SECRETS => $secrets, PEOPLE => Gate::issuer_base() . '/people', CI => Gate::issuer_base() . '/ci');
+        GATE_SECRETS => $secrets, PEOPLE => Gate::issuer_base() . '/people', CI => ($with{tls} ? 'https' : 'http') . "://127.0.0.1:$port");
     my $define = join '', map { "Define $_ $define{$_}\n" } sort keys %define;
     $define .= "Define GatePlain\n" unless $with{tls};
     my $example = "$root/docs/examples/gitlab.conf";
@@ -87,9 +87,18 @@ sub gate_for {
     return Gate::httpd("${define}Include $example\n", port => $port, $with{tls} ? (modules => ['ssl']) : ());
 }
 
+# For the httpd that stands for Workhorse: the keys that sign CI tokens.
+sub keys_of_gitlab { return 'ProxyPass /oauth/discovery/keys ' . Gate::issuer_base() . '/ci/jwks' }
+
 # What a token of Dana's says.
 sub person {
     return (issuer => 'people', claims => { preferred_username => 'dana', groups => ['gitlab-users'], email => 'dana@example.com', name => 'Dana D' }, @_);
+}
+
+# What a token of a CI job says: its issuer is GitLab at this address, the gate's own.
+sub job {
+    my ($gitlab, %claims) = @_;
+    return (issuer => 'ci', shape => 'gitlab', claims => { iss => $gitlab, %claims });
 }
 
 1;

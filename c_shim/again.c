@@ -1,0 +1,92 @@
+/*
+ * again.c: a request that another place was put under. mod_dir and mod_negotiation look for a file by a
+ * sub-request and then take its place (ap_internal_fast_redirect), with its configuration, and without what
+ * was decided and taken out there. No hook is told of it: so it is looked for, and all is decided anew.
+ */
+#include "shim.h"
+
+/* A sub-request's place may become the main request's, with a query that the token is gone from. */
+void shim_leave_for_main(request_rec *r, const shim_state *state)
+{
+    if (r->main && state->withheld && !shim_question_of(r)) {
+        shim_state *main = shim_state_of(r->main);
+        main->sub_place = r->per_dir_config;
+        main->sub_withheld = apr_table_clone(r->main->pool, state->withheld);
+    }
+}
+
+/* Whether what is known was found out in another place than the one that the request is in by now. */
+int shim_has_moved(request_rec *r)
+{
+    const shim_state *state = SHIM_STATE(r);
+
+    return state && state->place ? state->place != r->per_dir_config
+                                 : shim_is_gated(r) && !shim_effective_state(r);
+}
+
+/* Nothing of the place before is left. */
+static void forget(request_rec *r)
+{
+    shim_state *state = shim_state_of(r);
+    shim_state kept = {.id = state->id, .question = state->question, .withheld = state->withheld,
+                       .sub_denial = state->sub_denial, .sub_status = state->sub_status};
+    size_t i;
+
+    if (!kept.withheld && state->sub_place == r->per_dir_config) {
+        kept.withheld = state->sub_withheld;
+    }
+    shim_unset_put(r->headers_in, state);
+    shim_strip_spoofed(r);
+    for (i = 0; i < state->outcome.environment_count; i++) {
+        apr_table_unset(r->subprocess_env, state->outcome.environment[i].name);
+    }
+    if (state->outcome.identity) {
+        r->user = NULL;
+        r->ap_auth_type = NULL;
+    }
+    *state = kept;
+}
+
+/* As ap_process_request_internal asks. */
+static int ask_httpd(request_rec *r)
+{
+    int any = ap_satisfies(r) == SATISFY_ANY;
+    int status = ap_run_access_checker(r);
+
+    if ((status == OK) == any) {
+        return status;
+    }
+    status = ap_run_access_checker_ex(r);
+    if (status == DECLINED || (status == OK && ap_run_force_authn(r) == OK)) {
+        status = ap_run_check_user_id(r);
+        if (status == OK) {
+            status = r->user ? ap_run_auth_checker(r) : HTTP_INTERNAL_SERVER_ERROR;
+        }
+    }
+    return status == DECLINED ? HTTP_INTERNAL_SERVER_ERROR : status;
+}
+
+int shim_decide_again(request_rec *r)
+{
+    int status = OK;
+
+    forget(r);
+    if (shim_is_gated(r)) {
+        status = ask_httpd(r);
+    }
+    return status == OK ? shim_settle(r) : status;
+}
+
+/* The last moment before somebody answers. */
+int shim_before_handler(request_rec *r)
+{
+    int status = DECLINED;
+
+    if (!shim_is_port(r) && shim_has_moved(r)) {
+        status = shim_decide_again(r);
+    }
+    if (r->main && (status == OK || status == DECLINED)) {
+        shim_audit_sub(r);
+    }
+    return status == OK ? DECLINED : status;
+}

@@ -1,0 +1,88 @@
+//! gate_reads_query, gate_unlog, gate_referer: parameters that carry tokens somewhere go out of what logs
+//! hold, wherever else they stand. Taking a token out of the request that it came with is `token`'s.
+
+use super::ffi::{self, gate_outcome, gate_request};
+use super::panic::boundary;
+use super::requests::{handle, pool_of};
+use super::text::bytes;
+use super::view::View;
+use crate::token::query::{target_without, without_parameters};
+use std::ffi::c_char;
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_reads_query(config: *const ffi::gate_config) -> i32 {
+    boundary(
+        || 1,
+        || {
+            // SAFETY: gate.h.
+            let handle = unsafe { handle(config) };
+            i32::from(handle.is_none_or(|it| !it.builder.config.query_names.is_empty()))
+        },
+    )
+}
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_unlog(
+    config: *const ffi::gate_config,
+    request: *const gate_request,
+    outcome: *mut gate_outcome,
+) {
+    let edited = boundary(gate_outcome::default, || {
+        // SAFETY: gate.h: a live configuration and request.
+        let (handle, raw) = unsafe { (handle(config), request.as_ref()) };
+        let mut outcome = gate_outcome::default();
+        if let Some((handle, view)) = handle.zip(raw.and_then(View::new)) {
+            let is_name = is_name(&handle.builder.config.query_names);
+            let take = without_parameters(&view.target(), &is_name);
+            let edits = view.edits(take.as_slice());
+            outcome.edits = view.pool().slice(&edits);
+            outcome.edit_count = edits.len();
+        }
+        outcome
+    });
+    // SAFETY: gate.h: `outcome` is writable.
+    unsafe { outcome.write(edited) };
+}
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_referer(
+    config: *const ffi::gate_config,
+    value: *const c_char,
+    pool: *mut std::ffi::c_void,
+) -> *const c_char {
+    boundary(
+        || c"".as_ptr(),
+        || {
+            // SAFETY: gate.h.
+            let (handle, value, pool) =
+                unsafe { (handle(config), bytes(value), pool_of(config, pool)) };
+            let Some(((handle, value), pool)) = handle.zip(value).zip(pool) else {
+                return c"".as_ptr();
+            };
+            target_without(value, &is_name(&handle.builder.config.query_names))
+                .map_or(std::ptr::null(), |kept| pool.text(kept))
+        },
+    )
+}
+
+fn is_name(names: &[String]) -> impl Fn(&[u8]) -> bool {
+    |key| names.iter().any(|name| name.as_bytes() == key)
+}
+
+as_declared! {
+    gate_reads_query
+    gate_unlog
+    gate_referer
+}
