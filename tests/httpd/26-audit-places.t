@@ -90,6 +90,8 @@ like($said, qr/GATE207: GateAuditLog \(line 2 of \S+\) stands again: what line 1
 like($said, qr/GATE208: SetHandler gate-statut \(line \d+ of .* there are gate-status/, 'a handler that is none');
 ($code, $said) = configtest("GateAuditRequired on\n$issuers<IfDefine Never>\nGateAuditLog logs/a\n</IfDefine>\n");
 like($said, qr/GATE200: GateAuditRequired \(line 1 of \S+\) needs a GateAuditLog/, 'what needs a log is named');
+($code, $said) = configtest($issuers . join '', map { port("db:$_") } 1 .. 256);
+like($said, qr/GATE206: there are 256 <GatePort> sections: .* tell 255 apart/, 'more names than the figures tell apart');
 
 expect_in_log(qr/GATE20[24678]|GATE311|GATE601/, qr{AH01630});
 finish();
