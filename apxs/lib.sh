@@ -3,6 +3,8 @@
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 RUST_WANTED=1.89
+# Where cargo puts what it makes.
+TARGET=$(cd "$ROOT" && realpath -m "${CARGO_TARGET_DIR:-target}")
 
 # Progress goes to stderr: stdout is for results.
 say() { printf '\n==> %s\n' "$*" >&2; }
@@ -10,6 +12,16 @@ note() { printf '    %s\n' "$*" >&2; }
 die() {
     printf '\nerror: %s\n' "$*" >&2
     exit 1
+}
+
+# Shows what the head of the script says, where that is asked for.
+usage_if_asked() {
+    case " $* " in
+    *' --help '* | *' -h '*)
+        sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
+        exit 0
+        ;;
+    esac
 }
 
 as_root() {
@@ -27,11 +39,14 @@ has_package() { dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q 'ok inst
 # Installs those of the named Debian packages that are not there, and says so before.
 need_packages() {
     local package missing=()
+    if ! command -v dpkg-query >/dev/null; then
+        note "this is no Debian; taken to be here is what stands for: $*"
+        return 0
+    fi
     for package in "$@"; do
         has_package "$package" || missing+=("$package")
     done
     [ ${#missing[@]} -gt 0 ] || return 0
-    command -v apt-get >/dev/null || die "this is no Debian; install what stands for: ${missing[*]}"
     say "Installing Debian packages: ${missing[*]}"
     if [ -z "${APT_UPDATED:-}" ]; then
         as_root apt-get update -q >&2

@@ -2,10 +2,29 @@
  * gate_roles() in expressions. What holds is said in Rust (src/policy.rs). */
 #include "shim.h"
 
+/* A Require line of ours. */
+typedef struct shim_rule {
+    const gate_rule *rule;
+    int negated; /* httpd turns what is said of it round, or may: `not`, <RequireNone>, an alias */
+} shim_rule;
+
 static apr_status_t free_rule(void *data)
 {
     gate_rule_free(data);
     return APR_SUCCESS;
+}
+
+static int is_negated(cmd_parms *cmd)
+{
+    const char *args = cmd->directive->args;
+    const ap_directive_t *up;
+    int negated = !strcasecmp(ap_getword_conf(cmd->temp_pool, &args), "not");
+
+    for (up = cmd->directive; up; up = up->parent) {
+        negated |= !strncasecmp(up->directive, "<RequireNo", 10)
+            || !strcasecmp(up->directive, "<AuthzProviderAlias");
+    }
+    return negated;
 }
 
 static const char *parse_rule(cmd_parms *cmd, const char *provider, const char *line, const void **parsed)
@@ -15,6 +34,7 @@ static const char *parse_rule(cmd_parms *cmd, const char *provider, const char *
     gate_config *config = SHIM_SERVER(cmd->server)->config;
     gate_place place;
     gate_rule *rule;
+    shim_rule *mine;
 
     while (*line) {
         const char *word = ap_getword_conf(cmd->temp_pool, &line);
@@ -30,7 +50,10 @@ static const char *parse_rule(cmd_parms *cmd, const char *provider, const char *
     if (shim_place_of(cmd, NULL, &place)) {
         gate_note_rule(config, &place, rule);
     }
-    *parsed = rule;
+    mine = apr_palloc(cmd->pool, sizeof(*mine));
+    mine->rule = rule;
+    mine->negated = is_negated(cmd);
+    *parsed = mine;
     return NULL;
 }
 
@@ -58,23 +81,36 @@ static void note_rule(shim_question *question, const char *line, const char *mis
     }
 }
 
+/* Whatever httpd makes of it: the rule is refused by the hook that asked for the rules. */
+static void refuse_unknown(shim_state *state, const char *reason, const char *detail)
+{
+    state->unknown = reason;
+    state->denied_detail = detail;
+}
+
 static authz_status check_rule(request_rec *r, const char *line, const void *parsed)
 {
+    const shim_rule *mine = parsed;
     shim_state *state = SHIM_STATE(r);
     const char *reason = NULL, *detail = NULL;
     shim_question *question;
+    int holds;
 
     if (!state || !state->decided || !state->outcome.identity) {
         return AUTHZ_DENIED_NO_USER;
     }
     question = shim_question_of(r);
-    if (gate_rule_holds(SHIM_SERVER(r->server)->config, parsed, state->outcome.identity, r->pool,
-                        &reason, &detail)) {
+    holds = gate_rule_holds(SHIM_SERVER(r->server)->config, mine->rule, state->outcome.identity, r->pool,
+                            &reason, &detail);
+    if (holds > 0) {
         note_rule(question, line, "");
         return AUTHZ_GRANTED;
     }
     note_rule(question, line, detail ? detail : "it does not hold");
-    if (!state->denied_by) {
+    if (holds < 0 && mine->negated) {
+        refuse_unknown(state, reason ? reason : "internal", detail);
+    }
+    else if (!state->denied_by) {
         state->denied_by = reason;
         state->denied_detail = detail;
     }
@@ -103,21 +139,37 @@ static const gate_identity *identity_of(request_rec *r)
     return state && state->decided && !state->refused ? state->outcome.identity : NULL;
 }
 
+/* What a rule's expression, and none elsewhere, could not be told: no expression can refuse. */
+static void note_asked(request_rec *r, const gate_identity *identity, const char *unknown)
+{
+    shim_state *state = r ? SHIM_STATE(r) : NULL;
+    if (!state || !state->nested) {
+        return;
+    }
+    state->asked_nobody |= !identity;
+    if (unknown) {
+        refuse_unknown(state, unknown, "an expression asked for groups that the token does not list");
+    }
+}
+
 static const char *claim_text(ap_expr_eval_ctx_t *ctx, const void *data, const char *path)
 {
     const gate_identity *identity = identity_of(ctx->r);
+    const char *unknown = NULL, *text = identity
+        ? gate_identity_claim(SHIM_SERVER(ctx->r->server)->config, identity, path, ctx->p, &unknown) : "";
     (void) data;
-    return identity
-        ? gate_identity_claim(SHIM_SERVER(ctx->r->server)->config, identity, path, ctx->p) : "";
+    note_asked(ctx->r, identity, unknown);
+    return text;
 }
 
 static apr_array_header_t *list(ap_expr_eval_ctx_t *ctx, const char *path)
 {
     const gate_identity *identity = identity_of(ctx->r);
     apr_array_header_t *array = apr_array_make(ctx->p, 4, sizeof(const char *));
-    const char *const *items = NULL;
+    const char *const *items = NULL, *unknown = NULL;
     size_t i, count = identity
-        ? gate_identity_list(SHIM_SERVER(ctx->r->server)->config, identity, path, ctx->p, &items) : 0;
+        ? gate_identity_list(SHIM_SERVER(ctx->r->server)->config, identity, path, ctx->p, &items, &unknown) : 0;
+    note_asked(ctx->r, identity, unknown);
     for (i = 0; i < count; i++) {
         APR_ARRAY_PUSH(array, const char *) = items[i];
     }
@@ -137,16 +189,26 @@ static apr_array_header_t *role_items(ap_expr_eval_ctx_t *ctx, const void *data,
     return list(ctx, NULL);
 }
 
+/* A path that is written out is judged with the configuration; one that is put together, when asked. */
+static int with_path(ap_expr_lookup_parms *parms, const void *func)
+{
+    const char *wrong = parms->arg ? gate_claim_path_wrong(parms->arg, parms->ptemp) : NULL;
+    if (wrong) {
+        *parms->err = apr_psprintf(parms->ptemp, "%s('%s'): %s", parms->name, parms->arg, wrong);
+        return !OK;
+    }
+    *parms->func = func;
+    return OK;
+}
+
 int shim_expr_lookup(ap_expr_lookup_parms *parms)
 {
     *parms->data = NULL;
     if (parms->type == AP_EXPR_FUNC_STRING && !strcasecmp(parms->name, "gate_claim")) {
-        *parms->func = claim_text;
-        return OK;
+        return with_path(parms, claim_text);
     }
     if (parms->type == AP_EXPR_FUNC_LIST && !strcasecmp(parms->name, "gate_claims")) {
-        *parms->func = claim_items;
-        return OK;
+        return with_path(parms, claim_items);
     }
     if (parms->type == AP_EXPR_FUNC_LIST && !strcasecmp(parms->name, "gate_roles")) {
         *parms->func = role_items;

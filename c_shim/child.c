@@ -4,6 +4,7 @@
 #include "ap_mpm.h"
 #include "apr_file_info.h"
 #include "apr_signal.h"
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -24,11 +25,27 @@ const char *shim_state_dir(apr_pool_t *pool, server_rec *server)
     return named ? ap_server_root_relative(pool, named) : ap_runtime_dir_relative(pool, "gitlab-gate");
 }
 
-/* Children run without privileges: root makes the directory and gives it to them. */
+/* Children run without privileges: root makes the directory and gives it to them. What is judged and given is
+ * what was opened, whatever its name leads to by then. -1: it can not be had; else its descriptor. */
+static int open_state_dir(apr_pool_t *ptemp, const char *dir, struct stat *info)
+{
+    int opened = -1;
+
+    if (apr_dir_make_recursive(dir, APR_FPROT_UREAD | APR_FPROT_UWRITE | APR_FPROT_UEXECUTE, ptemp) == APR_SUCCESS) {
+        opened = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    }
+    if (opened >= 0 && fstat(opened, info) != 0) {
+        close(opened);
+        opened = -1;
+    }
+    return opened;
+}
+
 int shim_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *server)
 {
     const char *dir = shim_state_dir(ptemp, server);
     struct stat info;
+    int opened;
 
     (void) plog;
     shim_log_server = server;
@@ -36,8 +53,8 @@ int shim_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, ser
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
         return OK; /* the first of two readings */
     }
-    if (apr_dir_make_recursive(dir, APR_FPROT_UREAD | APR_FPROT_UWRITE | APR_FPROT_UEXECUTE, ptemp)
-            != APR_SUCCESS || lstat(dir, &info) != 0 || !S_ISDIR(info.st_mode)) {
+    opened = open_state_dir(ptemp, dir, &info);
+    if (opened < 0) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, errno, server,
                      "GATE301: GateStateDir %s can not be made: keys are not kept over a restart", dir);
         return shim_start_audit(pconf, server, dir);
@@ -46,13 +63,20 @@ int shim_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, ser
         ap_log_error(APLOG_MARK, APLOG_CRIT, 0, server,
                      "GATE302: GateStateDir %s is writable by everybody: whoever writes keys there "
                      "can make tokens. Say chmod 700", dir);
+        close(opened);
         return HTTP_INTERNAL_SERVER_ERROR;
     }
+    if (info.st_mode & S_IWGRP) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, server,
+                     "GATE304: GateStateDir %s is writable by its group: whoever is in it can take kept keys "
+                     "and used tokens away. Say chmod 700", dir);
+    }
     if (geteuid() == 0 && info.st_uid != ap_unixd_config.user_id
-        && chown(dir, ap_unixd_config.user_id, ap_unixd_config.group_id) != 0) {
+        && fchown(opened, ap_unixd_config.user_id, ap_unixd_config.group_id) != 0) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, errno, server,
                      "GATE303: GateStateDir %s can not be given to the children", dir);
     }
+    close(opened);
     return shim_start_audit(pconf, server, dir);
 }
 

@@ -94,10 +94,16 @@ int shim_place_of(cmd_parms *cmd, const shim_dir *dir, gate_place *place)
     place->file = cmd->directive ? cmd->directive->filename : NULL;
     place->line = cmd->directive ? (unsigned int) cmd->directive->line_num : 0;
     place->section = cmd->path ? cmd->path : (dir ? dir->section : NULL);
+    place->container = NULL;
     place->port = 0;
     place->previous = NULL;
     for (up = cmd->directive; up; up = up->parent) {
         place->port |= !strcasecmp(up->directive, "<GatePort");
+        /* what only groups rules is no section */
+        if (up != cmd->directive && !place->container && strncasecmp(up->directive, "<Require", 8)
+            && strncasecmp(up->directive, "<Limit", 6)) {
+            place->container = up->directive;
+        }
     }
     return reading;
 }

@@ -60,6 +60,7 @@ typedef struct gate_place {
     const char *file;    /* configuration file */
     unsigned int line;
     const char *section; /* the section's argument, as "/" of <Location "/">; NULL outside of one */
+    const char *container; /* its directive, as "<Location"; NULL outside of one */
     int port;            /* the section is a <GatePort> */
     const gate_setting *previous; /* the slot's value so far in this very section; NULL if none */
 } gate_place;
@@ -344,16 +345,23 @@ const char *gate_explain_port(gate_process *process, const gate_request *request
 const char *gate_explain(const gate_explained *explained, void *pool);
 
 /* 1: the rule holds; 0: it does not, and `*reason` is the code (lives for ever), `*detail` what was
- * wanted and what came (pool). Fallback: 0. */
+ * wanted and what came (pool); -1: that can't be said, and a rule that is negated must refuse too.
+ * Fallback: -1. */
 int gate_rule_holds(const gate_config *config, const gate_rule *rule, const gate_identity *identity,
                     void *pool, const char **reason, const char **detail);
 
-/* A claim as text for gate_claim(); arrays joined by commas; "" where it is missing. Pool. */
+/* A claim as text for gate_claim(); arrays joined by commas; "" where it is missing. Pool. Where its
+ * value can't be said, `*unknown` is the code (lives for ever) by which a rule that asked must
+ * refuse, else NULL. Fallback: internal. */
 const char *gate_identity_claim(const gate_config *config, const gate_identity *identity,
-                                const char *path, void *pool);
-/* The items of a claim (path given) or the roles (path NULL): how many; `*items` is of the pool. */
+                                const char *path, void *pool, const char **unknown);
+/* The items of a claim (path given) or the roles (path NULL): how many; `*items` is of the pool.
+ * `*unknown` as above. */
 size_t gate_identity_list(const gate_config *config, const gate_identity *identity,
-                          const char *path, void *pool, const char *const **items);
+                          const char *path, void *pool, const char *const **items,
+                          const char **unknown);
+/* What is wrong with a claim's path; NULL: nothing. Pool. */
+const char *gate_claim_path_wrong(const char *path, void *pool);
 void gate_identity_release(gate_identity *identity);
 
 /* --- a port ---------------------------------------------------------------------------------- */

@@ -170,6 +170,12 @@ static int rules(request_rec *r, int (*run)(request_rec *), int *nested)
     *nested = 1;
     status = run(r);
     *nested = 0;
+    if (state->unknown) {
+        return shim_refuse(r, state, state->unknown, state->denied_detail, APLOG_ERR);
+    }
+    if (status == HTTP_FORBIDDEN && state->asked_nobody) {
+        return shim_refuse(r, state, "token_missing", "no token was sent", APLOG_INFO);
+    }
     if (status == HTTP_FORBIDDEN || (status == HTTP_UNAUTHORIZED && state->outcome.identity)) {
         return shim_refuse(r, state, state->denied_by ? state->denied_by : "rule",
                            state->denied_detail ? state->denied_detail : "a Require of this place is not fulfilled",

@@ -80,6 +80,8 @@ typedef struct shim_state {
     int observed;           /* it would have been refused, but for GateMode observe */
     const char *denied_by;  /* the code of the Require that failed first */
     const char *denied_detail;
+    const char *unknown;    /* the code by which a rule refuses that httpd may have negated */
+    int asked_nobody;       /* a rule's expression asked for claims, and nobody is known */
     const char *id;
     const char *content_type; /* of the refusal's body */
     const gate_pair *put;     /* put in for the upstream, and for nobody else */

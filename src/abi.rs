@@ -12,7 +12,7 @@ macro_rules! as_declared {
 }
 
 mod audit; //        gate_audit_…: the log, its lines
-mod configuration; // gate_config_…, gate_directive, gate_issuer_…, gate_rule_…
+mod configuration; // gate_config_…, gate_directive, gate_issuer_…
 mod end; //          of a child, from within a signal's handler
 mod explain; //      gate_explain…: questions about requests that nobody sent
 pub mod file; //    descriptors that children inherit
@@ -23,6 +23,7 @@ mod panic; //       every entry's panic boundary
 mod ports; //       gate_port_…, gate_cut_…
 mod process; //     gate_child_…, log lines
 mod requests; //    gate_decide, gate_refuse and their kin
+mod rules; //       gate_rule_…, gate_identity_…: Require lines and expressions
 pub mod shared; //  memory that all children share
 pub mod signals; // for gatectl
 pub mod slot; //    the numbers of enum gate_slot

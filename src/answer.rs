@@ -132,20 +132,25 @@ fn body(status: u16, reason: Reason, setting: &Setting<'_>) -> (&'static std::ff
     (c"text/html; charset=utf-8", body)
 }
 
-/// Whether an `Accept` header prefers JSON: it names it, and not HTML before it.
+/// Whether an `Accept` header prefers JSON to HTML (RFC 9110, section 12.5.1); of two that are the same to it, the
+/// one it names first.
 #[must_use]
 pub fn wants_json(accept: &[u8]) -> bool {
-    let accept = accept.to_ascii_lowercase();
-    let at = |needle: &[u8]| {
-        accept
-            .windows(needle.len())
-            .position(|window| window == needle)
-    };
-    match (at(b"json"), at(b"text/html")) {
-        (Some(json), Some(html)) => json < html,
-        (Some(_), None) => true,
-        _ => false,
+    let accept = String::from_utf8_lossy(accept).to_ascii_lowercase();
+    let (mut json, mut html) = (0.0, 0.0);
+    for range in accept.split(',') {
+        let mut parts = range.split(';').map(str::trim);
+        let name = parts.next().unwrap_or_default();
+        let weight: f32 = parts
+            .find_map(|it| it.strip_prefix("q="))
+            .map_or(1.0, |it| it.parse().unwrap_or(0.0));
+        if name.ends_with("json") && weight > html {
+            json = weight.max(json);
+        } else if name == "text/html" && weight > json {
+            html = weight.max(html);
+        }
     }
+    json > html
 }
 
 #[cfg(test)]
@@ -236,6 +241,17 @@ mod tests {
             ("application/vnd.oci.image.manifest.v1+json", true),
             ("text/html, application/json", false),
             ("*/*", false),
+            ("text/html;q=0.5, application/json", true),
+            ("application/json;q=0.5, text/html", false),
+            ("application/json; q=0.9, text/html;q=0.9", true),
+            ("application/json;q=0", false),
+            ("application/json;q=x", false),
+            ("text/html;x=json", false),
+            ("APPLICATION/JSON; charset=utf-8 ;Q=0.1", true),
+            (
+                "text/html;q=0.2, application/json;q=0.1, application/problem+json;q=0.3",
+                true,
+            ),
         ] {
             assert_eq!(wants_json(accept.as_bytes()), json, "{accept}");
         }

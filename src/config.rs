@@ -273,6 +273,8 @@ pub struct Place {
     pub line: u32,
     /// The section's argument; `None` outside of one.
     pub section: Option<String>,
+    /// The section's directive, as `<Location`.
+    pub container: Option<String>,
     /// The section is a `<GatePort>`.
     pub port: bool,
 }

@@ -2,8 +2,9 @@
 //! their words into typed settings. docs/directives.md and c_shim/conf.c are held against it by a
 //! test. What a whole configuration may not be is said in `directive::check`.
 
-pub mod check; //  the whole: unknown issuers, roles that nobody grants, places left open
+pub mod check; //  the whole: unknown issuers, roles that nobody grants
 pub mod issuer; // the lines of <GateIssuer>
+mod open; //       places that need no token though they are gated
 pub mod place; //  the lines of a section
 pub mod upstream; // what goes to the upstream beside the identity
 pub mod words; //  durations, sizes, switches

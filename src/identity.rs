@@ -91,10 +91,9 @@ impl Identity {
     /// The e-mail address, unless the issuer says that it is not verified.
     #[must_use]
     pub fn email(&self) -> Option<&str> {
-        match self.claims.get("email_verified") {
-            Some(Value::Bool(false)) => return None,
-            Some(Value::String(text)) if text == "false" => return None,
-            _ => {}
+        let verified = self.claims.get("email_verified").and_then(scalar);
+        if verified.is_some_and(|it| it == "0" || it.eq_ignore_ascii_case("false")) {
+            return None;
         }
         self.issuer
             .email_claim
@@ -155,25 +154,10 @@ impl Identity {
         self.roles.iter().any(|it| it == role)
     }
 
-    /// Entra leaves the groups out where a person is in more than 200.
+    /// Whether the issuer left the groups out.
     #[must_use]
     pub fn groups_left_out(&self) -> bool {
-        if self.issuer.kind != Kind::Entra
-            || self.claims.get("groups").is_some_and(|it| !it.is_null())
-        {
-            return false;
-        }
-        let flagged = self
-            .claims
-            .get("hasgroups")
-            .and_then(scalar)
-            .is_some_and(|it| it == "true");
-        flagged
-            || self
-                .claims
-                .get("_claim_names")
-                .and_then(|names| names.get("groups"))
-                .is_some()
+        groups_left_out(&self.claims, self.issuer.kind)
     }
 
     /// Whether a role could have come from groups that were left out.
@@ -230,6 +214,20 @@ pub fn scalar(value: &Value) -> Option<Cow<'_, str>> {
         Value::Bool(flag) => Some(Cow::Borrowed(if *flag { "true" } else { "false" })),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
+}
+
+/// Entra leaves the groups out where a person is in more than 200.
+#[must_use]
+pub fn groups_left_out(claims: &Map<String, Value>, kind: Kind) -> bool {
+    let flagged = || {
+        let flag = claims.get("hasgroups").and_then(scalar);
+        flag.is_some_and(|it| it == "true")
+    };
+    let named = || {
+        let names = claims.get("_claim_names");
+        names.and_then(|it| it.get("groups")).is_some()
+    };
+    kind == Kind::Entra && claims.get("groups").is_none_or(Value::is_null) && (flagged() || named())
 }
 
 fn weight(value: &Value) -> usize {

@@ -2,6 +2,7 @@
 //! is chosen in `gate`; what the claims mean is said in `identity`.
 
 use crate::config::{Audience, Issuer};
+use crate::identity::groups_left_out;
 use crate::jwks::{Key, KeySet, NoKey};
 use crate::kind::Kind;
 use crate::token::compact::Unverified;
@@ -46,6 +47,8 @@ pub enum Error {
     Type(String),
     /// What the kind or GateRequire asks for.
     Required(String),
+    /// GateRequire asks for groups that the issuer left out.
+    GroupsLeftOut(String),
 }
 
 impl Error {
@@ -60,6 +63,7 @@ impl Error {
             Self::Signature(_) => Reason::Signature,
             Self::ClaimType(..) => Reason::ClaimType,
             Self::Missing(_) | Self::Required(_) => Reason::RequiredClaim,
+            Self::GroupsLeftOut(_) => Reason::GroupsOverage,
             Self::Expired { .. } => Reason::Expired,
             Self::NotYetValid { .. } => Reason::NotYetValid,
             Self::IssuedInFuture { .. } => Reason::IssuedInFuture,
@@ -82,7 +86,8 @@ impl fmt::Display for Error {
             | Self::Lifetime(text)
             | Self::Audience(text)
             | Self::Type(text)
-            | Self::Required(text) => f.write_str(text),
+            | Self::Required(text)
+            | Self::GroupsLeftOut(text) => f.write_str(text),
             Self::ClaimType(claim, text) => write!(f, "claim {claim}: {text}"),
             Self::Missing(claim) => write!(f, "wanted claim {claim}, got none"),
             Self::Expired { exp, now } => write!(f, "exp {exp} is past, it is {now}"),
@@ -209,10 +214,13 @@ fn check(
         .iter()
         .find(|it| !it.holds(claims, issuer.kind))
     {
-        return Err(Error::Required(format!(
-            "GateRequire: {}",
-            failed.explain(claims)
-        )));
+        let why = format!("GateRequire: {}", failed.explain(claims));
+        let left_out = failed.path().is("groups") && groups_left_out(claims, issuer.kind);
+        return Err(if left_out {
+            Error::GroupsLeftOut(why)
+        } else {
+            Error::Required(why)
+        });
     }
     Ok((key, expires))
 }

@@ -1,15 +1,15 @@
-//! gate_config_…, gate_directive, gate_issuer_…, gate_rule_…: the configuration while httpd reads
+//! gate_config_…, gate_directive, gate_issuer_…: the configuration while httpd reads
 //! it. One thread; the handle is freed with httpd's configuration pool.
 
 use super::ffi::{self, gate_host, gate_place};
 use super::host::{ERROR, WARNING, remember, say};
 use super::panic::boundary;
-use super::text::{Pool, lossy, words};
+use super::text::{lossy, words};
 use crate::audit::Log;
 use crate::config::{Place, Server, Setting};
 use crate::directive::{Builder, find};
 use crate::policy::require::Rule;
-use std::ffi::{CStr, CString, c_char, c_void};
+use std::ffi::{CStr, CString, c_char};
 use std::sync::Arc;
 
 /// One reading of the configuration, as C holds it.
@@ -42,7 +42,7 @@ impl Handle {
     }
 }
 
-const PANICKED: *const c_char =
+pub(super) const PANICKED: *const c_char =
     c"mod_gitlab_gate failed while it read this line: please report it".as_ptr();
 
 /// # Safety
@@ -63,6 +63,7 @@ unsafe fn place_of(place: *const gate_place) -> Option<Place> {
             file: lossy(place.file).unwrap_or_default(),
             line: place.line,
             section: lossy(place.section),
+            container: lossy(place.container),
             port: place.port != 0,
         })
     }
@@ -291,46 +292,6 @@ pub unsafe extern "C" fn gate_issuer_close(
 /// # Safety
 /// As gate.h says.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_rule_new(
-    config: *const ffi::gate_config,
-    provider: *const c_char,
-    argc: i32,
-    argv: *const *const c_char,
-    pool: *mut c_void,
-    error: *mut *const c_char,
-) -> *mut ffi::gate_rule {
-    boundary(std::ptr::null_mut, || {
-        // SAFETY: gate.h.
-        let (handle, provider, words) = unsafe {
-            (
-                config.cast::<Handle>().as_ref(),
-                lossy(provider),
-                words(argc, argv),
-            )
-        };
-        let (Some(handle), Some(provider)) = (handle, provider) else {
-            return std::ptr::null_mut();
-        };
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        match Rule::parse(&provider, &words) {
-            Ok(rule) => Box::into_raw(Box::new(rule)).cast(),
-            Err(wrong) => {
-                // SAFETY: gate.h: a live pool, and `error` is writable.
-                unsafe {
-                    *error =
-                        Pool::new(&handle.host, pool).map_or(PANICKED, |pool| pool.text(wrong));
-                }
-                std::ptr::null_mut()
-            }
-        }
-    })
-}
-
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
 pub unsafe extern "C" fn gate_note_rule(
     config: *mut ffi::gate_config,
     place: *const gate_place,
@@ -349,23 +310,6 @@ pub unsafe extern "C" fn gate_note_rule(
             };
             if let (Some(handle), Some(place), Some(rule)) = (handle, place, rule) {
                 handle.builder.note_rule(&place, rule);
-            }
-        },
-    );
-}
-
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_rule_free(rule: *mut ffi::gate_rule) {
-    boundary(
-        || (),
-        || {
-            if !rule.is_null() {
-                // SAFETY: made by gate_rule_new, and freed once, by the pool's cleanup.
-                drop(unsafe { Box::from_raw(rule.cast::<Rule>()) });
             }
         },
     );
@@ -508,8 +452,6 @@ as_declared! {
     gate_issuer_open
     gate_issuer_directive
     gate_issuer_close
-    gate_rule_new
-    gate_rule_free
     gate_note_rule
     gate_note
     gate_config_check

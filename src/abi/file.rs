@@ -7,6 +7,13 @@ use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::time::{Duration, Instant};
 
+/// The user that this process runs as.
+#[must_use]
+pub fn user() -> u32 {
+    // SAFETY: takes nothing and can't fail.
+    unsafe { libc::geteuid() }
+}
+
 /// A descriptor of the host's, which closes it.
 #[derive(Debug)]
 pub struct Inherited(ManuallyDrop<File>);

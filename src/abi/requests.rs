@@ -12,13 +12,8 @@ use crate::directive::Slot;
 use crate::gate::{Decision, Process};
 use crate::grant::Grant;
 use crate::headers;
-use crate::identity::{Identity, scalar};
-use crate::policy::path::ClaimPath;
-use crate::policy::require::Rule;
 use crate::request::{FieldName, Fields, Found};
 use crate::verdict::{Reason, Refusal};
-use serde_json::Value;
-use std::borrow::Cow;
 use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -343,116 +338,6 @@ pub unsafe extern "C" fn gate_refuse(
 /// # Safety
 /// As gate.h says.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_rule_holds(
-    config: *const ffi::gate_config,
-    rule: *const ffi::gate_rule,
-    identity: *const ffi::gate_identity,
-    pool: *mut c_void,
-    reason: *mut *const c_char,
-    detail: *mut *const c_char,
-) -> i32 {
-    boundary(
-        || 0,
-        || {
-            // SAFETY: gate.h.
-            let (rule, identity, pool) = unsafe {
-                (
-                    rule.cast::<Rule>().as_ref(),
-                    identity_of(identity),
-                    pool_of(config, pool),
-                )
-            };
-            let (Some(rule), Some(identity)) = (rule, identity) else {
-                return 0;
-            };
-            let Err(refusal) = rule.check(identity) else {
-                return 1;
-            };
-            // SAFETY: gate.h: both are writable.
-            unsafe {
-                *reason = refusal.reason.code_c().as_ptr();
-                *detail = pool.map_or(std::ptr::null(), |pool| pool.text(refusal.detail));
-            }
-            0
-        },
-    )
-}
-
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_identity_claim(
-    config: *const ffi::gate_config,
-    identity: *const ffi::gate_identity,
-    path: *const c_char,
-    pool: *mut c_void,
-) -> *const c_char {
-    boundary(
-        || c"".as_ptr(),
-        || {
-            // SAFETY: gate.h.
-            let (identity, path, pool) =
-                unsafe { (identity_of(identity), lossy(path), pool_of(config, pool)) };
-            let Some(((identity, path), pool)) = identity.zip(path).zip(pool) else {
-                return c"".as_ptr();
-            };
-            pool.text(items(identity, &path).join(","))
-        },
-    )
-}
-
-/// A claim's items as text: an array's, or the one that it is.
-fn items<'i>(identity: &'i Identity, path: &str) -> Vec<Cow<'i, str>> {
-    let path = ClaimPath::parse(path).ok();
-    match path.as_ref().and_then(|path| path.get(identity.claims())) {
-        Some(Value::Array(items)) => items.iter().filter_map(scalar).collect(),
-        Some(value) => scalar(value).into_iter().collect(),
-        None => Vec::new(),
-    }
-}
-
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_identity_list(
-    config: *const ffi::gate_config,
-    identity: *const ffi::gate_identity,
-    path: *const c_char,
-    pool: *mut c_void,
-    list: *mut *const *const c_char,
-) -> usize {
-    boundary(
-        || 0,
-        || {
-            // SAFETY: gate.h.
-            let (identity, path, pool) =
-                unsafe { (identity_of(identity), lossy(path), pool_of(config, pool)) };
-            let Some((identity, pool)) = identity.zip(pool) else {
-                return 0;
-            };
-            let texts: Vec<*const c_char> = match path {
-                Some(path) => items(identity, &path)
-                    .iter()
-                    .map(|it| pool.text(it.as_bytes()))
-                    .collect(),
-                None => identity.roles().iter().map(|it| pool.text(it)).collect(),
-            };
-            // SAFETY: gate.h: `list` is writable.
-            unsafe { *list = pool.slice(&texts) };
-            texts.len()
-        },
-    )
-}
-
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
 pub unsafe extern "C" fn gate_identity_release(identity: *mut ffi::gate_identity) {
     boundary(
         || (),
@@ -471,8 +356,5 @@ as_declared! {
     gate_request_id
     gate_decide
     gate_refuse
-    gate_rule_holds
-    gate_identity_claim
-    gate_identity_list
     gate_identity_release
 }

@@ -91,22 +91,19 @@ impl<R: BufRead> Stream<R> {
     }
 
     fn advance(&mut self) -> io::Result<()> {
-        loop {
-            let mut line = Vec::new();
-            let mut limited = io::Read::take(&mut self.reader, LONGEST as u64);
-            if limited.read_until(b'\n', &mut line)? == 0 {
-                self.head = None;
-                return Ok(());
-            }
-            self.line += 1;
-            if line.last() == Some(&b'\n') {
-                line.pop();
-            }
-            if !line.is_empty() {
-                self.head = Some(line);
-                return Ok(());
-            }
+        let mut line = Vec::new();
+        let mut limited = io::Read::take(&mut self.reader, LONGEST as u64);
+        if limited.read_until(b'\n', &mut line)? == 0 {
+            self.head = None;
+            return Ok(());
         }
+        self.line += 1;
+        if line.last() == Some(&b'\n') {
+            line.pop();
+        }
+        // An empty line is one like others: nobody wrote it here.
+        self.head = Some(line);
+        Ok(())
     }
 
     fn sealed(&self) -> Option<Sealed<'_>> {
@@ -334,6 +331,7 @@ mod tests {
             b"{\"event\":{\"kind\":\"event\"}}".to_vec(),
             lines(6)[1].clone(),
             lines(6)[5].clone(),
+            Vec::new(),
         ] {
             let mut all = lines(6);
             all.insert(3, added);
@@ -342,5 +340,13 @@ mod tests {
         let mut all = lines(3);
         all.push(b"{}".to_vec());
         assert_eq!(judge(&[&all]).1, Err(Broken::Changed(at(4))));
+        // Two line feeds at the end.
+        let mut all = lines(3);
+        all.extend([Vec::new(), Vec::new()]);
+        assert_eq!(judge(&[&all]), (3, Err(Broken::Changed(at(4)))));
+        // One is the last line's own.
+        let mut all = lines(3);
+        all.push(Vec::new());
+        assert_eq!(judge(&[&all]), (3, Ok(())));
     }
 }

@@ -9,6 +9,14 @@ mod audit; //   audit verify, audit report
 mod explain; //  explain
 #[path = "gatectl/gate.rs"]
 mod gate; //    the way to a gate
+#[path = "gatectl/hosts.rs"]
+mod hosts; //   which virtual hosts would answer
+#[path = "gatectl/include.rs"]
+mod include; // the files of an Include
+#[path = "gatectl/lines.rs"]
+mod lines; //   a configuration as httpd reads it
+#[path = "gatectl/macros.rs"]
+mod macros; //  its macros
 #[path = "gatectl/port.rs"]
 mod port; //    port: the local end of a CI port
 #[path = "gatectl/progress.rs"]
@@ -46,7 +54,8 @@ const USAGE: &str = "gatectl: beside mod_gitlab_gate
                                                  decodes and verifies a token
 
   gatectl explain --config FILE --method M --path P [--peer IP] < TOKEN
-          [--host NAME] [--httpd PROGRAM] [--format text|json]
+          [--port [ADDRESS:]PORT] [--host NAME] [--define NAME[=VALUE]]...
+          [--httpd PROGRAM] [--format text|json]
                                                  what the gate would do with a request, and why
 
 Ends with 0 for whole, valid or granted, 1 for broken or refused, 2 for wrong usage.
@@ -58,6 +67,11 @@ fn main() -> ExitCode {
         .map(|it| it.to_string_lossy().into_owned())
         .collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let own = words.split(|it| *it == "--").next().unwrap_or_default();
+    if own.iter().any(|it| matches!(*it, "--help" | "-h")) || own.first() == Some(&"help") {
+        print!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
     // Ends as the command does that runs beside it.
     if let ["port", rest @ ..] = words.as_slice() {
         return port::run(rest);
@@ -67,15 +81,12 @@ fn main() -> ExitCode {
         ["audit", "report", rest @ ..] => report::run(rest),
         ["explain", rest @ ..] => explain::run(rest),
         ["token", rest @ ..] => token::run(rest),
-        ["help" | "--help" | "-h", ..] => {
-            print!("{USAGE}");
-            Ended::Yes
-        }
         ["--version" | "-V"] => {
             println!("gatectl {}", env!("CARGO_PKG_VERSION"));
             Ended::Yes
         }
         [] => Ended::Usage("say what to do".into()),
+        ["audit", ..] => Ended::Usage("say audit verify or audit report".into()),
         [other, ..] => Ended::Usage(format!("{other} is not known")),
     };
     match ended {

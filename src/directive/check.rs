@@ -2,18 +2,15 @@
 //! open. Errors refuse to start; warnings are said and httpd starts.
 
 use super::Builder;
+use super::open::Sections;
 use crate::config::Place;
+use crate::field::folds_to;
 use crate::policy::require::Rule;
+use crate::request::FieldName;
 use crate::status::board::{NAMES, OTHER};
+use crate::token::source::Source;
 use crate::upstream::login::HANDLER;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// What one section says of authentication.
-#[derive(Debug, Default)]
-struct Section {
-    gate: Option<Place>,
-    requires: Vec<String>,
-}
 
 /// What was seen while reading and can be judged only at the end.
 #[derive(Debug, Default)]
@@ -21,11 +18,13 @@ pub(super) struct Notes {
     accepts: Vec<(Place, Vec<String>)>,
     roles: Vec<(Place, Vec<String>)>,
     issuers: Vec<(Place, Vec<String>)>,
+    sources: Vec<(Place, FieldName)>,
+    headers: Vec<(Place, String)>,
     jobs: Vec<Place>,
     warnings: Vec<String>,
     assertions: Vec<Place>,
     logins: Vec<Place>,
-    sections: BTreeMap<(usize, String), Section>,
+    sections: Sections,
     /// Where each of [`ONCE`] stands.
     once: BTreeMap<&'static str, Place>,
     /// The names of all `<GatePort>` sections.
@@ -55,13 +54,25 @@ impl Notes {
             && let Some(before) = self.once.insert(name, place.clone())
         {
             self.warnings.push(format!(
-                "GATE207: {name} ({place}) stands again: what {before} says has no effect"
+                "GATE221: {name} ({place}) stands again: what {before} says has no effect"
             ));
         }
     }
 
     pub(super) fn accept(&mut self, place: &Place, issuers: &[String]) {
         self.accepts.push((place.clone(), issuers.to_vec()));
+    }
+
+    pub(super) fn sources(&mut self, place: &Place, sources: &[Source]) {
+        for source in sources {
+            if let Source::Header(name) = source {
+                self.sources.push((place.clone(), name.clone()));
+            }
+        }
+    }
+
+    pub(super) fn header(&mut self, place: &Place, name: &str) {
+        self.headers.push((place.clone(), name.to_owned()));
     }
 
     pub(super) fn any_audience(&mut self, place: &Place, issuer: &str) {
@@ -87,12 +98,6 @@ impl Notes {
     pub(super) fn assertion(&mut self, place: &Place) {
         self.assertions.push(place.clone());
     }
-
-    fn section(&mut self, place: &Place) -> &mut Section {
-        self.sections
-            .entry((place.server, place.section.clone().unwrap_or_default()))
-            .or_default()
-    }
 }
 
 /// What the check found.
@@ -110,12 +115,11 @@ impl Builder {
         self.notes.said(place, directive);
         match directive {
             "AuthType" => {
-                let gate = arguments.eq_ignore_ascii_case("Gate");
-                self.notes.section(place).gate = gate.then(|| place.clone());
+                self.notes.sections.auth_type(place, arguments);
             }
             "Require" => {
                 let words = arguments.split_whitespace().collect::<Vec<_>>().join(" ");
-                self.notes.section(place).requires.push(words);
+                self.notes.sections.require(place, words);
             }
             "SetHandler" if arguments == HANDLER => {
                 self.config.login = true;
@@ -123,7 +127,7 @@ impl Builder {
             }
             "SetHandler" if arguments.starts_with("gate-") && !HANDLERS.contains(&arguments) => {
                 self.notes.warn(format!(
-                    "GATE208: SetHandler {arguments} ({place}): the gate has no such handler, and answers 404; there are {}",
+                    "GATE222: SetHandler {arguments} ({place}): the gate has no such handler, and answers 404; there are {}",
                     HANDLERS.join(", ")
                 ));
             }
@@ -182,35 +186,22 @@ impl Builder {
                 ));
             }
         }
-        for ((server, section), it) in &self.notes.sections {
-            let Some(place) = &it.gate else { continue };
-            if self.config.issuers(*server).is_empty()
+        for place in self.notes.sections.gates() {
+            if self.config.issuers(place.server).is_empty()
                 && !self
                     .servers_of(place)
                     .any(|at| !self.config.issuers(at).is_empty())
             {
                 found.errors.push(format!("AuthType Gate ({place}): there is no <GateIssuer> whose tokens could be accepted"));
             }
-            if !it.requires.is_empty()
-                && it
-                    .requires
-                    .iter()
-                    .all(|line| line.eq_ignore_ascii_case("all granted"))
-            {
-                let shown = if section.is_empty() {
-                    "the server"
-                } else {
-                    section
-                };
-                found.warnings.push(format!(
-                    "GATE204: AuthType Gate in {shown} ({place}) meets only Require all granted: nobody needs a token there"
-                ));
-            }
         }
+        let servers: Vec<bool> = self.config.servers.iter().map(|it| it.is_virtual).collect();
+        found.warnings.extend(self.notes.sections.open(&servers));
         self.check_keys(&mut found);
         self.check_audit(&mut found);
         self.check_names(&mut found);
         self.config.seal();
+        self.check_sources(&mut found);
         found
     }
 
@@ -245,11 +236,36 @@ impl Builder {
         ] {
             if names.len() >= NAMES {
                 found.warnings.push(format!(
-                    "GATE206: there are {} {what} sections: the status and the metrics tell {} apart and count the others as one, \"{OTHER}\"",
+                    "GATE220: there are {} {what} sections: the status and the metrics tell {} apart and count the others as one, \"{OTHER}\"",
                     names.len(),
                     NAMES - 1
                 ));
             }
+        }
+    }
+
+    /// What no client may send can hold no token.
+    fn check_sources(&self, found: &mut Findings) {
+        for (place, name) in &self.notes.sources {
+            let text = name.as_str().as_bytes();
+            if !self.config.protected.is_protected(text) {
+                continue;
+            }
+            let sent = self
+                .notes
+                .headers
+                .iter()
+                .find(|(_, sent)| folds_to(sent, text));
+            let why = match sent {
+                Some((at, sent)) => format!("GateHeader {sent} ({at}) sends it"),
+                None => {
+                    "it is one of those that only the gate or GitLab's own components send".into()
+                }
+            };
+            found.errors.push(format!(
+                "GateTokenFrom header:{} ({place}): that header is taken from every client, since {why}; choose another name",
+                name.as_str()
+            ));
         }
     }
 
@@ -290,6 +306,14 @@ impl Builder {
             .flat_map(|at| self.config.issuers(at))
             .map(|it| it.name.clone())
             .collect();
+        let own = self.config.issuers(place.server);
+        for name in names {
+            if known.contains(name) && !own.iter().any(|it| it.name == *name) {
+                found.warnings.push(format!(
+                    "GATE206: {directive} {name} ({place}): only virtual hosts have a <GateIssuer {name}>; everywhere else its tokens are unknown. Write the section outside of <VirtualHost>, or this line inside of it"
+                ));
+            }
+        }
         for name in names.iter().filter(|name| !known.contains(name)) {
             let mut known = known.clone();
             known.sort();

@@ -39,6 +39,7 @@ impl Builder {
             ),
             "GateTokenFrom" => {
                 let sources = sources(words)?;
+                self.notes.sources(place, &sources);
                 let names = sources.iter().filter_map(|it| match it {
                     Source::Query(name) => Some(name.clone()),
                     _ => None,
@@ -148,6 +149,7 @@ impl Builder {
             },
         };
         self.config.header_names.push((*name).to_owned());
+        self.notes.header(place, name);
         Ok(Setting::Header(HeaderChoice {
             id: self.new_id(),
             name: (*name).to_owned(),

@@ -103,6 +103,9 @@ fn an_address_that_the_issuer_did_not_verify_is_none() {
         (json!("true"), Some("d@example.com")),
         (json!(false), None),
         (json!("false"), None),
+        (json!("False"), None),
+        (json!(0), None),
+        (json!("0"), None),
     ] {
         let changes = json!({"email": "d@example.com", "email_verified": verified});
         assert_eq!(of(&[], changes).email(), wanted, "{verified}");

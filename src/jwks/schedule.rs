@@ -116,8 +116,9 @@ impl Schedule {
             .checked_shl(self.failures - 1)
             .unwrap_or(most)
             .min(most);
-        // The second that has begun does not count.
-        self.next_at = now.saturating_add(jitter(pause, dice)).saturating_add(1);
+        // The second that has begun does not count. A tenth of a short pause is nothing: hosts come apart by a second.
+        let more = if pause < 10 { 1 + dice % 2 } else { 1 };
+        self.next_at = now.saturating_add(jitter(pause, dice)).saturating_add(more);
     }
 
     /// It was cut short, since its process stops: whoever goes on may start at once.
@@ -210,6 +211,17 @@ mod tests {
             "one second more than 1, 2, 4 …, less ten percent"
         );
         assert_eq!(failed(100, true).next_at - NOW, 271);
+    }
+
+    #[test]
+    fn hosts_that_fail_together_do_not_ask_again_together() {
+        for times in [1, 4, 8] {
+            let mut one = failed(times - 1, true);
+            let mut other = one.clone();
+            one.failed(NOW, PACE, true, "down".to_owned(), 2);
+            other.failed(NOW, PACE, true, "down".to_owned(), 3);
+            assert_ne!(one.next_at, other.next_at, "{times}");
+        }
     }
 
     #[test]

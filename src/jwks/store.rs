@@ -3,9 +3,10 @@
 //!
 //! The document is replaced whole (a new file, then a rename), so that it is read without the lock;
 //! only who holds the lock writes it. Its keys are believed, so it must be the gate's own: a file
-//! that others can write is treated as absent. Keys and times only: no token, no secret.
+//! that others own or can write is treated as absent. Keys and times only: no token, no secret.
 
 use super::schedule::Schedule;
+use crate::abi::file::user;
 use aws_lc_rs::digest;
 use serde_json::{Value, json};
 use std::fmt;
@@ -55,7 +56,7 @@ pub enum StoreError {
     Io(PathBuf, String),
     /// The document was not written by the gate, or not to its end: what is wrong with it.
     Damaged(PathBuf, String),
-    /// Others can write it.
+    /// Others own it or can write it.
     Exposed(PathBuf),
 }
 
@@ -68,7 +69,7 @@ impl fmt::Display for StoreError {
             }
             Self::Exposed(path) => write!(
                 f,
-                "{} is not used: every user of this machine could have written it",
+                "{} is not used: another user of this machine could have written it",
                 path.display()
             ),
         }
@@ -220,7 +221,10 @@ impl Store {
         let io = |error: std::io::Error| StoreError::Io(self.document.clone(), error.to_string());
         let file = file.metadata().map_err(io)?;
         let dir = std::fs::metadata(&self.dir.path).map_err(io)?;
-        let own = file.is_file() && file.mode() & 0o022 == 0 && dir.mode() & 0o002 == 0;
+        let own = file.is_file()
+            && [0, user()].contains(&file.uid())
+            && file.mode() & 0o022 == 0
+            && dir.mode() & 0o002 == 0;
         own.then_some(())
             .ok_or_else(|| StoreError::Exposed(self.document.clone()))
     }

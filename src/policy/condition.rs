@@ -17,10 +17,11 @@ const PATTERN_SIZE: usize = 4 << 20;
 
 /// Claims that name a fork's or its parent's project, depending on GitLab's version, each with the
 /// claim that names the project in which the job runs.
-const TWINS: [(&str, &str); 3] = [
+const TWINS: [(&str, &str); 4] = [
     ("project_path", "job_project_path"),
     ("project_id", "job_project_id"),
     ("namespace_path", "job_namespace_path"),
+    ("namespace_id", "job_namespace_id"),
 ];
 
 /// One condition, ready to be asked.

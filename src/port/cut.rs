@@ -4,6 +4,7 @@
 
 use super::limit::{Cause, LOOK, Limits, Moment};
 use crate::clock;
+use crate::jwks::Key;
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
@@ -16,6 +17,7 @@ struct Entry {
     id: u64,
     request: String,
     socket: TcpStream,
+    key: Arc<Key>,
     limits: Limits,
     since: Instant,
 }
@@ -53,13 +55,14 @@ impl Drop for Cut {
 }
 
 impl Cutter {
-    /// Cuts the connection when `expires` or `lifetime` is over. `None`: there is no thread to do it
+    /// Cuts the connection when `expires` or `lifetime` is over, or the key is no longer the issuer's. `None`: there is no thread to do it
     /// in. All signals are blocked by the caller.
     #[must_use]
     pub fn watch(
         &self,
         socket: TcpStream,
         request: String,
+        key: Arc<Key>,
         expires: u64,
         lifetime: Option<Duration>,
         report: Report,
@@ -80,6 +83,7 @@ impl Cutter {
             id,
             request,
             socket,
+            key,
             limits: Limits {
                 expires,
                 lifetime,
@@ -118,8 +122,10 @@ impl Shared {
                     open: it.since.elapsed(),
                     quiet: Duration::ZERO,
                 };
-                let Err(cause) = it.limits.look(at) else {
-                    return true;
+                let cause = match it.limits.look(at) {
+                    _ if !it.key.is_live() => Cause::KeyRevoked,
+                    Err(cause) => cause,
+                    Ok(_) => return true,
                 };
                 // Whoever moves its bytes sees both ends closed, and lets go.
                 let _ = it.socket.shutdown(Shutdown::Both);
@@ -152,6 +158,8 @@ impl Shared {
 #[allow(clippy::panic)]
 mod tests {
     use super::*;
+    use crate::testing::{identity, issuer};
+    use serde_json::json;
     use std::io::Read;
     use std::net::TcpListener;
 
@@ -163,6 +171,11 @@ mod tests {
         (one, other)
     }
 
+    fn key() -> Arc<Key> {
+        let identity = identity(&issuer(&[]), json!({})).unwrap_or_else(|e| panic!("{e}"));
+        Arc::clone(identity.key())
+    }
+
     #[test]
     fn a_connection_is_cut_when_its_time_is_up_and_not_when_it_was_forgotten() {
         let cutter = Cutter::default();
@@ -172,12 +185,13 @@ mod tests {
         let forgotten = cutter.watch(
             kept_other,
             "b".into(),
+            key(),
             u64::MAX,
             Some(Duration::from_millis(300)),
             |_, _| (),
         );
         drop(forgotten);
-        let cut = cutter.watch(other, "a".into(), past, None, |_, cause| {
+        let cut = cutter.watch(other, "a".into(), key(), past, None, |_, cause| {
             assert_eq!(cause, Cause::Expired);
         });
         assert!(cut.is_some());
@@ -185,6 +199,20 @@ mod tests {
         let _ = kept.set_read_timeout(Some(Duration::from_millis(900)));
         // Its own descriptor went with the watch: the peer sees an orderly end of that alone.
         assert_eq!(kept.read(&mut [0; 1]).ok(), Some(0));
+        cutter.stop();
+    }
+
+    #[test]
+    fn a_connection_is_cut_when_the_key_leaves_the_set() {
+        let cutter = Cutter::default();
+        let (mut one, other) = pair();
+        let key = key();
+        let report = |_: &str, cause| assert_eq!(cause, Cause::KeyRevoked);
+        let cut = cutter.watch(other, "a".into(), Arc::clone(&key), u64::MAX, None, report);
+        assert!(cut.is_some());
+        key.retire();
+        let _ = one.set_read_timeout(Some(Duration::from_secs(20)));
+        assert_eq!(one.read(&mut [0; 1]).ok(), Some(0));
         cutter.stop();
     }
 }

@@ -158,17 +158,10 @@ fn credentials<'r>(
         }
         Found::One(value) => value.trim_ascii(),
     };
-    let split = value
-        .iter()
-        .position(|b| matches!(b, b' ' | b'\t'))
-        .unwrap_or(value.len());
-    let (scheme, rest) = value.split_at_checked(split).unwrap_or((value, &[]));
-    let credential = rest.trim_ascii();
+    let (scheme, credential) = scheme(value);
     let is_bearer = scheme.eq_ignore_ascii_case(b"Bearer");
     let is_basic = scheme.eq_ignore_ascii_case(b"Basic");
-    // httpd joins a header that was sent twice by a comma, which neither scheme's credential may
-    // hold (RFC 6750, section 2.1; RFC 7617, section 2).
-    if (is_bearer || is_basic) && memchr(b',', credential).is_some() {
+    if memchr(b',', value).is_some() && is_two(value) {
         shown.add(Err(Error::Ambiguous));
     } else if is_bearer && bearer {
         shown.add(if credential.is_empty() {
@@ -182,6 +175,28 @@ fn credentials<'r>(
         return;
     }
     shown.take.push(Take::Header(Cow::Borrowed(spelled)));
+}
+
+fn scheme(value: &[u8]) -> (&[u8], &[u8]) {
+    let end = value
+        .iter()
+        .position(|b| matches!(b, b' ' | b'\t'))
+        .unwrap_or(value.len());
+    let (scheme, rest) = value.split_at_checked(end).unwrap_or((value, &[]));
+    (scheme, rest.trim_ascii())
+}
+
+/// httpd joins a header that was sent twice by a comma, which neither scheme's credential may hold
+/// (RFC 6750, section 2.1; RFC 7617, section 2). Other schemes have commas of their own (Digest): there a later
+/// part counts only where it begins as one of ours.
+fn is_two(value: &[u8]) -> bool {
+    let ours = |part: &[u8]| {
+        let (scheme, _) = scheme(part.trim_ascii());
+        scheme.eq_ignore_ascii_case(b"Bearer") || scheme.eq_ignore_ascii_case(b"Basic")
+    };
+    let mut parts = value.split(|b| *b == b',');
+    let first = parts.next().unwrap_or_default();
+    first.trim_ascii().is_empty() || ours(first) || parts.any(ours)
 }
 
 fn password(credential: &[u8]) -> Result<Vec<u8>, Error> {

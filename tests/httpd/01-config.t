@@ -69,6 +69,9 @@ my @wrong = (
     [ 'no source',                           in_location('GateTokenFrom'),                  'GateTokenFrom',     7 ],
     [ 'a header source without name',        in_location('GateTokenFrom header:'),          'GateTokenFrom',     7 ],
     [ 'a header source with a bad name',     in_location('GateTokenFrom "header:X Token"'), 'GateTokenFrom',     7 ],
+    [ 'a header source that no client may send', in_location('GateTokenFrom header:x_forwarded_user'), 'GateTokenFrom', 7 ],
+    [ "a header source of GitLab's own",     in_location('GateTokenFrom header:Gitlab-Workhorse-X'), 'GateTokenFrom', 7 ],
+    [ 'a header source that the gate sends', in_location('GateTokenFrom header:X-Login', 'GateHeader X-Login user'), 'GateHeader X-Login (line 8 ', 7 ],
     [ 'a cookie source without name',        in_location('GateTokenFrom cookie:'),          'GateTokenFrom',     7 ],
     [ 'a query source without name',         in_location('GateTokenFrom query:'),           'GateTokenFrom',     7 ],
     [ 'a header with a bad name',            in_location('GateHeader "X User" user'),       'GateHeader',        7 ],
@@ -77,6 +80,8 @@ my @wrong = (
     [ 'a header of no claim',                in_location('GateHeader X-User claim:'),       'GateHeader',        7 ],
     [ 'a header without value',              in_location('GateHeader X-User'),              'GateHeader',        7 ],
     [ 'a switch that is neither on nor off', in_location('GateForwardToken maybe'),         'GateForwardToken',  7 ],
+    [ 'an expression on a broken path',      in_location(q(Require expr "gate_claim('a..b') != 'x'")), 'gate_claim', 7 ],
+    [ 'a list in an expression on a broken path', in_location(q(Require expr "'x' in gate_claims('/a~2')")), 'gate_claims', 7 ],
     [ 'a rule on a broken condition',        in_location('Require gate-claim groups'),      'gate-claim',        7 ],
     [ 'a rule on no condition',              in_location('Require gate-claim'),             'gate-claim',        7 ],
     [ 'a rule on no role',                   in_location('Require gate-role'),              'gate-role',         7 ],
@@ -107,6 +112,7 @@ for my $case (
     [ 'every way to write a time', section($url, $aud, 'GateMaxLifetime 300', 'GateClockSkew 300s', 'GateRefresh 5m', 'GateMaxStale 7d', 'GateTimeout 7') ],
     [ 'a tenant that is named',           section('GateIssuerURL https://login.example.com/{tenantid}/v2.0', $aud, 'GateKind entra', 'GateRequire tid=a') ],
     [ 'every source',              in_location('GateTokenFrom bearer basic proxy header:X-Token cookie:token query:token', 'Require valid-user') ],
+    [ 'a header source that GateKeepHeader lets in', "GateKeepHeader Gitlab-Kas-X\n" . in_location('GateTokenFrom header:Gitlab-Kas-X', 'Require valid-user') ],
     [ 'every header',              in_location((map { "GateHeader X-$_ $_" } qw(user email subject issuer roles none)), 'GateHeader X-C claim:a.b', 'Require valid-user') ],
     [ 'every rule',                in_location('GateAccept a', 'Require gate-role x y', 'Require gate-claim a=b', 'Require gate-issuer a') ],
 ) {
@@ -119,11 +125,16 @@ for my $case (
 for my $case (
     [ 'an audience check that is off', issuer_section('a', 'GateAudience any'),                                  qr/\[\S*:warn\].*audience/i ],
     [ 'a gate that lets everybody in', issuer_section('a') . gated('/', 'Require all granted'),                  qr/\[\S*:warn\].*all granted/i ],
+    [ 'a public place under a gate',   issuer_section('a') . gated('/', 'Require valid-user') . "<Location /pub/>\nRequire all granted\n</Location>\n",
+        qr{\[\S*:warn\].*GATE204: Require all granted in /pub/ \(line \d+ of \S+\) is under AuthType Gate in / \(line \d+ } ],
+    [ 'a gate over files that are open to all', issuer_section('a') . "<IfModule mod_dir.c>\n<Directory \@DIR\@/htdocs>\n<RequireAll>\nRequire all granted\n</RequireAll>\n</Directory>\n</IfModule>\n<Location /files/>\nAuthType Gate\n</Location>\n",
+        qr{\[\S*:warn\].*GATE204: AuthType Gate in /files/ \(line \d+ of \S+\) has no Require of its own, and Require all granted in \S+/htdocs/ \(line \d+ } ],
+    [ "a virtual host's issuer named outside of it", gated('/', 'GateAccept b', 'Require gate-issuer b') . "<VirtualHost *:\@PORT\@>\n" . issuer_section('b') . "</VirtualHost>\n", qr/\[\S*:warn\].*GATE206: GateAccept b / ],
 ) {
     my ($name, $config, $wanted) = @$case;
     my $httpd = httpd($config);
     ok($httpd->wait_for_log($wanted), "$name warns") or diag($httpd->error_log);
-    expect_in_log($wanted);
+    expect_in_log($wanted, qr/GATE206/);
 }
 
 finish();

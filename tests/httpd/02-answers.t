@@ -103,6 +103,7 @@ like($answer->body, qr/token_missing/, 'and tells the reason');
 $answer = $httpd->get('/valid/x', headers => [ Accept => 'text/html' ]);
 like($answer->header('Content-Type'), qr{^text/html}, 'HTML for who asks for HTML');
 like($answer->body, qr/<html|<!doctype/i, 'that is HTML');
+like($httpd->get('/valid/x', headers => [ Accept => 'text/html;q=0.5, application/json' ])->header('Content-Type'), qr{^application/json}, 'and what it prefers counts, not what stands first');
 $answer = $httpd->get('/valid/x', headers => [ 'User-Agent' => 'git/2.39', Accept => '*/*' ]);
 is($answer->status, 401, 'git is never redirected');
 ok(length $answer->body < 2000, 'the body is short');

@@ -75,6 +75,9 @@ for my $case (
     [ 'a cookie in two headers',              'cookie', [ Cookie => "gate=$token", Cookie => "gate=$other" ] ],
     [ 'a header and a cookie of two tokens',  'all',    [ Authorization => "Bearer $token", Cookie => "gate=$other" ] ],
     [ 'Authorization and Proxy-Authorization', 'all',   [ Authorization => "Bearer $token", 'Proxy-Authorization' => "Bearer $other" ] ],
+    (map { my $place = $_; map { [ "'$_' and Bearer ($place)", $place, [ Authorization => $_, Authorization => "Bearer $token" ] ] } ('Negotiate abc', 'Digest username="x", realm="y"', 'token x', '') } qw(bearer optional)),
+    [ 'Negotiate and Basic',                  'basic',  [ Authorization => 'Negotiate abc', Authorization => basic('x', $token) ] ],
+    [ 'Negotiate and Bearer in Proxy-Authorization', 'proxy', [ 'Proxy-Authorization' => 'Negotiate abc', 'Proxy-Authorization' => "Bearer $token" ] ],
     [ 'Bearer and Basic',                     'all',    [ Authorization => "Bearer $token", Authorization => basic('x', $token) ] ],
 ) {
     my ($name, $place, $headers) = @$case;
@@ -93,6 +96,9 @@ is($answer->sent('X-Forwarded-User'), undef, 'and there is no identity');
 $answer = $httpd->get('/optional/x', token => $token);
 is($answer->sent('X-Forwarded-User'), 'dana', 'a token that is shown counts');
 refused($httpd->get('/optional/x', token => mint(issuer => 'a', mutate => 'flip_sig')), 401, 'signature', 'and a bad one is refused all the same');
+for my $own ('Negotiate abc', 'Digest username="x", realm="Basic y"') {
+    is($httpd->get('/optional/x', headers => [ Authorization => $own ])->sent('Authorization'), $own, "the upstream's own $own goes on");
+}
 $answer = $httpd->get('/off/x', token => $token);
 is($answer->sent('Authorization'), "Bearer $token", 'AuthType None keeps the gate out');
 is($answer->sent('X-Forwarded-User'), undef, 'altogether');

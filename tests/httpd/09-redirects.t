@@ -36,7 +36,7 @@ my $httpd = httpd(
         . "Alias /alias/ \@DIR\@/htdocs/gated/\n",
     modules => ['include'],
 );
-expect_in_log(qr/AH0(?:1630|1629|1617|1374)|include/, qr/GATE401: refused: role: .*got no role/);    # sub-requests have no client to tell
+expect_in_log(qr/AH0(?:1630|1629|1617|1374)|include|GATE204/, qr/GATE401: refused: role: .*got no role/);    # sub-requests have no client to tell
 mkdir $httpd->dir . "/htdocs/$_" for qw(hop gatedhop gated index ssi);
 $httpd->write_file('htdocs/sorry.txt', "sorry\n");
 $httpd->write_file('htdocs/gated/page.txt', "secret page\n");

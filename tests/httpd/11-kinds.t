@@ -13,6 +13,18 @@ my $base   = issuer_base();
 sub entra_key { my ($key, $issuer) = @_; return { key => $key, set => { alg => undef, issuer => $issuer } } }
 control('set', issuer => 'entra', jwks => [ entra_key('rs1', "$base/entra/{tenantid}/v2.0"), entra_key('rs2', "$base/entra/$other/v2.0"), { key => 'es1', set => { alg => undef } } ]);
 
+# Rules that keep somebody out by a group, each in its own way.
+my @negated = (
+    [ 'claim', 'Require not gate-claim groups=bad' ],
+    [ 'role', 'Require NOT gate-role banned' ],
+    [ 'none', "<RequireNone>\nRequire gate-claim groups=bad\n</RequireNone>" ],
+    [ 'none-all', "<RequireNone>\n<RequireAll>\nRequire gate-role banned\nRequire gate-claim tid~.*\n</RequireAll>\n</RequireNone>" ],
+    [ 'twice', "<RequireNone>\n<RequireAll>\nRequire valid-user\nRequire not gate-claim groups=ok\n</RequireAll>\n</RequireNone>" ],
+    [ 'alias', 'Require not inbad' ],
+    [ 'expr', q(Require expr "! ('bad' in gate_claims('groups'))") ],
+    [ 'expr-not', q(Require not expr "'banned' in gate_roles('')") ],
+    [ 'expr-text', q(Require expr "gate_claim('/groups') != 'bad'") ],
+);
 my $httpd = httpd(
     issuer_section('okta', 'GateKind okta', 'GateRole admin groups=gitlab-admins')
         . issuer_section('kc', 'GateKind keycloak', 'GateRole maintainer resource_access.gitlab.roles=maintainer', 'GateRole backend "groups*=/shop/**"')
@@ -20,9 +32,10 @@ my $httpd = httpd(
         . issuer_section('aws', 'GateKind aws', 'GateRole deployer "sub=arn:aws:iam::123456789012:role/deployer"', 'GateRole shop "/https:~1~1sts.amazonaws.com~1/principal_tags/team=shop"')
         . issuer_section('goo', 'GateKind google', 'GateRequire hd=example.com')
         . issuer_section('gen', 'GateUserClaim login /x~1y.z', 'GateRoleClaim a.b')
-        . issuer_section('ent', "GateIssuerURL $base/entra/{tenantid}/v2.0", "GateJWKS $base/entra/jwks", 'GateKind entra', "GateRequire tid~$tenant|$other", 'GateRole dev groups=g1')
+        . issuer_section('ent', "GateIssuerURL $base/entra/{tenantid}/v2.0", "GateJWKS $base/entra/jwks", 'GateKind entra', "GateRequire tid~$tenant|$other", 'GateRole dev groups=g1', 'GateRole banned groups=bad')
         . issuer_section('ent1', "GateIssuerURL $base/entra1/", "GateJWKS $base/entra1/jwks", 'GateKind entra', 'GateRoleClaim groups')
-        . issuer_section('gl', 'GateKind gitlab', 'GateRole path project_path=shop/orders', 'GateRole id project_id=20', 'GateRole space namespace_path=shop',
+        . issuer_section('entreq', "GateIssuerURL $base/entreq/", "GateJWKS $base/entreq/jwks", 'GateKind entra', 'GateRequire groups!=bad')
+        . issuer_section('gl', 'GateKind gitlab', 'GateRole path project_path=shop/orders', 'GateRole id project_id=20', 'GateRole space namespace_path=shop', 'GateRole spaceid namespace_id=72',
             'GateRole notevil project_path!=evil/orders', 'GateRole glob "project_path*=shop/*"', 'GateRole regex project_path~shop/.*', 'GateRole protected ref_protected=true', 'GateRole runner runner_id=1')
         . issuer_section('glstrict', 'GateKind gitlab', 'GateRequire project_path=shop/orders')
         . gated('/', 'Require valid-user')
@@ -32,6 +45,9 @@ my $httpd = httpd(
         . gated('/groups/', 'Require gate-claim groups=g1')
         . gated('/app/', 'Require gate-role developer')
         . gated('/ent1/', 'Require gate-role g1')
+        . "<AuthzProviderAlias gate-claim inbad groups=bad>\n</AuthzProviderAlias>\n"
+        . join('', map { gated("/not/$_->[0]/", '<RequireAll>', 'Require valid-user', $_->[1], '</RequireAll>') } @negated)
+        . gated('/either/', 'Require gate-claim groups=g1', 'Require gate-claim tid~.*')
         . gated('/own/', 'GateHeader X-List roles', 'GateHeader X-Tags claim:tags', 'Require valid-user')
 );
 sub try_shape {
@@ -68,14 +84,14 @@ is_who('null is not there', try_shape('gen', '', { 'x/y.z' => 'p', a => 'no obje
 
 # -- GitLab
 is_who('GitLab CI', try_shape('gl', 'gitlab'), 'X-Forwarded-User' => 'dana', 'X-Forwarded-Email' => 'dana@example.com', 'X-Gate-Project' => 'shop/orders', 'X-Gate-Ref' => 'main', 'X-Gate-Pipeline' => 574, 'X-Gate-Job' => 302,
-    'X-Forwarded-Groups' => 'path,id,space,notevil,glob,regex,protected,runner');
+    'X-Forwarded-Groups' => 'path,id,space,spaceid,notevil,glob,regex,protected,runner');
 refused(try_shape('gl', 'gitlab', { $_ => undef }), 401, 'required_claim', "GitLab: no $_") for qw(job_id pipeline_id);
 is_who('GitLab: job_id as a number', try_shape('gl', 'gitlab', { job_id => 302 }), 'X-Gate-Job' => 302);
 refused(try_shape('gl', 'gitlab', { user_login => undef }), 401, 'user_missing', 'GitLab: nobody behind the pipeline');
 # the fork rule: the source claim and the job claim must both fit
 for my $case (
-    [ "the parent's pipeline for a fork (GitLab 18.2.2 on)", { job_project_path => 'evil/orders', job_project_id => '66', job_namespace_path => 'evil' } ],
-    [ "the fork's pipeline with the parent's job claims",      { project_path => 'evil/orders', project_id => '66', namespace_path => 'evil' } ],
+    [ "the parent's pipeline for a fork (GitLab 18.2.2 on)", { job_project_path => 'evil/orders', job_project_id => '66', job_namespace_path => 'evil', job_namespace_id => '66' } ],
+    [ "the fork's pipeline with the parent's job claims",      { project_path => 'evil/orders', project_id => '66', namespace_path => 'evil', namespace_id => '66' } ],
 ) {
     my ($name, $claims) = @$case;
     is_who("the fork rule: $name", try_shape('gl', 'gitlab', $claims), 'X-Forwarded-Groups' => 'protected,runner');
@@ -130,6 +146,14 @@ for my $case ([ '_claim_names', { _claim_names => { groups => 'src1' }, _claim_s
     passes(entra(claims => $claims, place => '/app/x'), "overage by $name: app roles work");
     passes(entra(claims => $claims), "overage by $name: no rule on groups");
     refused($httpd->get('/ent1/x', token => mint(issuer => 'entra1', shape => 'entra_v1', claims => { %$claims, iss => "$base/entra1/" })), 403, 'groups_overage', "overage by $name: GateRoleClaim groups");
+    refused($httpd->get('/x', token => mint(issuer => 'entreq', shape => 'entra_v2', claims => { %$claims, iss => "$base/entreq/" })), 403, 'groups_overage', "overage by $name: GateRequire");
+    passes(entra(claims => $claims, place => '/either/x'), "overage by $name: another rule is enough");
+    refused(entra(claims => $claims, place => "/not/$_->[0]/x"), 403, 'groups_overage', "overage by $name: a rule that keeps a group out ($_->[0])") for @negated;
+}
+refused($httpd->get('/x', token => mint(issuer => 'entreq', shape => 'entra_v2', claims => { groups => ['bad'], iss => "$base/entreq/" })), 401, 'required_claim', 'GateRequire on a group that is listed');
+for my $way (map { $_->[0] } @negated) {
+    passes(entra(claims => { groups => ['ok'] }, place => "/not/$way/x"), "by $way: another group passes");
+    refused(entra(claims => { groups => ['bad'] }, place => "/not/$way/x"), 403, $way eq 'twice' ? 'claim' : 'rule', "by $way: the group is kept out");
 }
 refused(entra(claims => { hasgroups => JSON::false }, place => '/dev/x'), 403, 'role', 'no overage where hasgroups is false');
 refused(try_shape('okta', 'okta', { groups => undef, hasgroups => JSON::true }, '/dev/x'), 403, 'role', 'overage is of the kind entra alone');

@@ -151,4 +151,30 @@ passes(get($two), 'also where the file is gone');
 put_keys('rs1');
 passes(until_it_is(200, 20, sub { get($one) }), 'until there is a good one');
 
+# -- kept keys that another user has put there
+SKIP: {
+    skip 'only root can give files away', 5 if $> != 0;
+    my $state = File::Temp->newdir('gate-state-XXXXXX', TMPDIR => 1);
+    chown +(getpwnam 'www-data')[2], 1, "$state";
+    chmod 0770, $state;
+    my $config = "GateStateDir $state\n" . issuer_section('planted') . gated('/', 'Require valid-user');
+    my $first = httpd($config);
+    passes($first->get('/', token => mint(issuer => 'planted')), 'keys are kept in GateStateDir');
+    ok($first->wait_for_log(qr/\[\S*:warn\].*GATE304: GateStateDir \Q$state\E is writable by its group/), 'which should be nobody else\'s');
+    $first->stop;
+    my ($kept) = glob "$state/planted-*.json";
+    my $document = JSON::decode_json(Gate::Httpd::slurp($kept));
+    $document->{jwks} = JSON::encode_json({ keys => [ { %{ $public->{rs2} }, kid => 'rs1' } ] });
+    $document->{$_} += 1000 for qw(revision next_at);
+    unlink $kept;
+    Gate::Httpd::spew($kept, JSON::encode_json($document));
+    chmod 0644, $kept;
+    chown 1, 1, $kept;
+    my $second = httpd($config);
+    passes($second->get('/', token => mint(issuer => 'planted')), "another user's keys are not believed");
+    refused($second->get('/', token => mint(issuer => 'planted', key => 'rs2', kid => 'rs1')), 401, 'signature', 'for nobody');
+    ok($second->wait_for_log(qr/GATE314: .*is not used/), 'and the log says so');
+    expect_in_log(qr/GATE304/, qr/GATE314: .*is not used/);
+}
+
 finish();

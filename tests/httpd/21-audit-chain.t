@@ -92,6 +92,8 @@ my @few = @raw[ 0 .. 19 ];
 { my @it = @few; splice @it, 0, 2; broken('a removed beginning', qr/line 1: before it lines number 1 to 2 were removed/, @it) }
 { my @it = @few; my ($moved) = splice @it, 3, 1; splice @it, 10, 0, $moved; broken('a moved line', qr/line 11: this line was moved: it is number 4/, @it) }
 { my @it = @few; splice @it, 6, 0, $it[2]; broken('an added line', qr/line 7: this line was added/, @it) }
+{ my @it = @few; splice @it, 6, 0, ''; broken('an added empty line', qr/line 7: this line was added/, @it) }
+broken('an added empty line at the end', qr/line 21: this line was changed/, @few, '');
 { my @it = @few; pop @it; my $cut = spew('cut.log', join('', map { "$_\n" } @it)); is((verify($cut))[0], 0, 'a cut end is whole by itself'); is((verify('--last', 20, $cut))[0], 1, 'and found where the last number is known') }
 { my ($one, $two) = (spew('1.log', join('', map { "$_\n" } @few[ 0 .. 9 ])), spew('2.log', join('', map { "$_\n" } @few[ 10 .. 19 ])));
   is((verify($two, $one))[0], 0, 'two files of one log, in any order');
@@ -101,8 +103,19 @@ is((gatectl(undef, 'audit', 'verify', '--key', spew('other', 'x' x 40), $log))[0
 
 my ($row) = grep { $_->{person} eq 'ana' } @{ JSON->new->utf8->decode(report(qw(--format json), $log)) };
 is_deeply([ @{$row}{qw(place role count refusals)} ], [ '/', 'dev', $connections * $each, 0 ], 'the access review counts');
-like(report(qw(--format csv), $log), qr/^person,project,place,role,first,last,count,refusals\r?\nana,,\/,dev,/, 'as CSV');
-like(report($log), qr/^person +project/, 'as a table');
+like(report(qw(--format csv), $log), qr/^person,issuer,project,place,role,first,last,count,refusals,observed\r?\nana,okta,,\/,dev,/, 'as CSV');
+like(report($log), qr/^person +issuer +project/, 'as a table');
+{
+    my $mixed = httpd(issuer_section('okta', "GateRole dev groups=devs\nGateRole nobody groups=none") . issuer_section('keycloak') . gated('/', 'Require valid-user') . gated('/watch/', 'GateMode observe', 'Require gate-role nobody'));
+    passes($mixed->get('/', token => $token), 'ana of one issuer');
+    passes($mixed->get('/', token => mint(issuer => 'keycloak', claims => { sub => 'ana' })), 'ana of another');
+    passes($mixed->get('/watch/', token => $token), 'ana where nothing is refused');
+    refused($mixed->get('/', token => 'x'), 401, 'token_malformed', 'nobody');
+    Gate::Audit::decisions($mixed->dir . '/audit.log', 4);
+    my @rows = map { join ' ', @{$_}{qw(person issuer place count refusals observed)} } @{ JSON->new->utf8->decode(report(qw(--format json), $mixed->dir . '/audit.log')) };
+    is_deeply([ sort @rows ], [ '(nobody)  / 1 1 0', 'ana keycloak / 1 0 0', 'ana okta / 1 0 0', 'ana okta /watch/ 1 0 1' ], 'each issuer\'s own, and what was let through is no refusal');
+    expect_in_log(qr/GATE202/);
+}
 
 # --- the sequence goes on after a stop, also where the state is gone, and after kill -9 ------------------------------
 

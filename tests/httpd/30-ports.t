@@ -219,11 +219,15 @@ is($ws->{tunnel}->rest, '', 'it is cut after that time');
 ok($httpd->wait_for_log(qr/GATE703: a WebSocket was cut: lifetime/), 'and the log says so');
 
 # --- a key that is withdrawn
+$ws = websocket($port, '/ws/cable', token());
+is($ws->{status}, 101, 'a WebSocket while the key is there');
 ($answer, $t) = tunnel($port, 'db:1', token());
 $t->say("flood\n");
 control('rotate', issuer => 'ci');
 my $got = $t->count_rest;
 like(closing($httpd, $answer, 20), qr/closed: key_revoked source\.bytes=6 destination\.bytes=$got /, 'a withdrawn key ends its ports');
+is($ws->{tunnel}->rest, '', 'and its WebSockets');
+ok($httpd->wait_for_log(qr/GATE703: a WebSocket was cut: key_revoked/), 'and the log says so');
 
 # --- a graceful restart leaves it open, a stop does not
 ($answer, $t) = tunnel($port, 'db:1', token());

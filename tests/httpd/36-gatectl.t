@@ -79,6 +79,22 @@ ok(time < $until, 'nobody listens there any more');
     like($said, qr/^ended 0$/m, 'and the client sees its end');
 }
 
+# --- how it is used
+for my $words ([qw(--help)], [qw(help)], [qw(port --help)], [qw(token --help)], [qw(token -h)], [qw(explain --help)], [qw(audit --help)], [qw(audit verify --help)], [qw(audit report --help)]) {
+    my $stdout = `$gatectl @$words 2>/dev/null </dev/null`;
+    is($?, 0, "gatectl @$words");
+    like($stdout, qr/^  gatectl explain --config/m, 'says how');
+}
+is((gatectl("\xff\xfe.x.y", 'token'))[0], 1, 'what is no text is no token');
+is((gatectl('', 'token'))[0], 2, 'nothing is wrong usage');
+($status) = run(undef, @port, '--', 'sh', '-c', 'exit 3', '--help');
+is($status, 3, "a command's own --help");
+for my $script (qw(build demo install test)) {
+    my $stdout = `$FindBin::RealBin/../../apxs/$script --help 2>/dev/null`;
+    is($?, 0, "apxs/$script --help");
+    like($stdout, qr{^  apxs/$script }m, 'says how');
+}
+
 # --- wrong words
 for my $case (
     [ 'no token',        qr/GATE_NOTHING holds no token/, qw(--gate http://127.0.0.1:1 --to a:1 --stdio --token-env GATE_NOTHING) ],

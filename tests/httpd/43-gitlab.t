@@ -4,6 +4,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
 use Gate;
+use Gate::Gatectl;
 use Gate::GitLab;
 use MIME::Base64 qw(encode_base64);
 
@@ -65,6 +66,11 @@ my $token   = mint(person(), exp_in => 900);
 my $expired = mint(person(), exp_in => -600, iat_in => -900, nbf_in => -900);
 my $job     = mint(job("http://$base"), exp_in => 900);
 expect_in_log(qr/GATE401: refused: (?:expired|token_missing|token_malformed)/, qr/AH01797|AH01617|AH01618|AH01630/);
+
+# -- what would become of a request, asked of this configuration
+my @question = ('explain', '--config', $gate->dir . '/httpd.conf', '--httpd', $ENV{GATE_HTTPD} || '/usr/sbin/apache2', qw(--method GET --path /dashboard));
+is((gatectl($token, @question))[0], 0, 'explain: granted') or diag((gatectl($token, @question))[1]);
+like((gatectl($expired, @question))[1], qr/refused: 401 expired/, 'explain: refused');
 
 # -- web and WebSockets
 passes($gate->get('/dashboard', headers => [ Cookie => "gate_token=$token" ]), 'web: a cookie passes');

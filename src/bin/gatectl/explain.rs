@@ -7,14 +7,16 @@
 )]
 
 use crate::Ended;
+use crate::hosts::Hosts;
+use crate::lines::{self, Environment};
 use crate::rewrite::{Private, rewrite};
 use crate::token::from_stdin;
 use crate::words::Words;
 use serde_json::Value;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -33,12 +35,20 @@ struct Scratch(PathBuf);
 impl Scratch {
     fn new(secret: &str) -> Result<Self, Ended> {
         let path = std::env::temp_dir().join(format!("gatectl-{secret}"));
-        // The children, which run without privileges, go through it.
+        // The children, which run without privileges, go through it to the state.
         fs::DirBuilder::new()
-            .mode(0o755)
+            .mode(0o711)
             .create(&path)
             .map_err(|wrong| Ended::Failed(format!("{}: {wrong}", path.display())))?;
         Ok(Self(path))
+    }
+
+    /// A new file that nobody else reads: the configuration, and logs that tell of the token.
+    fn file(&self, name: &str) -> Result<File, Ended> {
+        let wrong = |wrong: std::io::Error| Ended::Failed(format!("{name}: {wrong}"));
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create_new(true).mode(0o600);
+        file.open(self.0.join(name)).map_err(wrong)
     }
 }
 
@@ -53,6 +63,9 @@ struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
+        if !matches!(self.0.try_wait(), Ok(None)) {
+            return;
+        }
         // httpd ends its children on TERM; SIGKILL would leave them.
         let _ = Command::new("kill").arg(self.0.id().to_string()).status();
         let until = Instant::now() + Duration::from_secs(10);
@@ -74,7 +87,7 @@ fn secret() -> Result<String, Ended> {
 
 fn explain(words: &[&str]) -> Result<Ended, Ended> {
     let known = [
-        "config", "method", "path", "peer", "host", "httpd", "format",
+        "config", "method", "path", "peer", "port", "host", "define*", "httpd", "format",
     ];
     let words = Words::parse(words, &known).map_err(Ended::Usage)?;
     let needed = |name: &str| {
@@ -95,6 +108,13 @@ fn explain(words: &[&str]) -> Result<Ended, Ended> {
     }
     let config = fs::canonicalize(config)
         .map_err(|wrong| Ended::Failed(format!("--config {config}: {wrong}")))?;
+    let environment = environment();
+    let (lines, root) =
+        lines::read(&config, &environment, words.all("define")).map_err(Ended::Failed)?;
+    let hosts = Hosts::of(&lines);
+    let answering = hosts
+        .answering(words.get("port"), words.get("host"))
+        .map_err(Ended::Failed)?;
     let token = from_stdin()?;
     let secret = secret()?;
     let scratch = Scratch::new(&secret)?;
@@ -107,15 +127,18 @@ fn explain(words: &[&str]) -> Result<Ended, Ended> {
         dir: &scratch.0,
         handler: format!("/-gate-explain-{secret}"),
     };
-    let (text, root) = rewrite(&config, &private).map_err(Ended::Failed)?;
     let file = scratch.0.join("httpd.conf");
-    fs::write(&file, text).map_err(|wrong| Ended::Failed(wrong.to_string()))?;
-    let mut running = start(words.get("httpd"), &file, &root, &scratch.0)?;
+    let text = rewrite(&lines, &answering.hosts, &private);
+    scratch
+        .file("httpd.conf")?
+        .write_all(text.as_bytes())
+        .map_err(|wrong| Ended::Failed(wrong.to_string()))?;
+    let mut running = start(words.get("httpd"), &environment, &file, &root, &scratch)?;
     let answer = ask(
         &mut running,
         &private,
         &scratch.0,
-        words.get("host"),
+        answering.name.as_deref(),
         &[
             ("method", method),
             ("path", path),
@@ -123,8 +146,11 @@ fn explain(words: &[&str]) -> Result<Ended, Ended> {
         ],
         &token,
     )?;
-    let value: Value = serde_json::from_str(&answer)
+    let mut value: Value = serde_json::from_str(&answer)
         .map_err(|_| Ended::Failed(format!("httpd answered: {answer}")))?;
+    if let Some(members) = value.as_object_mut() {
+        members.insert("server".into(), answering.told.into());
+    }
     if as_json {
         println!("{value:#}");
     } else {
@@ -137,7 +163,26 @@ fn explain(words: &[&str]) -> Result<Ended, Ended> {
     })
 }
 
-fn start(named: Option<&str>, file: &Path, root: &Path, dir: &Path) -> Result<Running, Ended> {
+/// httpd's environment: Debian's configuration speaks of variables that its own start script sets.
+fn environment() -> Environment {
+    let script = "[ -n \"$APACHE_RUN_DIR\" ] || [ ! -f /etc/apache2/envvars ] || . /etc/apache2/envvars; exec env -0";
+    let said = Command::new("/bin/sh").args(["-c", script]).output();
+    let text = said.map(|it| it.stdout).unwrap_or_default();
+    let pairs = text.split(|b| *b == 0).filter_map(|it| {
+        let text = String::from_utf8_lossy(it);
+        let (name, value) = text.split_once('=')?;
+        Some((name.to_owned(), value.to_owned()))
+    });
+    pairs.collect()
+}
+
+fn start(
+    named: Option<&str>,
+    environment: &Environment,
+    file: &Path,
+    root: &Path,
+    scratch: &Scratch,
+) -> Result<Running, Ended> {
     let places = [
         "/usr/sbin/apache2",
         "/usr/sbin/httpd",
@@ -146,18 +191,17 @@ fn start(named: Option<&str>, file: &Path, root: &Path, dir: &Path) -> Result<Ru
     let httpd = named
         .or_else(|| places.into_iter().find(|it| Path::new(it).exists()))
         .ok_or_else(|| Ended::Usage("there is no httpd: name --httpd PATH".into()))?;
-    let log = File::create(dir.join("stderr")).map_err(|wrong| Ended::Failed(wrong.to_string()))?;
-    // Debian's configuration speaks of variables that its own start script sets.
-    let script = "[ -n \"$APACHE_RUN_DIR\" ] || [ ! -f /etc/apache2/envvars ] || . /etc/apache2/envvars; exec \"$0\" \"$@\"";
-    Command::new("/bin/sh")
-        .args(["-c", script, httpd, "-DFOREGROUND"])
+    scratch.file("error.log")?;
+    Command::new(httpd)
+        .arg("-DFOREGROUND")
         .arg("-d")
         .arg(root)
         .arg("-f")
         .arg(file)
+        .envs(environment)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(log)
+        .stderr(scratch.file("stderr")?)
         // The prefork MPM ends its children by a signal to its whole process group: ours is not to
         // be in it.
         .process_group(0)
@@ -172,7 +216,7 @@ fn ask(
     dir: &Path,
     host: Option<&str>,
     parameters: &[(&str, &str)],
-    token: &str,
+    token: &[u8],
 ) -> Result<String, Ended> {
     let query: Vec<String> = parameters
         .iter()
@@ -183,10 +227,8 @@ fn ask(
         return Err(Ended::Usage("--host is no host".into()));
     }
     let until = Instant::now() + Duration::from_secs(20);
-    let mut stream = loop {
-        if let Ok(stream) = TcpStream::connect(("127.0.0.1", private.port)) {
-            break stream;
-        }
+    // Its PidFile is there when it has the port: another's server there would get the token.
+    while fs::metadata(dir.join("httpd.pid")).map_or(0, |it| it.len()) == 0 {
         if Instant::now() >= until || !matches!(running.0.try_wait(), Ok(None)) {
             let mut text = String::new();
             for name in ["stderr", "error.log"] {
@@ -197,18 +239,21 @@ fn ask(
             )));
         }
         std::thread::sleep(Duration::from_millis(20));
-    };
+    }
     let failed = |wrong: std::io::Error| Ended::Failed(format!("httpd did not answer: {wrong}"));
+    let mut stream = TcpStream::connect(("127.0.0.1", private.port)).map_err(failed)?;
     stream
         .set_read_timeout(Some(Duration::from_secs(60)))
         .map_err(failed)?;
     let request = format!(
-        "POST {}?{} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n{token}",
+        "POST {}?{} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n",
         private.handler,
         query.join("&"),
         token.len()
     );
-    stream.write_all(request.as_bytes()).map_err(failed)?;
+    stream
+        .write_all(&[request.as_bytes(), token].concat())
+        .map_err(failed)?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).map_err(failed)?;
     let answer = String::from_utf8_lossy(&answer).into_owned();
@@ -293,6 +338,7 @@ fn told(value: &Value) -> String {
     } else {
         "not gated"
     };
+    text += &format!("server    {}\n", word(&value["server"]));
     text += &format!("place     {} ({gated})\n", word(&value["place"]));
     text += &format!("issuer    {}\n", word(&value["token"]["issuer"]));
     text += &checks(&list(&value["token"]["checks"]));

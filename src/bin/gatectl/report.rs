@@ -1,5 +1,5 @@
 //! `gatectl audit report`: the access review. Who used which place of which project in which roles,
-//! first, last, how often, and how often refused.
+//! first, last, how often, and how often refused or only said to be (GateMode observe).
 
 use crate::Ended;
 use crate::audit::open;
@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write};
 
-/// Person, project, place, roles.
-type Who = [String; 4];
+/// Person, issuer, project, place, roles: two issuers' people of one name are two.
+type Who = [String; 5];
 
 #[derive(Debug, Default)]
 struct Row {
@@ -18,10 +18,12 @@ struct Row {
     last: String,
     count: u64,
     refusals: u64,
+    observed: u64,
 }
 
-const TITLES: [&str; 8] = [
-    "person", "project", "place", "role", "first", "last", "count", "refusals",
+const TITLES: [&str; 10] = [
+    "person", "issuer", "project", "place", "role", "first", "last", "count", "refusals",
+    "observed",
 ];
 
 /// Runs it.
@@ -92,6 +94,7 @@ fn add(rows: &mut BTreeMap<Who, Row>, event: &Value) {
         .unwrap_or_default();
     let who = [
         text("/user/name").unwrap_or("(nobody)").to_owned(),
+        text("/gitlab_gate/issuer").unwrap_or_default().to_owned(),
         text("/gitlab_gate/project").unwrap_or_default().to_owned(),
         text("/rule/name").unwrap_or_default().to_owned(),
         roles.join(" "),
@@ -105,13 +108,18 @@ fn add(rows: &mut BTreeMap<Who, Row>, event: &Value) {
         time.clone_into(&mut row.last);
     }
     row.count += 1;
-    row.refusals += u64::from(text("/event/outcome") == Some("failure"));
+    if text("/event/outcome") == Some("failure") {
+        let observed = text("/gitlab_gate/mode") == Some("observe");
+        row.observed += u64::from(observed);
+        row.refusals += u64::from(!observed);
+    }
 }
 
-fn cells(who: &Who, row: &Row) -> [String; 8] {
-    let [person, project, place, role] = who.clone();
+fn cells(who: &Who, row: &Row) -> [String; 10] {
+    let [person, issuer, project, place, role] = who.clone();
     [
         person,
+        issuer,
         project,
         place,
         role,
@@ -119,6 +127,7 @@ fn cells(who: &Who, row: &Row) -> [String; 8] {
         row.last.clone(),
         row.count.to_string(),
         row.refusals.to_string(),
+        row.observed.to_string(),
     ]
 }
 
@@ -167,10 +176,11 @@ fn csv(out: &mut dyn Write, rows: &BTreeMap<Who, Row>) -> io::Result<()> {
 fn as_json(out: &mut dyn Write, rows: &BTreeMap<Who, Row>) -> io::Result<()> {
     let list: Vec<Value> = rows
         .iter()
-        .map(|([person, project, place, role], row)| {
+        .map(|([person, issuer, project, place, role], row)| {
             json!({
-                "person": person, "project": project, "place": place, "role": role,
+                "person": person, "issuer": issuer, "project": project, "place": place, "role": role,
                 "first": row.first, "last": row.last, "count": row.count, "refusals": row.refusals,
+                "observed": row.observed,
             })
         })
         .collect();

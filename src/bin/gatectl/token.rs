@@ -17,20 +17,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The token on stdin.
-pub fn from_stdin() -> Result<String, Ended> {
-    let mut token = String::new();
+/// What is on stdin, without white space around it; nothing where there is no token.
+pub fn from_stdin() -> Result<Vec<u8>, Ended> {
+    let mut token = Vec::new();
     std::io::stdin()
         .take(1 << 20)
-        .read_to_string(&mut token)
+        .read_to_end(&mut token)
         .map_err(|wrong| Ended::Failed(format!("the token on stdin: {wrong}")))?;
-    let token = token.trim();
-    if token.is_empty() {
-        return Err(Ended::Usage(
-            "the token is read from stdin: there is none".into(),
-        ));
-    }
-    Ok(token.to_owned())
+    Ok(token.trim_ascii().to_vec())
 }
 
 /// Runs it.
@@ -49,12 +43,17 @@ fn judge(words: &[&str]) -> Result<Ended, Ended> {
         )));
     }
     let token = from_stdin()?;
+    if token.is_empty() {
+        return Err(Ended::Usage(
+            "the token is read from stdin: there is none".into(),
+        ));
+    }
     show(&token);
     let refused = |code: &str, detail: &str| {
         println!("refused: {code}: {detail}");
         Ok(Ended::No)
     };
-    let unverified = match Unverified::parse(token.as_bytes()) {
+    let unverified = match Unverified::parse(&token) {
         Ok(unverified) => unverified,
         Err(wrong) => return refused(wrong.reason().code(), &wrong.to_string()),
     };
@@ -142,8 +141,10 @@ fn from_file(path: &Path) -> Result<KeySet, String> {
 }
 
 /// Header and claims, as they came; the signature is not shown.
-fn show(token: &str) {
-    for (name, part) in ["header", "claims"].into_iter().zip(token.split('.')) {
+fn show(token: &[u8]) {
+    let parts = token.split(|b| *b == b'.');
+    for (name, part) in ["header", "claims"].into_iter().zip(parts) {
+        let part = String::from_utf8_lossy(part);
         let decoded = URL_SAFE_NO_PAD.decode(part.trim_end_matches('=')).ok();
         match decoded.and_then(|it| serde_json::from_slice::<Value>(&it).ok()) {
             Some(value) => println!("{name}: {value:#}"),

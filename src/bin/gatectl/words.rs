@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 /// The options with their values, and the other words.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Words<'a> {
-    options: BTreeMap<&'a str, &'a str>,
+    options: BTreeMap<&'a str, Vec<&'a str>>,
     /// What is no option.
     pub rest: Vec<&'a str>,
 }
 
 impl<'a> Words<'a> {
     /// Takes the words apart; every option has a value, `--name value` or `--name=value`.
+    ///
+    /// One whose known name ends with `*` may stand several times.
     ///
     /// # Errors
     /// An option that is not `known`, has no value, or stands twice.
@@ -31,22 +33,30 @@ impl<'a> Words<'a> {
                 Some((name, value)) => (name, Some(value)),
                 None => (option, None),
             };
-            if !known.contains(&name) {
+            let often = known.contains(&format!("{name}*").as_str());
+            if !known.contains(&name) && !often {
                 return Err(format!("--{name} is not known here"));
             }
             let value = value
                 .or_else(|| words.next())
                 .ok_or_else(|| format!("--{name} takes a value"))?;
-            if parsed.options.insert(name, value).is_some() {
+            let values = parsed.options.entry(name).or_default();
+            if !values.is_empty() && !often {
                 return Err(format!("--{name} is there twice"));
             }
+            values.push(value);
         }
         Ok(parsed)
     }
 
     /// An option's value.
     pub fn get(&self, name: &str) -> Option<&'a str> {
-        self.options.get(name).copied()
+        self.all(name).first().copied()
+    }
+
+    /// Those of an option that may stand several times.
+    pub fn all(&self, name: &str) -> &[&'a str] {
+        self.options.get(name).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -67,6 +77,8 @@ mod tests {
             (Some("k"), Some("csv"))
         );
         assert_eq!(words.rest, ["a", "b", "--c"]);
+        let words = Words::parse(&["--d", "1", "--d=2"], &["d*"]).unwrap();
+        assert_eq!(words.all("d"), ["1", "2"]);
     }
 
     #[test]

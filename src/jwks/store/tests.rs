@@ -8,7 +8,7 @@
 use super::*;
 use crate::jwks::testing::Dir;
 use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 
 fn store(dir: &Path) -> Store {
     Store::new(
@@ -130,6 +130,19 @@ fn another_issuer_or_location_has_another_place() {
     assert_ne!(own, place("a", "https://b.example", "discovery"));
     assert_ne!(own, place("a", "https://a.example", "https://a.example/k"));
     assert_ne!(own, place("b", "https://a.example", "discovery"));
+}
+
+#[test]
+fn a_document_that_another_user_owns_is_not_used() {
+    let dir = Dir::new();
+    let store = store(dir.path());
+    save(&store, &kept()).unwrap();
+    // Only root can give a file away.
+    if chown(&store.document, Some(1), None).is_ok() {
+        assert!(matches!(store.load(), Err(StoreError::Exposed(_))));
+        chown(&store.document, Some(0), None).unwrap();
+    }
+    assert_eq!(store.load().unwrap(), Some(kept()));
 }
 
 #[test]

@@ -345,11 +345,11 @@ fn own_project_passes_the_fork_rule() {
 }
 
 #[test]
-fn fork_rule_is_for_its_three_claims_only() {
-    let claims = json!({"ref": "x", "job_ref": "y", "namespace_id": "x", "job_namespace_id": "y", "a": {"project_path": "x"}, "job_project_path": "y"});
+fn fork_rule_is_for_its_four_claims_only() {
+    let claims = json!({"ref": "x", "job_ref": "y", "user_id": "x", "job_user_id": "y", "a": {"project_path": "x"}, "job_project_path": "y"});
     for text in [
         "ref=x",
-        "namespace_id=x",
+        "user_id=x",
         "a.project_path=x",
         "job_project_path=y",
     ] {

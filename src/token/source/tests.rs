@@ -45,6 +45,35 @@ fn basic_is_left_alone_where_it_is_no_source() {
 }
 
 #[test]
+fn a_credential_of_ours_behind_another_is_two() {
+    for value in [
+        "Negotiate abc, Bearer A.B.C",
+        "Digest username=\"x\", realm=\"y\",bEARER\tA.B.C",
+        "token x ,  basic dTpw",
+        ", Bearer A.B.C",
+        ",",
+        "Negotiate abc, Bearer",
+        "Digest username=\", Bearer A.B.C",
+    ] {
+        let fields = [("Authorization", value)];
+        let shown = look(&[Source::Bearer], &fields, None);
+        assert_eq!(token(&shown), Some(Err(Error::Ambiguous)), "{value}");
+        assert_eq!(shown.take, [Take::Header("Authorization".into())]);
+    }
+    for value in [
+        "Negotiate abc",
+        "Digest username=\"x\", realm=\"Basic y\", bearer=1",
+        "token x, y",
+        "",
+    ] {
+        let fields = [("Authorization", value)];
+        let shown = look(&[Source::Bearer], &fields, None);
+        assert_eq!(token(&shown), None, "{value}");
+        assert!(shown.take.is_empty(), "{value}");
+    }
+}
+
+#[test]
 fn the_password_of_basic_is_the_token() {
     let shown = look(
         &[Source::Basic],

@@ -1,0 +1,244 @@
+//! gate_rule_… and gate_identity_…: what a Require line and an expression ask of an identity. What holds is said in
+//! policy::require.
+
+use super::configuration::{Handle, PANICKED};
+use super::ffi;
+use super::panic::boundary;
+use super::requests::pool_of;
+use super::text::{Pool, lossy, words};
+use super::view::identity_of;
+use crate::identity::{Identity, scalar};
+use crate::policy::path::ClaimPath;
+use crate::policy::require::Rule;
+use crate::verdict::Reason;
+use serde_json::Value;
+use std::borrow::Cow;
+use std::ffi::{c_char, c_void};
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_rule_new(
+    config: *const ffi::gate_config,
+    provider: *const c_char,
+    argc: i32,
+    argv: *const *const c_char,
+    pool: *mut c_void,
+    error: *mut *const c_char,
+) -> *mut ffi::gate_rule {
+    boundary(std::ptr::null_mut, || {
+        // SAFETY: gate.h.
+        let (handle, provider, words) = unsafe {
+            (
+                config.cast::<Handle>().as_ref(),
+                lossy(provider),
+                words(argc, argv),
+            )
+        };
+        let (Some(handle), Some(provider)) = (handle, provider) else {
+            return std::ptr::null_mut();
+        };
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        match Rule::parse(&provider, &words) {
+            Ok(rule) => Box::into_raw(Box::new(rule)).cast(),
+            Err(wrong) => {
+                // SAFETY: gate.h: a live pool, and `error` is writable.
+                unsafe {
+                    *error =
+                        Pool::new(&handle.host, pool).map_or(PANICKED, |pool| pool.text(wrong));
+                }
+                std::ptr::null_mut()
+            }
+        }
+    })
+}
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_rule_free(rule: *mut ffi::gate_rule) {
+    boundary(
+        || (),
+        || {
+            if !rule.is_null() {
+                // SAFETY: made by gate_rule_new, and freed once, by the pool's cleanup.
+                drop(unsafe { Box::from_raw(rule.cast::<Rule>()) });
+            }
+        },
+    );
+}
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_rule_holds(
+    config: *const ffi::gate_config,
+    rule: *const ffi::gate_rule,
+    identity: *const ffi::gate_identity,
+    pool: *mut c_void,
+    reason: *mut *const c_char,
+    detail: *mut *const c_char,
+) -> i32 {
+    boundary(
+        || -1,
+        || {
+            // SAFETY: gate.h.
+            let (rule, identity, pool) = unsafe {
+                (
+                    rule.cast::<Rule>().as_ref(),
+                    identity_of(identity),
+                    pool_of(config, pool),
+                )
+            };
+            let (Some(rule), Some(identity)) = (rule, identity) else {
+                return -1;
+            };
+            let Err(refusal) = rule.check(identity) else {
+                return 1;
+            };
+            // SAFETY: gate.h: both are writable.
+            unsafe {
+                *reason = refusal.reason.code_c().as_ptr();
+                *detail = pool.map_or(std::ptr::null(), |pool| pool.text(refusal.detail));
+            }
+            if refusal.reason == Reason::GroupsOverage {
+                -1
+            } else {
+                0
+            }
+        },
+    )
+}
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_identity_claim(
+    config: *const ffi::gate_config,
+    identity: *const ffi::gate_identity,
+    path: *const c_char,
+    pool: *mut c_void,
+    unknown: *mut *const c_char,
+) -> *const c_char {
+    let failed = || {
+        // SAFETY: gate.h: `unknown` is writable.
+        unsafe { *unknown = Reason::Internal.code_c().as_ptr() };
+        c"".as_ptr()
+    };
+    boundary(failed, || {
+        // SAFETY: gate.h.
+        let (identity, path, pool) =
+            unsafe { (identity_of(identity), lossy(path), pool_of(config, pool)) };
+        let Some(((identity, path), pool)) = identity.zip(path).zip(pool) else {
+            return failed();
+        };
+        // SAFETY: gate.h: `unknown` is writable.
+        unsafe { *unknown = left_out(identity, Some(&path)) };
+        pool.text(items(identity, &path).join(","))
+    })
+}
+
+/// The code of the refusal where a claim, or the roles, can't be told: the issuer left the groups out.
+fn left_out(identity: &Identity, path: Option<&str>) -> *const c_char {
+    let unknown = match path {
+        Some(path) => {
+            identity.groups_left_out() && ClaimPath::parse(path).is_ok_and(|it| it.is("groups"))
+        }
+        None => identity.roles_unknown(),
+    };
+    if unknown {
+        Reason::GroupsOverage.code_c().as_ptr()
+    } else {
+        std::ptr::null()
+    }
+}
+
+/// A claim's items as text: an array's, or the one that it is.
+fn items<'i>(identity: &'i Identity, path: &str) -> Vec<Cow<'i, str>> {
+    let path = ClaimPath::parse(path).ok();
+    match path.as_ref().and_then(|path| path.get(identity.claims())) {
+        Some(Value::Array(items)) => items.iter().filter_map(scalar).collect(),
+        Some(value) => scalar(value).into_iter().collect(),
+        None => Vec::new(),
+    }
+}
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_identity_list(
+    config: *const ffi::gate_config,
+    identity: *const ffi::gate_identity,
+    path: *const c_char,
+    pool: *mut c_void,
+    list: *mut *const *const c_char,
+    unknown: *mut *const c_char,
+) -> usize {
+    let failed = || {
+        // SAFETY: gate.h: `unknown` is writable.
+        unsafe { *unknown = Reason::Internal.code_c().as_ptr() };
+        0
+    };
+    boundary(failed, || {
+        // SAFETY: gate.h.
+        let (identity, path, pool) =
+            unsafe { (identity_of(identity), lossy(path), pool_of(config, pool)) };
+        let Some((identity, pool)) = identity.zip(pool) else {
+            return failed();
+        };
+        let texts: Vec<*const c_char> = match &path {
+            Some(path) => items(identity, path)
+                .iter()
+                .map(|it| pool.text(it.as_bytes()))
+                .collect(),
+            None => identity.roles().iter().map(|it| pool.text(it)).collect(),
+        };
+        // SAFETY: gate.h: both are writable.
+        unsafe {
+            *unknown = left_out(identity, path.as_deref());
+            *list = pool.slice(&texts);
+        }
+        texts.len()
+    })
+}
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_claim_path_wrong(
+    path: *const c_char,
+    pool: *mut c_void,
+) -> *const c_char {
+    boundary(
+        || PANICKED,
+        || {
+            // SAFETY: gate.h.
+            let (path, pool) = unsafe { (lossy(path), super::host::pool(pool)) };
+            match ClaimPath::parse(path.as_deref().unwrap_or_default()) {
+                Ok(_) => std::ptr::null(),
+                Err(wrong) => pool.map_or(PANICKED, |pool| pool.text(wrong.to_string())),
+            }
+        },
+    )
+}
+
+as_declared! {
+    gate_rule_new
+    gate_rule_free
+    gate_rule_holds
+    gate_identity_claim
+    gate_identity_list
+    gate_claim_path_wrong
+}

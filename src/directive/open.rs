@@ -1,0 +1,411 @@
+//! Places under the gate that need no token, since all that httpd asks there is `Require all granted`: their own,
+//! or another section's over the same requests. Said at start-up; what is refused is not decided here.
+
+use crate::config::Place;
+
+/// The sections of a configuration, as far as they speak of authentication.
+#[derive(Debug, Default)]
+pub(super) struct Sections(Vec<Section>);
+
+#[derive(Debug)]
+struct Section {
+    /// Its first line that speaks of it.
+    place: Place,
+    kind: Kind,
+    path: String,
+    auth: Auth,
+    requires: Vec<(String, Place)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Directory,
+    Location,
+    Other,
+}
+
+/// What `AuthType` says there.
+#[derive(Debug)]
+enum Auth {
+    Nothing,
+    Gate(Place),
+    Other,
+}
+
+impl Sections {
+    pub(super) fn auth_type(&mut self, place: &Place, word: &str) {
+        self.at(place).auth = if word.eq_ignore_ascii_case("Gate") {
+            Auth::Gate(place.clone())
+        } else {
+            Auth::Other
+        };
+    }
+
+    pub(super) fn require(&mut self, place: &Place, words: String) {
+        self.at(place).requires.push((words, place.clone()));
+    }
+
+    fn at(&mut self, place: &Place) -> &mut Section {
+        let (kind, path) = (Kind::of(place), place.section.clone().unwrap_or_default());
+        let found = self
+            .0
+            .iter()
+            .position(|it| it.place.server == place.server && it.kind == kind && it.path == path);
+        let at = found.unwrap_or(self.0.len());
+        if found.is_none() {
+            self.0.push(Section {
+                place: place.clone(),
+                kind,
+                path,
+                auth: Auth::Nothing,
+                requires: Vec::new(),
+            });
+        }
+        #[allow(clippy::indexing_slicing, reason = "found, or just pushed")]
+        &mut self.0[at]
+    }
+
+    /// Where `AuthType Gate` stands.
+    pub(super) fn gates(&self) -> impl Iterator<Item = &Place> {
+        self.0.iter().filter_map(Section::gate)
+    }
+
+    /// A warning for each gated place that is open. `servers`: which of them are virtual.
+    pub(super) fn open(&self, servers: &[bool]) -> Vec<String> {
+        let mut warnings: Vec<String> = self
+            .0
+            .iter()
+            .filter(|it| it.is_granted())
+            .filter_map(|it| {
+                let place = it.gate()?;
+                Some(format!(
+                    "GATE204: AuthType Gate in {} ({place}) meets only Require all granted: nobody needs a token there",
+                    it.shown()
+                ))
+            })
+            .collect();
+        for (server, is_virtual) in servers.iter().enumerate() {
+            let mut here: Vec<&Section> = self
+                .0
+                .iter()
+                .filter(|it| it.place.server == server || (*is_virtual && it.place.server == 0))
+                .filter(|it| it.kind != Kind::Other)
+                .collect();
+            // As httpd merges them: directories by their length, then locations as they are written; a virtual
+            // host's after the main server's.
+            here.sort_by_key(|it| match it.kind {
+                Kind::Directory => (it.kind, it.is_pattern(), it.path.matches('/').count()),
+                _ => (it.kind, it.place.server != 0, 0),
+            });
+            for warning in among(&here) {
+                if !warnings.contains(&warning) {
+                    warnings.push(warning);
+                }
+            }
+        }
+        warnings
+    }
+}
+
+/// The places that one section leaves open in another, in the order of merging.
+fn among(sections: &[&Section]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for (at, open) in sections.iter().enumerate() {
+        let (outer, later) = (sections.iter().take(at), sections.iter().skip(at + 1));
+        let Some((_, line)) = open.requires.first() else {
+            continue;
+        };
+        if !open.is_granted() || !matches!(open.auth, Auth::Nothing) {
+            continue;
+        }
+        // Rules or another AuthType over all of it, later on.
+        let is_closed = |place: &Section| {
+            later.clone().any(|it| {
+                it.covers(place)
+                    && (matches!(it.auth, Auth::Other)
+                        || (!it.requires.is_empty() && !it.is_granted()))
+            })
+        };
+        if is_closed(open) {
+            continue;
+        }
+        // The AuthType that it inherits.
+        let inherited = outer.rev().find(|it| match it.auth {
+            Auth::Gate(_) => it.overlaps(open),
+            Auth::Other => it.covers(open),
+            Auth::Nothing => false,
+        });
+        if let Some((gated, gate)) = inherited.and_then(|it| Some((it, it.gate()?))) {
+            warnings.push(format!(
+                "GATE204: Require all granted in {} ({line}) is under AuthType Gate in {} ({gate}): nobody needs a token there",
+                open.shown(),
+                gated.shown()
+            ));
+        }
+        for gated in later.clone().filter(|it| it.requires.is_empty()) {
+            if let Some(gate) = gated.gate()
+                && gated.overlaps(open)
+                && !is_closed(gated)
+            {
+                warnings.push(format!(
+                    "GATE204: AuthType Gate in {} ({gate}) has no Require of its own, and Require all granted in {} ({line}) holds where both apply: nobody needs a token there; write Require valid-user beside AuthType Gate",
+                    gated.shown(),
+                    open.shown()
+                ));
+            }
+        }
+    }
+    warnings
+}
+
+impl Kind {
+    fn of(place: &Place) -> Self {
+        let container = place.container.as_deref().unwrap_or_default();
+        if ["<Directory", "<DirectoryMatch"]
+            .iter()
+            .any(|it| it.eq_ignore_ascii_case(container))
+        {
+            Self::Directory
+        } else if ["<Location", "<LocationMatch"]
+            .iter()
+            .any(|it| it.eq_ignore_ascii_case(container))
+        {
+            Self::Location
+        } else {
+            Self::Other
+        }
+    }
+}
+
+impl Section {
+    const fn gate(&self) -> Option<&Place> {
+        match &self.auth {
+            Auth::Gate(place) => Some(place),
+            _ => None,
+        }
+    }
+
+    fn is_granted(&self) -> bool {
+        !self.requires.is_empty()
+            && self
+                .requires
+                .iter()
+                .all(|(line, _)| line.eq_ignore_ascii_case("all granted"))
+    }
+
+    fn shown(&self) -> &str {
+        if self.path.is_empty() {
+            "the server"
+        } else {
+            &self.path
+        }
+    }
+
+    /// Whether the path may be a wildcard or a regular expression.
+    fn is_pattern(&self) -> bool {
+        self.path
+            .contains(['*', '?', '[', '^', '$', '(', '|', '\\'])
+    }
+
+    /// Whether all requests of `other` are this one's too, as far as paths tell.
+    fn covers(&self, other: &Self) -> bool {
+        let everywhere = self.kind == Kind::Location && self.path == "/";
+        everywhere
+            || (self.kind == other.kind
+                && !self.is_pattern()
+                && !other.is_pattern()
+                && other
+                    .path
+                    .strip_prefix(self.path.as_str())
+                    .is_some_and(|rest| {
+                        rest.is_empty() || rest.starts_with('/') || self.path.ends_with('/')
+                    }))
+    }
+
+    /// Whether a request may be both's. Which files a location has, nobody knows.
+    fn overlaps(&self, other: &Self) -> bool {
+        self.kind != other.kind
+            || self.is_pattern()
+            || other.is_pattern()
+            || self.covers(other)
+            || other.covers(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The warnings of these sections, written one after the other: `container path: line, line`.
+    fn warnings(text: &[&str]) -> Vec<String> {
+        let mut sections = Sections::default();
+        for (at, section) in text.iter().enumerate() {
+            let (head, lines) = section.split_once(':').unwrap_or_default();
+            let (container, path) = head.split_once(' ').unwrap_or_default();
+            let (server, container) = match container.strip_prefix('v') {
+                Some(container) => (1, container),
+                None => (0, container),
+            };
+            for line in lines.split(',').map(str::trim) {
+                let place = Place {
+                    server,
+                    line: u32::try_from(at + 1).unwrap_or_default(),
+                    file: "f".into(),
+                    section: Some(path.into()),
+                    container: Some(container.into()),
+                    port: false,
+                };
+                match line.split_once(' ') {
+                    Some(("AuthType", word)) => sections.auth_type(&place, word),
+                    Some(("Require", words)) => sections.require(&place, words.into()),
+                    _ => {}
+                }
+            }
+        }
+        sections.open(&[false, true])
+    }
+
+    #[test]
+    fn a_gated_place_that_is_left_open_is_told() {
+        for (text, lines) in [
+            (
+                &["<Location /: AuthType Gate, Require all granted"][..],
+                [1, 1],
+            ),
+            (
+                &[
+                    "<Directory /htdocs/: Require all granted",
+                    "<Location /files/: AuthType Gate",
+                ],
+                [2, 1],
+            ),
+            (
+                &[
+                    "<Location /files/: AuthType Gate",
+                    "<Directory /htdocs/: Require all granted",
+                ],
+                [1, 2],
+            ),
+            (
+                &[
+                    "<Location /: AuthType Gate, Require valid-user",
+                    "<Location /pub/: Require all granted",
+                ],
+                [2, 1],
+            ),
+            (
+                &[
+                    "<Location /: AuthType Gate",
+                    "<LocationMatch ^/p.b$: Require all granted",
+                ],
+                [2, 1],
+            ),
+            (
+                &[
+                    "<Location /: Require all granted",
+                    "<Location /x: AuthType Gate",
+                ],
+                [2, 1],
+            ),
+            (
+                &[
+                    "<Directory /a/b/: AuthType Gate",
+                    "<Directory /a/: Require all granted",
+                ],
+                [1, 2],
+            ),
+            (
+                &[
+                    "<Directory /a/b/: Require all granted",
+                    "<Directory /a/: AuthType Gate, Require valid-user",
+                ],
+                [1, 2],
+            ),
+            (
+                &[
+                    "<Directory /a/: AuthType Gate, Require valid-user",
+                    "<Location /x: Require all granted",
+                ],
+                [2, 1],
+            ),
+            (
+                &[
+                    "v<Location /: AuthType Gate",
+                    "<Directory /a/: Require all granted",
+                ],
+                [1, 2],
+            ),
+            (
+                &[
+                    "v<Location /x: Require all granted",
+                    "<Location /: AuthType Gate, Require valid-user",
+                ],
+                [1, 2],
+            ),
+        ] {
+            let told = warnings(text);
+            assert_eq!(told.len(), 1, "{text:?}: {told:?}");
+            for line in lines {
+                let said = told
+                    .iter()
+                    .any(|it| it.contains(&format!("line {line} of f")));
+                assert!(said, "{text:?}: {told:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_gated_place_with_rules_is_not() {
+        for text in [
+            &["<Location /: AuthType Gate"][..],
+            &[
+                "<Directory /htdocs/: Require all granted",
+                "<Location /: AuthType Gate, Require valid-user",
+            ],
+            &[
+                "<Directory /htdocs/: Require all granted",
+                "<Location /x/: AuthType Gate",
+                "<Location /: Require valid-user",
+            ],
+            &[
+                "<Location /pub/: Require all granted",
+                "<Location /: AuthType Gate, Require valid-user",
+            ],
+            &[
+                "<Location /: AuthType Gate, Require valid-user",
+                "<Location /pub/: AuthType None, Require all granted",
+            ],
+            &[
+                "<Location /: AuthType Gate, Require valid-user",
+                "<Location /pub/: Require all granted, Require ip 10.0.0.1",
+            ],
+            &[
+                "<Location /: AuthType Gate, Require valid-user",
+                "<Location /a/: AuthType None, Require ip 10.0.0.1",
+                "<Location /a/b/: Require all granted",
+            ],
+            &[
+                "<Location /a/: AuthType Gate, Require valid-user",
+                "<Location /ab/: Require all granted",
+            ],
+            &[
+                "<Directory /: Require all denied",
+                "<Location /: AuthType Gate",
+            ],
+            &[
+                "<Directory /a/: Require all granted",
+                "<Directory /b/: AuthType Gate",
+            ],
+            &[
+                "<Location /x: AuthType Gate",
+                "<Files x: Require all granted",
+            ],
+            &[
+                "v<Directory /a/: Require all granted",
+                "v<Location /: Require valid-user",
+            ],
+        ] {
+            assert_eq!(warnings(text), Vec::<String>::new(), "{text:?}");
+        }
+    }
+}
