@@ -35,7 +35,7 @@ static void forget(request_rec *r)
     if (!kept.withheld && state->sub_place == r->per_dir_config) {
         kept.withheld = state->sub_withheld;
     }
-    shim_unset_put(r->headers_in, state);
+    shim_unset_put(r->headers_in, r);
     shim_strip_spoofed(r);
     for (i = 0; i < state->outcome.environment_count; i++) {
         apr_table_unset(r->subprocess_env, state->outcome.environment[i].name);

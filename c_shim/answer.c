@@ -70,6 +70,7 @@ int shim_refuse(request_rec *r, shim_state *state, const char *reason, const cha
     const shim_state *origin = shim_origin_of(r);
     gate_request view;
     gate_answer answer;
+    const char *own;
     size_t i;
 
     shim_view(r, state, &view);
@@ -109,8 +110,10 @@ int shim_refuse(request_rec *r, shim_state *state, const char *reason, const cha
         leave_denial(r->main, &answer);
         shim_audit_sub(r);
     }
-    /* An ErrorDocument of the administrator's goes before our own words. */
-    if (answer.body && !ap_response_code_string(r, ap_index_of_response(answer.status))) {
+    /* An ErrorDocument of the administrator's goes before our own words, but a CONNECT is not sent elsewhere: who
+     * asks for a tunnel needs the challenge. */
+    own = ap_response_code_string(r, ap_index_of_response(answer.status));
+    if (answer.body && (!own || (r->method_number == M_CONNECT && ap_is_url(own)))) {
         state->content_type = answer.content_type;
         ap_custom_response(r, answer.status, answer.body);
     }

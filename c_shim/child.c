@@ -25,13 +25,52 @@ const char *shim_state_dir(apr_pool_t *pool, server_rec *server)
     return named ? ap_server_root_relative(pool, named) : ap_runtime_dir_relative(pool, "gitlab-gate");
 }
 
+/* Whether it holds nothing. */
+static int is_empty(const char *dir, apr_pool_t *pool)
+{
+    apr_dir_t *open;
+    apr_finfo_t entry;
+    int empty = 1;
+
+    if (apr_dir_open(&open, dir, pool) != APR_SUCCESS) {
+        return 0;
+    }
+    while (empty && apr_dir_read(&entry, APR_FINFO_NAME, open) == APR_SUCCESS) {
+        empty = !strcmp(entry.name, ".") || !strcmp(entry.name, "..");
+    }
+    apr_dir_close(open);
+    return empty;
+}
+
+/* The directory alone is the gate's: what leads there is everybody's way. */
+static int make(const char *dir, apr_pool_t *pool)
+{
+    const apr_fileperms_t others = APR_FPROT_GREAD | APR_FPROT_GEXECUTE | APR_FPROT_WREAD | APR_FPROT_WEXECUTE;
+    const apr_fileperms_t mine = APR_FPROT_UREAD | APR_FPROT_UWRITE | APR_FPROT_UEXECUTE;
+    char *parent = apr_pstrdup(pool, dir), *end = parent + strlen(parent);
+    apr_status_t status;
+
+    while (end > parent + 1 && end[-1] == '/') {
+        *--end = '\0';
+    }
+    end = strrchr(parent, '/');
+    if (end && end != parent) {
+        *end = '\0';
+        if (apr_dir_make_recursive(parent, mine | others, pool) != APR_SUCCESS) {
+            return 0;
+        }
+    }
+    status = apr_dir_make(dir, mine, pool);
+    return status == APR_SUCCESS || APR_STATUS_IS_EEXIST(status);
+}
+
 /* Children run without privileges: root makes the directory and gives it to them. What is judged and given is
  * what was opened, whatever its name leads to by then. -1: it can not be had; else its descriptor. */
 static int open_state_dir(apr_pool_t *ptemp, const char *dir, struct stat *info)
 {
     int opened = -1;
 
-    if (apr_dir_make_recursive(dir, APR_FPROT_UREAD | APR_FPROT_UWRITE | APR_FPROT_UEXECUTE, ptemp) == APR_SUCCESS) {
+    if (make(dir, ptemp)) {
         opened = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     }
     if (opened >= 0 && fstat(opened, info) != 0) {
@@ -63,6 +102,13 @@ int shim_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, ser
         ap_log_error(APLOG_MARK, APLOG_CRIT, 0, server,
                      "GATE302: GateStateDir %s is writable by everybody: whoever writes keys there "
                      "can make tokens. Say chmod 700", dir);
+        close(opened);
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    if (geteuid() == 0 && info.st_uid != ap_unixd_config.user_id && !is_empty(dir, ptemp)) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, server,
+                     "GATE305: GateStateDir %s is not taken: it holds files and is not the run user's. Name a "
+                     "directory of the gate's own, or give this one to the run user (chown)", dir);
         close(opened);
         return HTTP_INTERNAL_SERVER_ERROR;
     }

@@ -277,9 +277,13 @@ gate_process *gate_child_start(const gate_config *config, const char *state_dir)
  * interrupted who holds a lock that is needed for it. Fallback: 1. */
 int gate_child_stop(gate_process *process);
 
-/* What all children share of the open ports; made in the parent, once, before the first fork. */
+/* The server stops at once: no request waits for keys any more. Takes locks: not in a signal's handler. */
+void gate_child_stopping(gate_process *process);
+
+/* What all children share: counters, open ports, who waits for keys; made in the parent, once, before the first fork. */
 void gate_ports_prepare(void);
-/* How many requests the server can work on at once: GateMaxOpenTotal's default is half of it. */
+/* How many requests the server can work on at once: GateMaxOpenTotal's default is half of it, and who may
+ * wait for keys a part. */
 void gate_ports_workers(gate_process *process, int workers);
 
 /* --- a request ------------------------------------------------------------------------------- */
@@ -385,6 +389,8 @@ const char *gate_port_close(gate_port *port, const char *reason, uint64_t sent, 
  * `*failed` is 1 and the request is refused). */
 gate_cut *gate_cut_at(gate_process *process, const gate_request *request,
                       const gate_identity *identity, int socket, int *failed);
+/* 1: its moment has come, and the socket has been shut down or is about to be. Fallback: 1. */
+int gate_cut_fired(const gate_cut *cut);
 void gate_cut_forget(gate_cut *cut);
 
 #endif

@@ -14,12 +14,32 @@ static const shim_port *own_port(const shim_server *server, const char *name)
     return NULL;
 }
 
+/* A section within, which httpd would look for along a file's path or an expression's: neither is for a CONNECT. */
+static const ap_directive_t *without_effect(const ap_directive_t *line)
+{
+    static const char *const sections[] = {"<If", "<ElseIf", "<Else", "<Files", "<FilesMatch"};
+    const ap_directive_t *found;
+    size_t i;
+
+    for (; line; line = line->next) {
+        for (i = 0; i < sizeof(sections) / sizeof(sections[0]); i++) {
+            if (!strcasecmp(line->directive, sections[i])) {
+                return line;
+            }
+        }
+        if ((found = without_effect(line->first_child))) {
+            return found;
+        }
+    }
+    return NULL;
+}
+
 /* As core's <Location>, but kept by the server under its name. */
 const char *shim_port_section(cmd_parms *cmd, void *dir_config, const char *line)
 {
     shim_server *server = SHIM_SERVER(cmd->server);
     const char *end = ap_strrchr_c(line, '>');
-    const ap_directive_t *child;
+    const ap_directive_t *idle;
     ap_conf_vector_t *config;
     core_dir_config *core;
     shim_port *port;
@@ -44,11 +64,9 @@ const char *shim_port_section(cmd_parms *cmd, void *dir_config, const char *line
     if (own_port(server, name)) {
         return apr_psprintf(cmd->pool, "<GatePort %s> stands twice in this server", name);
     }
-    for (child = cmd->directive->first_child; child; child = child->next) {
-        if (!strcasecmp(child->directive, "<If")) {
-            cmd->err_directive = child;
-            return "<If> has no effect in <GatePort>: write Require expr";
-        }
+    if ((idle = without_effect(cmd->directive->first_child))) {
+        cmd->err_directive = idle;
+        return apr_psprintf(cmd->pool, "%s> has no effect in <GatePort>: write Require expr", idle->directive);
     }
     config = ap_create_per_dir_config(cmd->pool);
     cmd->path = apr_pstrdup(cmd->pool, name);
@@ -102,6 +120,7 @@ int shim_port_place(request_rec *r)
         return shim_refuse(r, shim_state_of(r), "connect", "CONNECT over HTTP/2: a stream has no socket of its own", APLOG_ERR);
     }
     if (!server->ports->nelts && !(server->inherited && server->inherited->ports->nelts)) {
+        ap_allow_standard_methods(r, REPLACE_ALLOW, M_GET, M_POST, -1);
         return shim_refuse(r, shim_state_of(r), "connect", "this server has no <GatePort>", APLOG_ERR);
     }
     name = gate_port_name(server->config, question ? question->port : r->unparsed_uri, r->pool);

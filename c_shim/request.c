@@ -3,9 +3,6 @@
  * it says; what the client sees of a refusal is composed in answer.c.
  */
 #include "shim.h"
-#include "apr_portable.h"
-#include <pthread.h>
-#include <signal.h>
 
 /* APR's entry is read in place by Rust. */
 _Static_assert(sizeof(gate_field) == sizeof(apr_table_entry_t), "gate_field is apr_table_entry_t");
@@ -231,42 +228,6 @@ int shim_user_rules(request_rec *r)
     return rules(r, ap_run_auth_checker, &shim_state_of(r)->nested);
 }
 
-/* --- WebSockets ----------------------------------------------------------------------------------- */
-
-static apr_status_t forget_cut(void *data)
-{
-    gate_cut_forget(data);
-    return APR_SUCCESS;
-}
-
-/* A connection that another module will tunnel has no end of its own: GateLifetime gives it one.
- * 0: it can't be had. */
-static int limit_upgrade(request_rec *r, const shim_state *state)
-{
-    const char *protocol = apr_table_get(r->headers_in, "Upgrade");
-    conn_rec *connection = r->connection->master ? r->connection->master : r->connection;
-    apr_os_sock_t fd = -1;
-    sigset_t all, before;
-    gate_request view;
-    gate_cut *cut;
-    int failed = 1;
-
-    if (!protocol || r->main || !state->outcome.identity) {
-        return 1;
-    }
-    apr_os_sock_get(&fd, ap_get_conn_socket(connection));
-    shim_view(r, shim_state_of(r), &view);
-    view.id = shim_id_of(r, shim_state_of(r));
-    sigfillset(&all); /* for the thread that may be started */
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    cut = gate_cut_at(shim_process, &view, state->outcome.identity, fd, &failed);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (cut) {
-        apr_pool_cleanup_register(r->pool, cut, forget_cut, apr_pool_cleanup_null);
-    }
-    return !failed;
-}
-
 /* --- the upstream --------------------------------------------------------------------------------- */
 
 /* No header of these names is left once what could pass for one is gone: setting each would look
@@ -337,7 +298,7 @@ int shim_settle(request_rec *r)
         return shim_refuse(r, shim_state_of(r), "token_missing", "no token was sent", APLOG_INFO);
     }
     refuse_h2c(r);
-    if (!limit_upgrade(r, state)) {
+    if (!shim_limit_upgrade(r, state)) {
         return shim_refuse(r, shim_state_of(r), "internal", "the connection's end can not be watched", APLOG_CRIT);
     }
     send_upstream(r, &state->outcome);

@@ -166,10 +166,16 @@ void shim_apply_edits(request_rec *r, const gate_outcome *outcome, shim_state *w
 void shim_set_pairs(apr_table_t *table, const gate_pair *pairs, size_t count);
 
 /* upstream.c */
-void shim_unset_put(apr_table_t *fields, const shim_state *state);
+/* What was put in for the upstream of the request `from`, and what came with it for the gate alone. */
+void shim_unset_put(apr_table_t *fields, request_rec *from);
 void shim_take_back(request_rec *r);
 int shim_forget(request_rec *r);
 int shim_upstream(request_rec *r, const gate_identity *identity);
+
+/* cut.c */
+/* 0: the connection should have an end, and can't be given one. */
+int shim_limit_upgrade(request_rec *r, const shim_state *state);
+void shim_register_cut(void);
 
 /* body.c */
 void shim_guard_body(request_rec *r);

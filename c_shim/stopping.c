@@ -42,6 +42,10 @@ void shim_child_stopping(apr_pool_t *pchild, int graceful)
     (void) pchild;
     if (!graceful) {
         stopping_now = 1;
+        /* prefork says so in a signal's handler, and its one request ends with the child anyway */
+        if (threaded && shim_process) {
+            gate_child_stopping(shim_process);
+        }
         return;
     }
     sigemptyset(&action.sa_mask);

@@ -15,7 +15,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Well under FlushMaxThreshold (64 KB), above which httpd's output filter would wait. */
 #define CHUNK 32768
 /* After the decision: for what was on its way already, then for the peers' own close. */
 #define DRAIN_MS 700
@@ -32,10 +31,12 @@ typedef struct tunnel {
     apr_bucket_brigade *in, *out;
     char *up, *down; /* a chunk from the client, and one from the target */
     apr_size_t up_from, up_to;
+    apr_size_t down_most;
     uint64_t sent, received; /* to the target, and from it */
     unsigned client_ready : 1, target_ready : 1;
     unsigned client_eof : 1, target_eof : 1;
     unsigned client_shut : 1, target_shut : 1;
+    unsigned client_gone : 1, target_gone : 1; /* reset: no half-close, nothing comes and nothing arrives */
     apr_time_t looked; /* shim_server_stops's */
 } tunnel;
 
@@ -49,7 +50,8 @@ static int own_socket(tunnel *t)
     if (apr_os_sock_get(&fd, t->conn) != APR_SUCCESS || (t->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0)) < 0) {
         return 0;
     }
-    return apr_os_sock_put(&t->client, &t->fd, t->r->pool) == APR_SUCCESS;
+    return apr_os_sock_put(&t->client, &t->fd, t->r->pool) == APR_SUCCESS
+        && apr_socket_timeout_set(t->client, apr_time_from_sec(1)) == APR_SUCCESS; /* for the few calls that wait */
 }
 
 /* httpd's last output filter writes to this socket from now on. */
@@ -103,8 +105,11 @@ static int read_client(tunnel *t)
         return 1;
     }
     t->client_ready = 0;
-    if (status != APR_SUCCESS && !APR_STATUS_IS_EAGAIN(status)) {
+    if (APR_STATUS_IS_EOF(status)) {
         t->client_eof = 1;
+    }
+    else if (status != APR_SUCCESS && !APR_STATUS_IS_EAGAIN(status) && !APR_STATUS_IS_EINTR(status)) {
+        t->client_gone = 1;
     }
     return 0;
 }
@@ -124,15 +129,16 @@ static int write_target(tunnel *t)
 /* One chunk from the target to the client's filters. -1: the client is gone. */
 static int from_target(tunnel *t)
 {
-    ssize_t got = recv(t->target, t->down, CHUNK, MSG_DONTWAIT);
+    ssize_t got = recv(t->target, t->down, t->down_most, MSG_DONTWAIT);
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
         t->target_ready = 0;
         return 0;
     }
     if (got <= 0) {
         t->target_ready = 0;
-        t->target_eof = 1;
-        return 1;
+        t->target_eof = got == 0;
+        t->target_gone = got < 0;
+        return got == 0;
     }
     APR_BRIGADE_INSERT_TAIL(t->out, apr_bucket_transient_create(t->down, (apr_size_t) got, t->c->bucket_alloc));
     if (ap_pass_brigade(t->c->output_filters, t->out) != APR_SUCCESS || t->c->aborted) {
@@ -142,6 +148,14 @@ static int from_target(tunnel *t)
     apr_brigade_cleanup(t->out);
     t->received += (uint64_t) got;
     return 1;
+}
+
+/* Well under FlushMaxThreshold, above which httpd's output filter would wait, and then drop the client. */
+static apr_size_t down_most(conn_rec *c)
+{
+    const core_server_config *core = ap_get_core_module_config(c->base_server->module_config);
+    apr_size_t half = core->flush_max_threshold / 2;
+    return half >= CHUNK ? CHUNK : half ? half : 1;
 }
 
 /* Waits for what the tunnel waits for, `wait` ms at most. */
@@ -161,8 +175,9 @@ static void wait_for(tunnel *t, int wait)
     if (t->up_from < t->up_to) {
         fds[1].events |= POLLOUT;
     }
-    /* a descriptor that nothing is asked of would report its hang-up for ever */
-    if (!fds[0].events) {
+    /* a descriptor that nothing is asked of would report its hang-up for ever; the client's, while our half
+     * of it is open, means a reset */
+    if (!fds[0].events && t->client_shut) {
         fds[0].fd = -1;
     }
     if (!fds[1].events) {
@@ -171,6 +186,7 @@ static void wait_for(tunnel *t, int wait)
     if (poll(fds, 2, wait) > 0) {
         t->client_ready |= (fds[0].events & POLLIN) && fds[0].revents;
         t->target_ready |= (fds[1].events & POLLIN) && fds[1].revents;
+        t->client_gone |= !fds[0].events && (fds[0].revents & (POLLHUP | POLLERR));
     }
 }
 
@@ -192,6 +208,9 @@ static const char *run(tunnel *t)
                 first = "client";
             }
         }
+        if (t->client_gone) {
+            return closed_by_httpd(t) ? "stopping" : first ? first : "client";
+        }
         if (t->up_from < t->up_to) {
             if ((done = write_target(t)) < 0) {
                 return "target";
@@ -210,6 +229,9 @@ static const char *run(tunnel *t)
                 return "client";
             }
             moved |= done;
+            if (t->target_gone) {
+                return first ? first : "target";
+            }
             if (t->target_eof && !first) {
                 first = "target";
             }
@@ -320,8 +342,7 @@ static void leave_http(tunnel *t)
     r->input_filters = r->proto_input_filters = c->input_filters;
     r->output_filters = r->proto_output_filters = c->output_filters;
     c->keepalive = AP_CONN_CLOSE;
-    apr_socket_timeout_set(t->conn, apr_time_from_sec(1)); /* for the few calls that wait */
-    apr_socket_timeout_set(t->client, apr_time_from_sec(1));
+    apr_socket_timeout_set(t->conn, apr_time_from_sec(1));
     write_to(t, t->client);
 }
 
@@ -343,10 +364,6 @@ static int tunnel_with(tunnel *t, shim_state *state, const gate_opening *opening
 
     t->port = opening->port;
     t->target = opening->target;
-    if (early_bytes(t)) {
-        give_back(t, "client");
-        return refuse_early(t, state);
-    }
     if (!own_socket(t)) {
         give_back(t, "client");
         return shim_refuse(r, state, "internal", "no descriptor for the tunnel", APLOG_CRIT);
@@ -354,9 +371,15 @@ static int tunnel_with(tunnel *t, shim_state *state, const gate_opening *opening
     t->out = apr_brigade_create(r->pool, t->c->bucket_alloc);
     t->up = apr_palloc(r->pool, CHUNK);
     t->down = apr_palloc(r->pool, CHUNK);
+    t->down_most = down_most(t->c);
     t->client_ready = t->target_ready = 1;
     ap_log_rerror(APLOG_MARK, APLOG_NOTICE, 0, r, "%s", opening->line);
 
+    if (early_bytes(t)) { /* last: nothing that takes time stands between this look and the 200 */
+        give_back(t, "client");
+        close(t->fd);
+        return refuse_early(t, state);
+    }
     leave_http(t);
     say_open(t, state, opening->expires);
     reason = t->c->aborted ? "client" : run(t);

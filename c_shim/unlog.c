@@ -31,7 +31,7 @@ int shim_forget(request_rec *r)
         r = r->prev;
     }
     for (; r; r = r->next) {
-        shim_unset_put(r->headers_in, SHIM_STATE(r));
+        shim_unset_put(r->headers_in, r);
         if (SHIM_SERVER(r->server)->whole->query) {
             cut_query(r);
         }

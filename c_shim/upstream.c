@@ -1,13 +1,19 @@
 /*
  * upstream.c: what goes on to the upstream beside the identity: the gate's credential, Sudo, an
  * assertion. What is put into the request's headers there is for that upstream alone: it is taken
- * back before another request is made of this one, and before the log.
+ * back before another request is made of this one, and before the log. So is the token of a job that
+ * came with its CONNECT.
  */
 #include "shim.h"
 
-void shim_unset_put(apr_table_t *fields, const shim_state *state)
+void shim_unset_put(apr_table_t *fields, request_rec *from)
 {
+    const shim_state *state = SHIM_STATE(from);
     size_t i;
+
+    if (shim_is_port(from)) {
+        apr_table_unset(fields, "Gate-Job-Token");
+    }
     for (i = 0; state && i < state->put_count; i++) {
         const char *value = apr_table_get(fields, state->put[i].name);
         if (value && !strcmp(value, state->put[i].value)) {
@@ -19,9 +25,9 @@ void shim_unset_put(apr_table_t *fields, const shim_state *state)
 /* Redirects share the table of the request before them, subrequests copy it. */
 void shim_take_back(request_rec *r)
 {
-    const request_rec *from;
+    request_rec *from;
     for (from = r->prev ? r->prev : r->main; from; from = from->prev ? from->prev : from->main) {
-        shim_unset_put(r->headers_in, SHIM_STATE(from));
+        shim_unset_put(r->headers_in, from);
     }
 }
 
@@ -33,7 +39,7 @@ int shim_upstream(request_rec *r, const gate_identity *identity)
     gate_request view;
     shim_state *state;
 
-    if (!SHIM_SERVER(r->server)->whole->upstream) {
+    if (!SHIM_SERVER(r->server)->whole->upstream || shim_is_port(r)) { /* a port has no headers to put it in */
         return DECLINED;
     }
     state = shim_state_of(r);

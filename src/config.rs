@@ -81,6 +81,8 @@ pub struct Issuer {
     pub timeout: u64,
     /// Trust this CA for the issuer, instead of the system's.
     pub ca_file: Option<PathBuf>,
+    /// Its certificates' hash, so that keys which came under other trust are not believed.
+    pub ca_fingerprint: Option<String>,
     /// Where GateJob asks.
     pub job_api: Option<JobApi>,
 }

@@ -201,14 +201,12 @@ impl Builder {
         name: &str,
         words: &[&str],
     ) -> Result<Option<Setting>, String> {
+        words::utf8(name, words)?;
         self.notes.said(place, name);
         match name {
             "GateStateDir" => {
                 self.main_server_only(place, name)?;
-                let [dir] = words else {
-                    return Err("GateStateDir takes one directory".into());
-                };
-                self.config.state_dir = Some((*dir).to_owned());
+                self.config.state_dir = Some(words::one(name, words)?.to_owned());
                 Ok(None)
             }
             "GateCacheSize" => {

@@ -8,7 +8,7 @@ use crate::clock;
 use crate::config::{Accept, CACHE_SIZE, Config, Issuer};
 use crate::grant::Grant;
 use crate::identity::Identity;
-use crate::jwks::{KeySettings, Keys, Refresher, Report, StateDir};
+use crate::jwks::{KeySettings, Keys, Patience, Refresher, Report, StateDir};
 use crate::port::Ports;
 use crate::request::{Fields, Target};
 use crate::status::{Board, View, metrics, page};
@@ -85,7 +85,11 @@ impl Process {
                     .find(|it| Arc::ptr_eq(&it.settings, &settings))
                     .cloned();
                 let issuer = known.unwrap_or_else(|| {
-                    let keys = Arc::new(Keys::new(KeySettings::from(&*settings), &dir));
+                    let of_it = KeySettings {
+                        room: shared::room(),
+                        ..KeySettings::from(&*settings)
+                    };
+                    let keys = Arc::new(Keys::new(of_it, &dir));
                     let issuer = Arc::new(LiveIssuer { settings, keys });
                     live.push(Arc::clone(&issuer));
                     issuer
@@ -120,6 +124,19 @@ impl Process {
         }
         // The rest goes with the process: freeing a full cache would only make the exit slow.
         std::mem::forget(self.cache);
+    }
+
+    /// How many requests the server works on at once, all children together.
+    pub fn set_workers(&self, workers: u32) {
+        self.ports.set_workers(workers);
+        if let Some(room) = shared::room() {
+            room.set_workers(workers);
+        }
+    }
+
+    /// The server stops at once: whoever waits for keys waits no more.
+    pub fn release(&self) {
+        self.refresher.release();
     }
 
     /// What goes on to the upstream beside the identity's headers.
@@ -207,8 +224,9 @@ impl Process {
         let mut unverified = Unverified::parse(token)
             .map_err(|wrong| Refusal::new(wrong.reason(), wrong.to_string()))?;
         let mut first: Option<Refusal> = None;
+        let patience = Patience::default();
         for issuer in self.issuers_of(section, &unverified)? {
-            match issuer.identify(unverified, now) {
+            match issuer.identify(unverified, now, &patience) {
                 Ok(identity) => {
                     let grant = Arc::new(Grant::new(identity));
                     self.cache.put(token, scope, &grant, now);
@@ -303,15 +321,20 @@ impl<'t> Unfit<'t> {
 }
 
 impl LiveIssuer {
-    fn identify<'t>(&self, token: Unverified<'t>, now: u64) -> Result<Identity, Unfit<'t>> {
-        if !self.keys.usable(now) && !self.keys.wait_for_first() {
+    fn identify<'t>(
+        &self,
+        token: Unverified<'t>,
+        now: u64,
+        patience: &Patience,
+    ) -> Result<Identity, Unfit<'t>> {
+        if !self.keys.usable(now) && !self.keys.wait_for_first(patience) {
             return Err(Unfit::of(self.unavailable(), token));
         }
         let verified = match self.verify(token, now) {
             Err(Unfit {
                 refusal,
                 token: Some(token),
-            }) if refusal.reason == Reason::KeyUnknown && self.wait_for_key(&token) => {
+            }) if refusal.reason == Reason::KeyUnknown && self.wait_for_key(&token, patience) => {
                 self.verify(*token, clock::now())
             }
             other => other,
@@ -335,12 +358,12 @@ impl LiveIssuer {
     }
 
     /// Whether the key that the token names has come by a fetch.
-    fn wait_for_key(&self, token: &Unverified<'_>) -> bool {
+    fn wait_for_key(&self, token: &Unverified<'_>, patience: &Patience) -> bool {
         token
             .header()
             .kid
             .as_deref()
-            .is_some_and(|kid| self.keys.wait_for_kid(kid))
+            .is_some_and(|kid| self.keys.wait_for_kid(kid, patience))
     }
 
     fn unavailable(&self) -> Refusal {

@@ -7,6 +7,7 @@
 //! - [`url`]: which URLs the gate may fetch from.
 //! - [`discovery`]: what an issuer's discovery document says.
 //! - [`fetch`]: one fetch from the issuer, without any memory.
+//! - [`room`]: who waits for keys, in all processes of the host.
 //! - [`schedule`]: when the next fetch may be, for the whole host.
 //! - [`store`]: the state directory, in which the host's processes agree.
 //! - [`keys`]: one issuer's keys in this process; what a request asks and, rarely, waits for.
@@ -22,16 +23,18 @@ pub mod fetch;
 pub mod key;
 pub mod keys;
 pub mod refresh;
+pub mod room;
 pub mod schedule;
 pub mod set;
 pub mod store;
 pub mod update;
 pub mod url;
 
-pub use fetch::{FetchError, fetch};
+pub use fetch::{FetchError, ca_fingerprint, fetch, read_regular};
 pub use key::{Key, KeyError, Unfit};
 pub use keys::{KeySettings, KeyStatus, Keys};
 pub use refresh::{Refresher, Report};
+pub use room::{Patience, Room};
 pub use set::{KeySet, NoKey, SetError};
 pub use store::StateDir;
 pub use url::{UrlError, check_url, discovery_url};

@@ -146,8 +146,7 @@ impl Ports {
     /// # Errors
     /// The refusal; nothing was connected to, or nothing was sent there.
     pub fn open(&self, wish: Wish<'_>) -> Result<Opened, Refusal> {
-        let now = clock::now();
-        wish.in_time(now)?;
+        wish.in_time(clock::now())?;
         let held = self.hold(&wish)?;
         let watch = wish
             .job
@@ -155,6 +154,9 @@ impl Ports {
             .transpose()?;
         let (socket, address) = dial::dial(&wish.target()?)
             .map_err(|why| Refusal::new(Reason::PortUnreachable, why))?;
+        // Asking and dialling took their time, and the token may have ended meanwhile.
+        let now = clock::now();
+        wish.in_time(now)?;
         let limits = wish.limits();
         let subject = Subject {
             name: wish.name.to_owned(),
@@ -300,9 +302,9 @@ impl Wish<'_> {
     }
 }
 
-/// Whose ports are counted together: a job's, else a subject's.
+/// Whose ports are counted together: a job's, else a subject's. Two sections may be for one issuer.
 fn holder(identity: &Identity) -> u64 {
-    let issuer = identity.issuer_name();
+    let issuer = identity.claim("iss");
     match identity.claim("job_id") {
         Some(job) => hash(&(issuer, identity.claim("project_id"), job)),
         None => hash(&(issuer, identity.subject().unwrap_or(identity.user()))),

@@ -61,7 +61,7 @@ impl Upstream {
     /// An assertion of the identity.
     ///
     /// # Errors
-    /// No key can sign it: never so once httpd has started.
+    /// The token has ended; or no key can sign it: never so once httpd has started.
     pub fn assertion(
         &self,
         grant: &Grant,
@@ -70,9 +70,11 @@ impl Upstream {
     ) -> Result<Arc<str>, Refusal> {
         let failed = || Refusal::new(Reason::Internal, "the assertion could not be signed");
         let signer = self.signers.first().ok_or_else(failed)?;
+        let now = clock::now();
+        in_time(grant.identity(), now)?;
         grant
             .assertions()
-            .get(grant.identity(), setting, gate, signer, clock::now())
+            .get(grant.identity(), setting, gate, signer, now)
             .map_err(|_| failed())
     }
 
@@ -97,6 +99,17 @@ impl Upstream {
             )
         })
     }
+}
+
+/// Within GateClockSkew the token still holds, but no statement of the gate's may outlive exp.
+fn in_time(identity: &Identity, now: u64) -> Result<(), Refusal> {
+    if now >= identity.expires() {
+        return Err(Refusal::new(
+            Reason::Expired,
+            "exp has passed: what the gate would sign would be over before it began",
+        ));
+    }
+    Ok(())
 }
 
 /// The name under which GitLab is asked to act for the person (`Sudo`).

@@ -7,12 +7,12 @@ use crate::jwks::{Key, KeySet, NoKey};
 use crate::kind::Kind;
 use crate::token::compact::Unverified;
 use crate::verdict::Reason;
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 use std::fmt;
 use std::sync::Arc;
 
 /// The largest number that JSON keeps whole everywhere (2^53).
-const MAX_DATE: f64 = 9_007_199_254_740_992.0;
+const MAX_DATE: u64 = 1 << 53;
 
 /// Why a token is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -306,9 +306,9 @@ fn date(claims: &Map<String, Value>, claim: &'static str) -> Result<Option<f64>,
         return Ok(None);
     };
     match value {
-        Value::Number(number) => match number.as_f64() {
-            Some(date) if (0.0..=MAX_DATE).contains(&date) => Ok(Some(date)),
-            _ => Err(Error::ClaimType(
+        Value::Number(number) => match exact(number) {
+            Some(date) => Ok(Some(date)),
+            None => Err(Error::ClaimType(
                 claim,
                 format!(
                     "wanted a number from 0 to 2^53, got {}",
@@ -321,6 +321,16 @@ fn date(claims: &Map<String, Value>, claim: &'static str) -> Result<Option<f64>,
             format!("wanted a number, got {}", shown(&value.to_string())),
         )),
     }
+}
+
+/// A number from 0 to 2^53. A whole one is compared as such: 2^53 + 1 would be rounded to fit, as is
+/// what has a fraction and lies there.
+fn exact(number: &Number) -> Option<f64> {
+    if let Some(whole) = number.as_u64() {
+        return (whole <= MAX_DATE).then_some(whole as f64);
+    }
+    let date = number.as_f64()?;
+    (date.is_sign_positive() && date < MAX_DATE as f64).then_some(date)
 }
 
 fn audience(claims: &Map<String, Value>, wanted: &Audience) -> Result<(), Error> {
@@ -361,7 +371,11 @@ fn audience(claims: &Map<String, Value>, wanted: &Audience) -> Result<(), Error>
 
 /// What a make of issuer must say (SPEC section 2, last table).
 fn kind(claims: &Map<String, Value>, kind: Kind) -> Result<(), Error> {
-    let there = |claim: &str| claims.get(claim).is_some_and(|value| !value.is_null());
+    let is_id = |claim: &str| match claims.get(claim) {
+        Some(Value::String(id)) => !id.is_empty(),
+        Some(value) => value.is_number(),
+        None => false,
+    };
     match kind {
         Kind::Keycloak => match claims.get("typ") {
             Some(Value::String(typ)) if typ == "Bearer" => Ok(()),
@@ -374,7 +388,7 @@ fn kind(claims: &Map<String, Value>, kind: Kind) -> Result<(), Error> {
         },
         Kind::Gitlab => match ["job_id", "pipeline_id"]
             .into_iter()
-            .find(|claim| !there(claim))
+            .find(|claim| !is_id(claim))
         {
             None => Ok(()),
             Some(claim) => Err(Error::Required(format!(

@@ -54,6 +54,7 @@ pub extern "C" fn gate_ports_prepare() {
         || {
             super::shared::table();
             super::shared::board();
+            super::shared::room();
         },
     );
 }
@@ -69,9 +70,7 @@ pub unsafe extern "C" fn gate_ports_workers(process: *mut ffi::gate_process, wor
         || {
             // SAFETY: gate.h: a live process.
             if let Some(process) = unsafe { process.cast::<Process>().as_ref() } {
-                process
-                    .ports
-                    .set_workers(u32::try_from(workers).unwrap_or(2));
+                process.set_workers(u32::try_from(workers).unwrap_or(2));
             }
         },
     );
@@ -351,6 +350,23 @@ pub unsafe extern "C" fn gate_cut_at(
 /// # Safety
 /// As gate.h says.
 #[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_cut_fired(cut: *const ffi::gate_cut) -> i32 {
+    boundary(
+        || 1,
+        || {
+            // SAFETY: made by gate_cut_at, and not forgotten yet.
+            unsafe { cut.cast::<Cut>().as_ref() }
+                .is_none_or(Cut::fired)
+                .into()
+        },
+    )
+}
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
 pub unsafe extern "C" fn gate_cut_forget(cut: *mut ffi::gate_cut) {
     boundary(
         || (),
@@ -370,5 +386,6 @@ as_declared! {
     gate_port_check
     gate_port_close
     gate_cut_at
+    gate_cut_fired
     gate_cut_forget
 }

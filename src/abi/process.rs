@@ -8,9 +8,10 @@ use super::panic::{boundary, install_hook};
 use super::text::lossy;
 use crate::audit::line::Frame;
 use crate::audit::{Recorder, Writer};
+use crate::config::Config;
 use crate::gate::Process;
 use crate::jwks::Report;
-use crate::upstream::credential::{News, Unfit};
+use crate::upstream::credential::{self, News, Unfit};
 use std::ffi::c_char;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -49,6 +50,15 @@ impl Report for KeyLog {
         say(
             NOTICE,
             &format!("GATE312: issuer {issuer}: its keys can be fetched again"),
+        );
+    }
+
+    fn no_key_fits(&self, issuer: &str) {
+        say(
+            WARNING,
+            &format!(
+                "GATE315: issuer {issuer}: its key set holds no key that fits: no token of this issuer is accepted"
+            ),
         );
     }
 
@@ -108,6 +118,22 @@ impl News for KeyLog {
     }
 }
 
+/// GateJobAPI's files, as httpd's run user sees them: they are read anew for each question.
+fn look_at_job_tokens(config: &Config) {
+    let issuers = config.servers.iter().flat_map(|it| &it.issuers);
+    for file in issuers.filter_map(|it| it.job_api.as_ref()?.token_file.as_ref()) {
+        if let Err(why) = credential::read(file) {
+            say(
+                ERROR,
+                &format!(
+                    "GATE704: GateJobAPI token-file={}: {why}: no job can be asked about; httpd's run user must be able to read it",
+                    file.display()
+                ),
+            );
+        }
+    }
+}
+
 /// See gate.h.
 ///
 /// # Safety
@@ -123,6 +149,7 @@ pub unsafe extern "C" fn gate_child_start(
         let (config, state_dir) = unsafe { (config.cast::<Handle>().as_ref(), lossy(state_dir)) };
         config
             .and_then(|it| {
+                look_at_job_tokens(&it.builder.config);
                 let frame = Arc::new(Frame::new());
                 let audit = it.audit.as_ref().map(|(log, failing)| {
                     let report = Box::new(super::audit::AuditLog);
@@ -167,7 +194,25 @@ pub unsafe extern "C" fn gate_child_stop(process: *mut ffi::gate_process) -> i32
     )
 }
 
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_child_stopping(process: *mut ffi::gate_process) {
+    boundary(
+        || (),
+        || {
+            // SAFETY: gate.h: a live process, or NULL.
+            if let Some(process) = unsafe { process.cast::<Process>().as_ref() } {
+                process.release();
+            }
+        },
+    );
+}
+
 as_declared! {
     gate_child_start
+    gate_child_stopping
     gate_child_stop
 }

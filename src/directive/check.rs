@@ -24,6 +24,7 @@ pub(super) struct Notes {
     warnings: Vec<String>,
     assertions: Vec<Place>,
     logins: Vec<Place>,
+    published: Vec<Place>,
     sections: Sections,
     /// Where each of [`ONCE`] stands.
     once: BTreeMap<&'static str, Place>,
@@ -86,9 +87,13 @@ impl Notes {
     }
 
     pub(super) fn observe(&mut self, place: &Place) {
-        self.warnings.push(format!(
-            "GATE202: GateMode observe ({place}): nothing is refused there"
-        ));
+        let so = if place.port {
+            "it does not hold for ports, which refuse as ever"
+        } else {
+            "nothing is refused there"
+        };
+        self.warnings
+            .push(format!("GATE202: GateMode observe ({place}): {so}"));
     }
 
     pub(super) fn warn(&mut self, text: String) {
@@ -125,6 +130,7 @@ impl Builder {
                 self.config.login = true;
                 self.notes.logins.push(place.clone());
             }
+            "SetHandler" if arguments == "gate-jwks" => self.notes.published.push(place.clone()),
             "SetHandler" if arguments.starts_with("gate-") && !HANDLERS.contains(&arguments) => {
                 self.notes.warn(format!(
                     "GATE222: SetHandler {arguments} ({place}): the gate has no such handler, and answers 404; there are {}",
@@ -176,15 +182,7 @@ impl Builder {
             }
         }
         for place in &self.notes.jobs {
-            if !self
-                .servers_of(place)
-                .flat_map(|at| self.config.issuers(at))
-                .any(|it| it.job_api.is_some())
-            {
-                found.errors.push(format!(
-                    "GateJob on ({place}): no <GateIssuer> says where to ask; write GateJobAPI https://gitlab.example.com/api/v4 in it"
-                ));
-            }
+            self.job_can_be_asked(place, &mut found);
         }
         for place in self.notes.sections.gates() {
             if self.config.issuers(place.server).is_empty()
@@ -244,6 +242,35 @@ impl Builder {
         }
     }
 
+    /// Some issuer whose tokens are accepted there says where to ask.
+    fn job_can_be_asked(&self, place: &Place, found: &mut Findings) {
+        let accepted = self
+            .notes
+            .accepts
+            .iter()
+            .rev()
+            .find(|(at, _)| at.server == place.server && at.section == place.section)
+            .map(|(_, names)| names);
+        let can = self
+            .servers_of(place)
+            .flat_map(|at| self.config.issuers(at))
+            .any(|it| {
+                it.job_api.is_some() && accepted.is_none_or(|names| names.contains(&it.name))
+            });
+        if can {
+            return;
+        }
+        let who = accepted.map_or("no <GateIssuer> says".to_owned(), |names| {
+            format!(
+                "GateAccept {} stands there, and none of these says",
+                names.join(" ")
+            )
+        });
+        found.errors.push(format!(
+            "GateJob on ({place}): {who} where to ask; write GateJobAPI https://gitlab.example.com/api/v4 in the <GateIssuer>"
+        ));
+    }
+
     /// What no client may send can hold no token.
     fn check_sources(&self, found: &mut Findings) {
         for (place, name) in &self.notes.sources {
@@ -271,6 +298,11 @@ impl Builder {
 
     fn check_keys(&self, found: &mut Findings) {
         if self.config.signers.is_empty() {
+            for place in &self.notes.published {
+                found.warnings.push(format!(
+                    "GATE209: SetHandler gate-jwks ({place}): there is no GateAssertionKey whose public half could be published; it answers 404"
+                ));
+            }
             for place in &self.notes.assertions {
                 found.errors.push(format!(
                     "an assertion is asked for ({place}): there is no GateAssertionKey that could sign it"

@@ -52,6 +52,8 @@ pub(super) struct Draft {
     url_line: Option<u32>,
     audience: Option<Audience>,
     keys: Option<KeyLocation>,
+    /// No key of the file fits.
+    unfit_keys: bool,
     algorithms: Option<Vec<Algorithm>>,
     user_claims: Option<Vec<ClaimPath>>,
     role_claim: Option<ClaimPath>,
@@ -63,6 +65,7 @@ pub(super) struct Draft {
     max_stale: Option<u64>,
     timeout: Option<u64>,
     ca_file: Option<PathBuf>,
+    ca_fingerprint: Option<String>,
     job_api: Option<JobApi>,
 }
 
@@ -118,6 +121,7 @@ impl Builder {
                     all.join(" ")
                 )
             })?;
+        words::utf8(row.name, words)?;
         let draft = self.open.as_mut().ok_or("no <GateIssuer> is open")?;
         if !matches!(row.name, "GateRole" | "GateRequire") {
             if draft.seen.contains(&row.name) {
@@ -143,9 +147,22 @@ impl Builder {
             .open
             .take()
             .ok_or_else(|| Wrong::section("no <GateIssuer> is open"))?;
+        let (asked, unfit_keys) = (draft.refresh, draft.unfit_keys);
         let issuer = draft.finish()?;
+        if let Some(asked) = asked.filter(|it| *it > issuer.refresh) {
+            self.notes.warn(format!(
+                "GATE210: <GateIssuer {}> ({place}): GateRefresh is {} s and not {asked} s, half of GateMaxStale ({} s): else an issuer that is well could have no keys",
+                issuer.name, issuer.refresh, issuer.max_stale
+            ));
+        }
         if issuer.audience == Audience::Any {
             self.notes.any_audience(place, &issuer.name);
+        }
+        if unfit_keys {
+            self.notes.warn(format!(
+                "GATE207: <GateIssuer {}> ({place}): the file of GateJWKS holds no key that fits: no token of this issuer is accepted",
+                issuer.name
+            ));
         }
         let server = self
             .config
@@ -163,7 +180,7 @@ impl Draft {
             "GateIssuerURL" => self.url = Some(words::one(name, words)?.to_owned()),
             "GateKind" => self.kind = Some(kind(words::one(name, words)?)?),
             "GateAudience" => self.audience = Some(audience(words)?),
-            "GateJWKS" => self.keys = Some(keys(words::one(name, words)?)?),
+            "GateJWKS" => (self.keys, self.unfit_keys) = keys(words::one(name, words)?)?,
             "GateAlgorithms" => self.algorithms = Some(algorithms(words)?),
             "GateUserClaim" => self.user_claims = Some(paths(name, words)?),
             "GateRoleClaim" => self.role_claim = Some(path(name, words::one(name, words)?)?),
@@ -193,21 +210,21 @@ impl Draft {
                 }
                 self.require.extend(conditions_of(name, words)?);
             }
-            "GateMaxLifetime" => self.max_lifetime = Some(words::some_time(name, words)?),
+            "GateMaxLifetime" => {
+                self.max_lifetime = match words {
+                    ["off"] => None,
+                    words => Some(words::some_time(name, words)?),
+                }
+            }
             "GateClockSkew" => self.clock_skew = Some(words::duration(name, words)?),
             "GateRefresh" => self.refresh = Some(words::some_time(name, words)?),
             "GateMaxStale" => self.max_stale = Some(words::some_time(name, words)?),
             "GateTimeout" => self.timeout = Some(words::some_time(name, words)?),
             "GateCAFile" => {
                 let file = readable(name, words::one(name, words)?)?;
-                let text = std::fs::read(&file)
-                    .map_err(|error| format!("GateCAFile {}: {error}", file.display()))?;
-                if !String::from_utf8_lossy(&text).contains("-----BEGIN CERTIFICATE-----") {
-                    return Err(format!(
-                        "GateCAFile {}: no PEM certificate in it",
-                        file.display()
-                    ));
-                }
+                let ca = crate::jwks::ca_fingerprint(&file)
+                    .map_err(|wrong| format!("GateCAFile: {wrong}"))?;
+                self.ca_fingerprint = Some(ca);
                 self.ca_file = Some(file);
             }
             "GateJobAPI" => self.job_api = Some(job_api(words)?),
@@ -243,18 +260,15 @@ impl Draft {
             && !self
                 .require
                 .iter()
-                .any(|it| it.path().is("tid") && it.names_a_value())
+                .any(|it| it.path().is("tid") && it.names_a_tenant())
         {
             return Err(wrong_url(format!(
-                "GateIssuerURL {url} takes tokens of every tenant: name yours, as GateRequire tid=TENANT"
+                "GateIssuerURL {url} takes tokens of every tenant: name yours, as GateRequire tid=TENANT (a pattern that any tenant fits names none)"
             )));
         }
         let max_stale = self.max_stale.unwrap_or(86_400);
         // Keys may not go stale between two fetches.
-        let refresh = match (self.refresh, self.max_stale) {
-            (Some(refresh), None) => refresh.min(max_stale),
-            (refresh, _) => refresh.unwrap_or(600).min((max_stale / 2).max(1)),
-        };
+        let refresh = self.refresh.unwrap_or(600).min((max_stale / 2).max(1));
         let (user, email, role) = defaults(kind);
         let fixed = |paths: &[&str]| {
             paths
@@ -288,6 +302,7 @@ impl Draft {
             max_stale,
             timeout: self.timeout.unwrap_or(5),
             ca_file: self.ca_file,
+            ca_fingerprint: self.ca_fingerprint,
             job_api: self.job_api,
             name,
         })
@@ -348,17 +363,18 @@ fn audience(words: &[&str]) -> Result<Audience, String> {
     }
 }
 
-fn keys(word: &str) -> Result<KeyLocation, String> {
+/// Where the keys are, and whether that is a file in which none fits.
+fn keys(word: &str) -> Result<(Option<KeyLocation>, bool), String> {
     if let Some(file) = word.strip_prefix("file:") {
         let file = readable("GateJWKS", file)?;
-        let text = std::fs::read(&file)
+        let text = crate::jwks::read_regular(&file, u64::MAX)
             .map_err(|error| format!("GateJWKS file:{}: {error}", file.display()))?;
-        crate::jwks::set::KeySet::parse(&text)
+        let set = crate::jwks::set::KeySet::parse(&text)
             .map_err(|wrong| format!("GateJWKS file:{}: {wrong}", file.display()))?;
-        return Ok(KeyLocation::File(file));
+        return Ok((Some(KeyLocation::File(file)), set.keys().is_empty()));
     }
     check_url(word).map_err(|wrong| format!("GateJWKS {word}: {wrong}"))?;
-    Ok(KeyLocation::Url(word.to_owned()))
+    Ok((Some(KeyLocation::Url(word.to_owned())), false))
 }
 
 fn job_api(words: &[&str]) -> Result<JobApi, String> {
@@ -374,6 +390,7 @@ fn job_api(words: &[&str]) -> Result<JobApi, String> {
             "GateJobAPI {url}: write it without a query, as https://gitlab.example.com/api/v4"
         ));
     }
+    words::once_each("GateJobAPI", options)?;
     let mut api = JobApi {
         url: url.trim_end_matches('/').to_owned(),
         token_file: None,
@@ -404,7 +421,7 @@ fn readable(name: &str, file: &str) -> Result<PathBuf, String> {
     if !path.is_absolute() {
         return Err(format!("{name} {file}: write the whole path, from /"));
     }
-    std::fs::File::open(path).map_err(|error| format!("{name} {file}: {error}"))?;
+    crate::jwks::read_regular(path, 0).map_err(|error| format!("{name} {file}: {error}"))?;
     Ok(path.to_owned())
 }
 
@@ -459,6 +476,11 @@ fn check_issuer_url(url: &str, kind: Kind, has_keys: bool) -> Result<(), String>
     {
         return Err(format!(
             "GateIssuerURL {url}: {{tenantid}} may stand once, where GateKind is entra"
+        ));
+    }
+    if url.replace("{tenantid}", "").contains(['{', '}']) {
+        return Err(format!(
+            "GateIssuerURL {url}: only {{tenantid}}, in small letters, stands for something"
         ));
     }
     if url.is_empty() || url.chars().any(char::is_control) {

@@ -4,6 +4,7 @@
 use super::place::RESERVED;
 use super::{Builder, words};
 use crate::config::{AssertionSetting, Place, Setting, UpstreamToken};
+use crate::protected::IDENTITY;
 use crate::request::FieldName;
 use crate::upstream::{credential, signer::Signer};
 use std::path::{Path, PathBuf};
@@ -11,6 +12,28 @@ use std::sync::Arc;
 
 /// The longest `ttl`: an assertion is for the request that it comes with.
 const LONGEST: u64 = 300;
+
+/// Headers that a credential comes in.
+const CREDENTIALS: &[&str] = &[
+    "authorization",
+    "private-token",
+    "job-token",
+    "deploy-token",
+];
+
+/// Headers beside RESERVED that mean something to every upstream.
+const HTTP: &[&str] = &[
+    "date",
+    "forwarded",
+    "range",
+    "user-agent",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "x-forwarded-server",
+];
 
 impl Builder {
     pub(super) fn upstream_directive(
@@ -33,12 +56,13 @@ impl Builder {
     fn upstream_token(&mut self, place: &Place, words: &[&str]) -> Result<Setting, String> {
         let usage = "GateUpstreamToken takes file:PATH and perhaps header=NAME, or off";
         let (first, options) = words.split_first().ok_or(usage)?;
+        words::once_each("GateUpstreamToken", options)?;
         let mut header = "PRIVATE-TOKEN".to_owned();
         for option in options {
             let name = option
                 .strip_prefix("header=")
                 .ok_or_else(|| format!("GateUpstreamToken {option}: {usage}"))?;
-            header = header_name("GateUpstreamToken", name, &["authorization"])?;
+            header = header_name("GateUpstreamToken", name, &[])?;
         }
         self.config.credential_names.push(header.clone());
         if first.eq_ignore_ascii_case("off") && options.is_empty() {
@@ -89,6 +113,7 @@ impl Builder {
             on: words::switch("GateAssertion", &[first])?,
             ..AssertionSetting::default()
         };
+        words::once_each("GateAssertion", options)?;
         for option in options {
             match option.split_once('=') {
                 Some(("audience", audience)) if !audience.is_empty() => {
@@ -103,7 +128,7 @@ impl Builder {
                     }
                 }
                 Some(("header", name)) => {
-                    setting.header = header_name("GateAssertion", name, &[])?;
+                    setting.header = header_name("GateAssertion", name, CREDENTIALS)?;
                 }
                 _ => return Err(format!("GateAssertion {option}: {usage}")),
             }
@@ -125,13 +150,33 @@ fn file(directive: &str, word: &str) -> Result<PathBuf, String> {
     }
 }
 
-fn header_name(directive: &str, name: &str, allowed: &[&str]) -> Result<String, String> {
+/// A header of the gate's own choice: `others` are not for this directive, though for another.
+fn header_name(directive: &str, name: &str, others: &[&str]) -> Result<String, String> {
     let field = FieldName::new(name)
         .ok_or_else(|| format!("{directive} header={name}: that is no header name"))?;
-    if RESERVED.contains(&field.as_str()) && !allowed.contains(&field.as_str()) {
-        return Err(format!(
-            "{directive} header={name}: that header carries the request itself"
-        ));
-    }
-    Ok(name.to_owned())
+    let field = field.as_str();
+    let for_credential = CREDENTIALS.contains(&field);
+    let why = if others.contains(&field) {
+        "that header is for a credential"
+    } else if !for_credential && RESERVED.contains(&field) {
+        "that header carries the request itself"
+    } else if HTTP.contains(&field)
+        || ["accept", "content-", "if-"]
+            .iter()
+            .any(|it| field.starts_with(it))
+    {
+        "that header is HTTP's own, and the upstream would take it for the client's"
+    } else if field == "sudo" || is_identity(field) {
+        "the gate sets that header itself"
+    } else {
+        return Ok(name.to_owned());
+    };
+    Err(format!("{directive} header={name}: {why}"))
+}
+
+fn is_identity(field: &str) -> bool {
+    let own = AssertionSetting::default().header;
+    IDENTITY
+        .iter()
+        .any(|it| it.eq_ignore_ascii_case(field) && !it.eq_ignore_ascii_case(&own))
 }

@@ -15,6 +15,34 @@ pub fn one<'a>(name: &str, words: &[&'a str]) -> Result<&'a str, String> {
     }
 }
 
+/// Of options like `every=10s`, each stands once.
+///
+/// # Errors
+/// One stands twice.
+pub fn once_each(name: &str, options: &[&str]) -> Result<(), String> {
+    let key = |option: &str| option.split_once('=').map(|it| it.0.to_owned());
+    for (at, option) in options.iter().enumerate() {
+        let before = options.get(..at).unwrap_or_default();
+        if let Some(key) =
+            key(option).filter(|it| before.iter().any(|b| key(b).as_ref() == Some(it)))
+        {
+            return Err(format!("{name}: {key}= stands twice"));
+        }
+    }
+    Ok(())
+}
+
+/// That the file said it in UTF-8: what is not has become U+FFFD on its way here, and fits nothing.
+///
+/// # Errors
+/// It did not.
+pub fn utf8(name: &str, words: &[&str]) -> Result<(), String> {
+    match words.iter().find(|word| word.contains('\u{fffd}')) {
+        Some(word) => Err(format!("{name} {word}: write it in UTF-8")),
+        None => Ok(()),
+    }
+}
+
 /// `on` or `off`.
 ///
 /// # Errors

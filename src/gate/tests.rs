@@ -239,7 +239,7 @@ fn stale_keys_vouch_for_nobody() {
         let issuer = LiveIssuer { settings, keys };
         let token = Unverified::parse(text.as_bytes()).unwrap();
         issuer
-            .identify(token, clock::now())
+            .identify(token, clock::now(), &Patience::default())
             .map_err(|unfit| unfit.refusal)
     };
     assert!(identify(clock::now()).is_ok());

@@ -10,8 +10,11 @@ use super::lock;
 use super::set::{KeySet, MAX_BYTES};
 use super::url::{self, UrlError};
 use crate::json::quoted;
+use aws_lc_rs::digest;
 use std::cell::OnceCell;
 use std::fmt;
+use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -39,7 +42,7 @@ pub struct Fetched {
     pub source: String,
     /// The JWKS as it came.
     pub text: String,
-    /// Its keys; at least one is fit.
+    /// Its keys; it may be that none is fit.
     pub set: KeySet,
 }
 
@@ -177,7 +180,7 @@ impl Drop for Registered<'_> {
 ///
 /// # Errors
 ///
-/// [`FetchError`]: no keys, or none fit to verify with.
+/// [`FetchError`]: no key set.
 pub fn fetch(
     source: Source<'_>,
     timeout: Duration,
@@ -204,17 +207,35 @@ pub fn fetch(
 
 fn ca_certificates(path: &Path) -> Result<Vec<Certificate<'static>>, FetchError> {
     let trust = |why: String| FetchError::Trust(format!("{}: {why}", path.display()));
-    let pem = std::fs::read(path).map_err(|error| trust(error.to_string()))?;
+    let pem = read_regular(path, MAX_BYTES as u64).map_err(|error| trust(error.to_string()))?;
     let mut certificates = Vec::new();
+    let mut wrong = "no PEM certificate is in it".to_owned();
     for item in ureq::tls::parse_pem(&pem) {
         if let PemItem::Certificate(certificate) = item.map_err(|error| trust(error.to_string()))? {
-            certificates.push(certificate);
+            match rustls::RootCertStore::empty().add(certificate.der().into()) {
+                Ok(()) => certificates.push(certificate),
+                Err(error) => wrong = format!("no certificate in it can be used: {error}"),
+            }
         }
     }
     if certificates.is_empty() {
-        return Err(trust("no PEM certificate is in it".to_owned()));
+        return Err(trust(wrong));
     }
     Ok(certificates)
+}
+
+/// What a CA file holds is told from what it held before by this.
+///
+/// # Errors
+///
+/// It can't be read, or a certificate in it is none.
+pub fn ca_fingerprint(path: &Path) -> Result<String, FetchError> {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for certificate in ca_certificates(path)? {
+        context.update(certificate.der());
+    }
+    let hash = context.finish();
+    Ok(hash.as_ref().iter().map(|b| format!("{b:02x}")).collect())
 }
 
 fn system_certificates() -> Result<Vec<Certificate<'static>>, FetchError> {
@@ -307,18 +328,6 @@ impl Call<'_> {
             Ok(set) => set,
             Err(error) => return Err(FetchError::Body(answer, error.to_string())),
         };
-        // Good keys are never replaced by nothing.
-        if set.keys().is_empty() {
-            let why = match set.passed_over() {
-                [] => "the key set is empty".to_owned(),
-                [first, ..] => format!(
-                    "none of the {} keys is fit; the first: {}",
-                    set.passed_over().len(),
-                    first.why
-                ),
-            };
-            return Err(FetchError::Body(answer, why));
-        }
         match String::from_utf8(body) {
             Ok(text) => Ok(Fetched {
                 source: url,
@@ -397,17 +406,30 @@ fn told(error: &ureq::Error) -> String {
 ///
 /// What is wrong, for the log.
 pub fn read_file(path: &Path) -> Result<(String, KeySet), String> {
-    use std::io::Read as _;
     let told = |why: String| format!("{}: {why}", path.display());
-    let mut text = String::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(MAX_BYTES as u64 + 1).read_to_string(&mut text))
-        .map_err(|error| told(error.to_string()))?;
-    let set = KeySet::parse(text.as_bytes()).map_err(|error| told(error.to_string()))?;
-    if set.keys().is_empty() {
-        return Err(told("no key in it is fit".to_owned()));
-    }
+    let bytes =
+        read_regular(path, MAX_BYTES as u64 + 1).map_err(|error| told(error.to_string()))?;
+    let set = KeySet::parse(&bytes).map_err(|error| told(error.to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|error| told(error.to_string()))?;
     Ok((text, set))
+}
+
+/// The start of a file that is one: a pipe, which would hang whoever opens it, is none.
+///
+/// # Errors
+///
+/// The system's, or that it is no file.
+pub fn read_regular(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(std::io::Error::other("it is no regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 
 use super::bell::Bell;
 use super::lock;
+use super::room::{Patience, Place, Room};
 use super::schedule::Pace;
 use super::set::KeySet;
 use super::store::{Kept, Stamp, StateDir, Store, StoreError};
@@ -17,9 +18,6 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
-
-/// Requests of one process that may wait for one issuer's keys at once.
-pub const WAITERS: usize = 64;
 
 /// The longest fetch, seconds.
 const LONGEST_TIMEOUT: u64 = 600;
@@ -41,8 +39,10 @@ pub struct KeySettings {
     pub timeout: u64,
     /// Trust this CA instead of the system's.
     pub ca_file: Option<PathBuf>,
-    /// Requests of this process that may wait at once.
-    pub waiters: usize,
+    /// What that CA was when the configuration was read.
+    pub ca_fingerprint: Option<String>,
+    /// Where requests wait; without it none does.
+    pub room: Option<&'static Room>,
 }
 
 impl From<&Issuer> for KeySettings {
@@ -55,7 +55,8 @@ impl From<&Issuer> for KeySettings {
             max_stale: issuer.max_stale,
             timeout: issuer.timeout,
             ca_file: issuer.ca_file.clone(),
-            waiters: WAITERS,
+            ca_fingerprint: issuer.ca_fingerprint.clone(),
+            room: None,
         }
     }
 }
@@ -79,6 +80,7 @@ pub struct KeyStatus {
 pub struct Keys {
     pub(super) settings: KeySettings,
     pub(super) store: Store,
+    pub(super) place: Option<&'static Place>,
     pub(super) current: ArcSwapOption<KeySet>,
     /// 0: never.
     pub(super) fetched_at: AtomicU64,
@@ -119,13 +121,20 @@ impl Keys {
         // No wait without end, and no fetch without pause, whatever the configuration let pass.
         settings.timeout = settings.timeout.clamp(1, LONGEST_TIMEOUT);
         settings.refresh = settings.refresh.max(1);
-        let location = match &settings.location {
+        let mut location = match &settings.location {
             KeyLocation::Discovery => "discovery".to_owned(),
             KeyLocation::Url(url) => url.clone(),
             KeyLocation::File(path) => format!("file:{}", path.display()),
         };
+        // Keys that came under other trust are another issuer's.
+        if let Some(ca) = &settings.ca_fingerprint {
+            location.push_str("\nCA ");
+            location.push_str(ca);
+        }
+        let store = Store::new(dir, &settings.name, &settings.url, &location);
         Self {
-            store: Store::new(dir, &settings.name, &settings.url, &location),
+            place: settings.room.and_then(|room| room.place(store.number())),
+            store,
             settings,
             current: ArcSwapOption::empty(),
             fetched_at: AtomicU64::new(0),
@@ -144,14 +153,13 @@ impl Keys {
         &self.settings.name
     }
 
-    /// Whether keys are there that may still serve: fetched less than `max_stale` ago, or from a
-    /// file. Where not, no token of the issuer may pass, however it was verified before. `now` in
+    /// Whether keys are there that may still serve: fetched, or read, less than `max_stale` ago. Where
+    /// not, no token of the issuer may pass, however it was verified before. `now` in
     /// seconds since the epoch.
     #[must_use]
     pub fn usable(&self, now: u64) -> bool {
         match self.fetched_at.load(Ordering::Acquire) {
             0 => false,
-            _ if self.file().is_some() => true,
             fetched_at => now < fetched_at.saturating_add(self.settings.max_stale),
         }
     }
@@ -186,21 +194,23 @@ impl Keys {
     }
 
     /// Waits for keys where none serve, and says whether some do now. At once where no fetch is on
-    /// its way or due; after the timeout of a fetch and a second at the latest.
+    /// its way or due, or too many wait; after the timeout of a fetch and a second at the latest.
     #[must_use]
-    pub fn wait_for_first(&self) -> bool {
-        self.wait(None)
+    pub fn wait_for_first(&self, patience: &Patience) -> bool {
+        self.wait(None, patience)
     }
 
     /// Waits for a key named `kid` (fit or not) that the current set lacks, and says whether it is
-    /// there now. At once where no fetch is on its way and the host's throttle has no room for one;
-    /// after the timeout of a fetch and a second at the latest.
+    /// there now. At once where no fetch is on its way and the host's throttle has no room for one,
+    /// fetches fail, or too many wait; after the timeout of a fetch and a second at the latest.
     #[must_use]
-    pub fn wait_for_kid(&self, kid: &str) -> bool {
-        self.wait(Some(kid))
+    pub fn wait_for_kid(&self, kid: &str, patience: &Patience) -> bool {
+        self.wait(Some(kid), patience)
     }
 
-    fn wait(&self, kid: Option<&str>) -> bool {
+    fn wait(&self, kid: Option<&str>, patience: &Patience) -> bool {
+        // Before the desk: a file system may hang.
+        let stamp = self.file().map(|path| Stamp::of(path));
         let there = || match kid {
             None => self.usable(clock::now()),
             Some(kid) => self
@@ -219,14 +229,26 @@ impl Keys {
                 return true;
             }
         }
-        let (Some(bell), Some(_seat)) = (self.bell.get(), Seat::take(self)) else {
+        let (Some(bell), Some(room), Some(place)) =
+            (self.bell.get(), self.settings.room, self.place)
+        else {
             return false;
         };
-        let deadline = Instant::now() + Duration::from_secs(self.settings.timeout + 1);
         let mut desk = lock(&self.desk);
-        if !self.fetch_may_come(&mut desk, kid.is_some()) {
+        if !self.fetch_may_come(&mut desk, kid.is_some(), stamp) {
             return there();
         }
+        let fetch = self.settings.timeout + 1;
+        let seat = room.enter(place, clock::now(), fetch);
+        let well = desk.kept.schedule.failures == 0;
+        let Some(longest) = seat
+            .as_ref()
+            .and_then(|it| it.longest(Duration::from_secs(fetch), well))
+        else {
+            return there();
+        };
+        let _counted = Counted::among(&self.waiting);
+        let deadline = patience.ends(longest);
         let round = desk.rounds;
         if !bell.ring() {
             return there();
@@ -246,14 +268,18 @@ impl Keys {
     }
 
     /// Whether a fetch is on its way, due, or may be forced; then it is asked for.
-    fn fetch_may_come(&self, desk: &mut Desk, forced: bool) -> bool {
-        if let Some(path) = self.file() {
-            return Stamp::of(path) != desk.seen;
+    /// `file`: the version of the `file:` that is there now.
+    fn fetch_may_come(&self, desk: &mut Desk, forced: bool, file: Option<Option<Stamp>>) -> bool {
+        if let Some(stamp) = file {
+            return desk.in_flight || stamp != desk.seen;
         }
         let now = clock::now();
         let schedule = &desk.kept.schedule;
-        if desk.in_flight || schedule.under_way(now, self.pace()) || schedule.due(now, self.pace())
-        {
+        if forced && schedule.failures > 0 {
+            // What is fetched is the issuer's return, which may take long to be seen.
+            return false;
+        }
+        if desk.in_flight || schedule.under_way(now, self.pace()) || self.is_due(desk, now) {
             return true;
         }
         desk.forced |= forced && schedule.may_force(now);
@@ -283,28 +309,34 @@ impl Keys {
         }
     }
 
+    /// Whether a fetch is due.
+    pub(super) fn is_due(&self, desk: &Desk, now: u64) -> bool {
+        let fetched_at = desk.kept.keys.as_ref().map(|keys| keys.fetched_at);
+        desk.kept.schedule.due(now, self.pace(), fetched_at)
+    }
+
     pub(super) fn pace(&self) -> Pace {
         Pace {
             refresh: self.settings.refresh,
+            max_stale: self.settings.max_stale,
             timeout: self.settings.timeout,
         }
     }
 }
 
-/// A seat in the waiting room.
-struct Seat<'a>(&'a Keys);
+/// One who waits.
+struct Counted<'a>(&'a AtomicUsize);
 
-impl<'a> Seat<'a> {
-    fn take(keys: &'a Keys) -> Option<Self> {
-        let seat = Self(keys);
-        let taken = keys.waiting.fetch_add(1, Ordering::Relaxed);
-        (taken < keys.settings.waiters).then_some(seat)
+impl<'a> Counted<'a> {
+    fn among(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting)
     }
 }
 
-impl Drop for Seat<'_> {
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

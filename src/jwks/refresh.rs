@@ -32,6 +32,8 @@ pub trait Report: Send + Sync {
     fn fetch_failed(&self, issuer: &str, detail: &str, next_try_seconds: u64);
     /// Fetches succeed again.
     fn fetch_recovered(&self, issuer: &str);
+    /// The issuer's set holds no key that fits: no token of it is accepted.
+    fn no_key_fits(&self, issuer: &str);
     /// A key is unfit, the others serve. `kid` comes from outside.
     fn key_passed_over(&self, issuer: &str, kid: &str, why: &str);
     /// A fetch has ended, or a `file:` was read. For counting; said of each.
@@ -98,13 +100,18 @@ impl Refresher {
         self.halt();
     }
 
-    fn halt(&mut self) {
-        self.shared.cancel.cancel();
+    /// Lets go whoever waits, and takes in nobody more. It still runs.
+    pub fn release(&self) {
         self.shared.bell.close();
-        self.shared.bell.ring();
         for keys in &self.shared.keys {
             keys.release();
         }
+    }
+
+    fn halt(&mut self) {
+        self.shared.cancel.cancel();
+        self.release();
+        self.shared.bell.ring();
         let deadline = Instant::now() + STOP;
         if let Some(thread) = self.thread.take() {
             join_until(thread, deadline);

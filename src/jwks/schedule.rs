@@ -23,6 +23,8 @@ const CLOCK_SLACK: u64 = 5;
 pub struct Pace {
     /// Between fetches that succeed, seconds.
     pub refresh: u64,
+    /// How long the last good keys serve, seconds.
+    pub max_stale: u64,
     /// One fetch, seconds.
     pub timeout: u64,
 }
@@ -31,7 +33,8 @@ impl Pace {
     /// Longer than any pause that a schedule can ask for.
     fn longest(self) -> u64 {
         LONGEST_BACK_OFF
-            .max(self.refresh.saturating_add(self.refresh / 10))
+            .max(self.refresh)
+            .max(FORCED_PAUSE.saturating_add(1))
             .max(self.timeout.saturating_add(1))
             .saturating_add(CLOCK_SLACK)
     }
@@ -57,10 +60,18 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Whether a fetch is due.
+    /// Whether a fetch is due. `fetched_at`: when the last good keys came. `next_at` may have been
+    /// written under another configuration, or while keys served that are too old by now.
     #[must_use]
-    pub fn due(&self, now: u64, pace: Pace) -> bool {
-        now >= self.next_at || self.next_at > now.saturating_add(pace.longest())
+    pub fn due(&self, now: u64, pace: Pace, fetched_at: Option<u64>) -> bool {
+        let late = |since: u64, pause: u64| since != 0 && now >= since.saturating_add(pause);
+        let at = fetched_at.unwrap_or_default();
+        let serving = at != 0 && !late(at, pace.max_stale);
+        let overtaken = (self.failures == 0 && late(at, pace.refresh))
+            || (!serving && late(self.attempted_at, LONGEST_BACK_OFF_WITHOUT_KEYS));
+        now >= self.next_at
+            || self.next_at > now.saturating_add(pace.longest())
+            || (!self.fetching && overtaken)
     }
 
     /// Whether an unknown `kid` may cause a fetch now. Not while fetches fail: the back-off says
@@ -68,7 +79,7 @@ impl Schedule {
     #[must_use]
     pub fn may_force(&self, now: u64) -> bool {
         // Longer than the pause, not as long: a second has begun when it is counted.
-        self.failures == 0 && age(now, self.forced_at).is_none_or(|age| age > FORCED_PAUSE)
+        self.failures == 0 && !pauses(now, self.forced_at)
     }
 
     /// Whether a fetch that may still end well is on its way, in whichever process.
@@ -119,6 +130,10 @@ impl Schedule {
         // The second that has begun does not count. A tenth of a short pause is nothing: hosts come apart by a second.
         let more = if pause < 10 { 1 + dice % 2 } else { 1 };
         self.next_at = now.saturating_add(jitter(pause, dice)).saturating_add(more);
+        // What an unknown `kid` has caused is not tried again within its pause.
+        if pauses(now, self.forced_at) {
+            self.next_at = self.next_at.max(self.forced_at + FORCED_PAUSE + 1);
+        }
     }
 
     /// It was cut short, since its process stops: whoever goes on may start at once.
@@ -148,16 +163,21 @@ impl Schedule {
     }
 }
 
+/// Whether unknown `kid`s may cause no fetch yet after that one.
+pub fn pauses(now: u64, forced_at: u64) -> bool {
+    age(now, forced_at).is_some_and(|age| age <= FORCED_PAUSE)
+}
+
 /// Seconds since then; `None` where it never was, or lies in the future.
 fn age(now: u64, then: u64) -> Option<u64> {
     (then != 0 && then <= now.saturating_add(CLOCK_SLACK)).then(|| now.saturating_sub(then))
 }
 
-/// Ten percent more or less, so that many hosts do not ask at one moment.
+/// Up to ten percent less, so that many hosts do not ask at one moment; never more, since what is
+/// configured is a promise.
 fn jitter(seconds: u64, dice: u64) -> u64 {
     let tenth = seconds / 10;
-    let spread = tenth.saturating_mul(2).saturating_add(1);
-    (seconds - tenth).saturating_add(dice % spread)
+    (seconds - tenth).saturating_add(dice % (tenth + 1))
 }
 
 #[cfg(test)]
@@ -166,6 +186,7 @@ mod tests {
 
     const PACE: Pace = Pace {
         refresh: 600,
+        max_stale: 86_400,
         timeout: 5,
     };
     const NOW: u64 = 1_800_000_000;
@@ -181,16 +202,17 @@ mod tests {
 
     #[test]
     fn what_was_never_fetched_is_due() {
-        assert!(Schedule::default().due(NOW, PACE));
+        assert!(Schedule::default().due(NOW, PACE, None));
     }
 
     #[test]
-    fn a_success_is_due_again_after_the_refresh_interval_more_or_less() {
+    fn a_success_is_due_again_after_the_refresh_interval_or_a_little_less() {
         for dice in 0..1000 {
             let mut schedule = failed(3, true);
             schedule.succeeded(NOW, PACE, dice);
-            assert!(!schedule.due(NOW + 539, PACE), "{dice}");
-            assert!(schedule.due(NOW + 660, PACE), "{dice}");
+            assert!(!schedule.due(NOW + 539, PACE, Some(NOW)), "{dice}");
+            assert!(schedule.next_at <= NOW + 600, "{dice}");
+            assert!(schedule.due(NOW + 600, PACE, None), "{dice}");
             assert_eq!((schedule.failures, &schedule.error), (0, &None));
         }
         let mut first = Schedule::default();
@@ -235,6 +257,7 @@ mod tests {
         let short = Pace {
             refresh: 2,
             timeout: 1,
+            ..PACE
         };
         schedule.failed(NOW, short, true, "down".to_owned(), 0);
         assert_eq!(schedule.next_at - NOW, 3);
@@ -262,9 +285,9 @@ mod tests {
         let mut schedule = Schedule::default();
         schedule.begin(NOW, false, PACE);
         assert!(schedule.under_way(NOW + 6, PACE));
-        assert!(!schedule.due(NOW + 5, PACE));
+        assert!(!schedule.due(NOW + 5, PACE, Some(NOW - 9999)));
         assert!(!schedule.under_way(NOW + 7, PACE));
-        assert!(schedule.due(NOW + 6, PACE));
+        assert!(schedule.due(NOW + 6, PACE, None));
     }
 
     #[test]
@@ -273,7 +296,7 @@ mod tests {
         schedule.begin(NOW, true, PACE);
         schedule.succeeded(NOW, PACE, 0);
         let before = NOW - 86_400;
-        assert!(schedule.due(before, PACE));
+        assert!(schedule.due(before, PACE, Some(NOW)));
         assert!(schedule.may_force(before));
         schedule.begin(before, true, PACE);
         assert!(!schedule.may_force(before + 1));
@@ -284,7 +307,7 @@ mod tests {
         let mut schedule = Schedule::default();
         schedule.begin(NOW, true, PACE);
         assert!(!schedule.may_force(NOW - 1));
-        assert!(!schedule.due(NOW - 1, PACE));
+        assert!(!schedule.due(NOW - 1, PACE, None));
         assert!(schedule.under_way(NOW - 1, PACE));
     }
 
@@ -305,7 +328,43 @@ mod tests {
         let mut schedule = Schedule::default();
         schedule.begin(NOW, false, PACE);
         schedule.given_up(NOW + 1);
-        assert!(schedule.due(NOW + 1, PACE));
+        assert!(schedule.due(NOW + 1, PACE, None));
         assert!(!schedule.under_way(NOW + 1, PACE));
+    }
+
+    #[test]
+    fn a_shorter_refresh_interval_counts_at_once() {
+        let mut schedule = Schedule::default();
+        let [before, shorter] = [60, 2].map(|refresh| Pace { refresh, ..PACE });
+        schedule.succeeded(NOW, before, 0);
+        assert!(!schedule.due(NOW + 1, shorter, Some(NOW)));
+        assert!(schedule.due(NOW + 2, shorter, Some(NOW)));
+        assert!(!schedule.due(NOW + 2, before, Some(NOW)));
+        // Not while fetches fail: the back-off says when.
+        schedule.failed(NOW + 2, PACE, true, "down".to_owned(), 0);
+        assert!(!schedule.due(NOW + 3, shorter, Some(NOW)));
+    }
+
+    #[test]
+    fn keys_that_have_gone_stale_are_due_as_if_there_were_none() {
+        let mut schedule = failed(20, true);
+        assert_eq!(schedule.next_at - NOW, 271);
+        let stale = Some(NOW - PACE.max_stale);
+        assert!(!schedule.due(NOW + 30, PACE, Some(NOW - 1)));
+        assert!(!schedule.due(NOW + 29, PACE, stale));
+        assert!(schedule.due(NOW + 30, PACE, stale));
+        schedule.begin(NOW + 30, false, PACE);
+        assert!(!schedule.due(NOW + 31, PACE, stale));
+    }
+
+    #[test]
+    fn a_fetch_that_an_unknown_kid_caused_is_not_repeated_within_its_pause() {
+        let mut schedule = Schedule::default();
+        schedule.begin(NOW, true, PACE);
+        schedule.failed(NOW + 1, PACE, true, "down".to_owned(), 0);
+        assert_eq!(schedule.next_at, NOW + FORCED_PAUSE + 1);
+        schedule.begin(NOW + 11, false, PACE);
+        schedule.failed(NOW + 12, PACE, true, "down".to_owned(), 0);
+        assert_eq!(schedule.next_at, NOW + 12 + 3);
     }
 }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use std::fmt;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -105,6 +106,8 @@ pub struct Stamp {
     seconds: i64,
     nanoseconds: i64,
     bytes: u64,
+    /// Of the file's owner and mode too: it may have become readable.
+    changed: (i64, i64),
 }
 
 impl Stamp {
@@ -117,6 +120,7 @@ impl Stamp {
             seconds: metadata.mtime(),
             nanoseconds: metadata.mtime_nsec(),
             bytes: metadata.len(),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
         })
     }
 }
@@ -140,6 +144,7 @@ pub struct Store {
     fresh: PathBuf,
     issuer: String,
     location: String,
+    number: u64,
 }
 
 impl Store {
@@ -163,14 +168,22 @@ impl Store {
             .map(|byte| format!("{byte:02x}"))
             .collect();
         let file = |ending: &str| dir.path.join(format!("{slug}-{hash}.{ending}"));
+        let number = digest::digest(&digest::SHA256, file("").as_os_str().as_bytes());
+        let number = number.as_ref().first_chunk().copied();
         Self {
             dir: Arc::clone(dir),
+            number: u64::from_ne_bytes(number.unwrap_or_default()),
             document: file("json"),
             lock: file("lock"),
             fresh: file("new"),
             issuer: issuer.to_owned(),
             location: location.to_owned(),
         }
+    }
+
+    /// A number that stands for this place, in all processes of the host.
+    pub(super) const fn number(&self) -> u64 {
+        self.number
     }
 
     /// The directory, which the issuers share.

@@ -10,8 +10,10 @@
 use super::keys::{KeySettings, Keys};
 use super::lock;
 use super::refresh::{Refresher, Report};
+use super::room::Room;
 use super::set::KeySet;
 use super::store::StateDir;
+use crate::abi::shared::new_room;
 use crate::config::KeyLocation;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
@@ -252,12 +254,22 @@ impl Report for Heard {
     fn fetch_recovered(&self, issuer: &str) {
         self.hear(format!("recovered {issuer}"));
     }
+    fn no_key_fits(&self, issuer: &str) {
+        self.hear(format!("none fits {issuer}"));
+    }
     fn key_passed_over(&self, issuer: &str, kid: &str, why: &str) {
         self.hear(format!("passed over {issuer} {kid}: {why}"));
     }
     fn store_failed(&self, detail: &str) {
         self.hear(format!("store: {detail}"));
     }
+}
+
+/// A waiting room of a server with so many workers.
+pub(crate) fn room(workers: u32) -> Option<&'static Room> {
+    let room = new_room().unwrap();
+    room.set_workers(workers);
+    Some(room)
 }
 
 /// Settings that fetch a JWKS from that URL.
@@ -270,7 +282,8 @@ pub(crate) fn settings(url: &str) -> KeySettings {
         max_stale: 3600,
         timeout: 2,
         ca_file: None,
-        waiters: 8,
+        ca_fingerprint: None,
+        room: room(64),
     }
 }
 

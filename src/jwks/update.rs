@@ -19,6 +19,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+/// A `file:` that can't be read is tried again after so many seconds, changed or not.
+const READ_AGAIN: u64 = 10;
+
 /// The permission to fetch: the schedule has a fetch in it, and nobody else of the host is at it.
 pub(super) struct Ticket {
     /// `None` where the state directory fails: each process is on its own then.
@@ -30,10 +33,15 @@ struct Changes {
     added: Vec<String>,
     removed: Vec<String>,
     passed_over: Vec<PassedOver>,
+    /// No key of it fits, and that is new.
+    emptied: bool,
 }
 
 impl Changes {
     fn say(&self, name: &str, report: &dyn Report) {
+        if self.emptied {
+            report.no_key_fits(name);
+        }
         for passed in &self.passed_over {
             let kid = passed.kid.as_deref().unwrap_or("(without kid)");
             report.key_passed_over(name, kid, &passed.why.to_string());
@@ -97,9 +105,9 @@ impl Keys {
             .is_some_and(|ours| ours.text == keys.text);
         if !unchanged {
             match KeySet::parse(keys.text.as_bytes()) {
-                Ok(set) if !set.keys().is_empty() => drop(self.install(set)),
+                Ok(set) => drop(self.install(set)),
                 // An older gate may have kept what this one does not take.
-                _ => return,
+                Err(_) => return,
             }
         }
         self.fetched_at
@@ -120,6 +128,8 @@ impl Keys {
             .filter(|passed| !before.contains(passed))
             .cloned()
             .collect();
+        let none = |set: &KeySet| set.keys().is_empty();
+        let emptied = none(&succession.set) && !old.as_deref().is_some_and(none);
         self.current.store(Some(Arc::new(succession.set)));
         for key in &succession.removed {
             key.retire();
@@ -128,6 +138,7 @@ impl Keys {
             added: names(&succession.added),
             removed: names(&succession.removed),
             passed_over,
+            emptied,
         }
     }
 
@@ -164,7 +175,14 @@ impl Keys {
             return None;
         }
         let now = clock::now();
-        let forced = !desk.kept.schedule.due(now, self.pace());
+        let forced = !self.is_due(&desk, now);
+        // The state directory may fail, and another process may have had it.
+        if forced && !self.place.is_none_or(|place| place.force(now)) {
+            let theirs = self.place.map_or(now, |place| place.forced_at());
+            desk.kept.schedule.forced_at = theirs;
+            self.end_round(&mut desk);
+            return None;
+        }
         desk.kept.schedule.begin(now, forced, self.pace());
         desk.in_flight = true;
         let kept = desk.kept.clone();
@@ -183,7 +201,7 @@ impl Keys {
         }
         let now = clock::now();
         let schedule = &desk.kept.schedule;
-        if schedule.due(now, self.pace()) || (desk.forced && schedule.may_force(now)) {
+        if self.is_due(desk, now) || (desk.forced && schedule.may_force(now)) {
             return true;
         }
         if !schedule.under_way(now, self.pace()) {
@@ -310,7 +328,12 @@ impl Keys {
         }
         desk.seen = stamp;
         desk.read_at = later;
+        desk.in_flight = true;
+        drop(desk);
+        // Nobody waits for the desk meanwhile: a file system may hang.
         let read = fetch::read_file(path);
+        let mut desk = lock(&self.desk);
+        desk.in_flight = false;
         if let Some(report) = report {
             report.fetched(self.name(), read.is_ok());
         }
@@ -344,6 +367,7 @@ impl Keys {
             }
             Err(detail) => {
                 self.failed.fetch_add(1, Ordering::Relaxed);
+                desk.read_at = now.saturating_add(self.settings.refresh.min(READ_AGAIN));
                 desk.kept.schedule.error = Some(detail.clone());
                 self.take_last_good(&mut desk, path);
                 self.end_round(&mut desk);
@@ -354,7 +378,11 @@ impl Keys {
                 let first = !std::mem::replace(&mut desk.said_failing, true);
                 drop(desk);
                 if first {
-                    report.fetch_failed(self.name(), &detail, self.settings.refresh);
+                    report.fetch_failed(
+                        self.name(),
+                        &detail,
+                        self.settings.refresh.min(READ_AGAIN),
+                    );
                 }
             }
         }

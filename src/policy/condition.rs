@@ -8,7 +8,7 @@ use crate::json::{quoted, shown};
 use crate::kind::Kind;
 use crate::policy::path::{ClaimPath, PathError};
 use regex::{Regex, RegexBuilder};
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 use std::fmt::{self, Write as _};
 
 /// The most bytes that one compiled pattern may take, so that no line of the configuration can
@@ -33,6 +33,8 @@ pub struct Condition {
     value: String,
     /// REGEX or GLOB compiled, anchored at both ends; none where texts are compared.
     pattern: Option<Regex>,
+    /// VALUE as a number, for `!=`: a claim's number may have been written in another way.
+    number: Option<Number>,
     /// The claim that must fulfil it too where the kind is gitlab and the claim is there.
     twin: Option<&'static str>,
 }
@@ -63,6 +65,8 @@ pub enum ConditionError {
     NoOperator(String),
     /// What stands before the operator is not a path.
     Path(PathError),
+    /// An operator that there is not, such as `==` or `!~`.
+    UnknownOperator(String),
     /// `~` or `*=` with nothing after it.
     EmptyPattern(String),
     /// Not a regular expression: the condition, and what the crate regex says of it.
@@ -75,6 +79,9 @@ impl fmt::Display for ConditionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoOperator(text) => write!(f, "the condition {} has no operator", quoted(text))?,
+            Self::UnknownOperator(text) => {
+                write!(f, "the condition {} has no such operator", quoted(text))?;
+            }
             Self::Path(error) => write!(f, "{error}")?,
             Self::EmptyPattern(text) => {
                 write!(
@@ -115,6 +122,13 @@ impl Condition {
     pub fn parse(text: &str) -> Result<Self, ConditionError> {
         let (path, operator, value) =
             split(text).ok_or_else(|| ConditionError::NoOperator(text.to_owned()))?;
+        // As other languages write it: taken by the letter it would hold for nothing, or for everything.
+        if value.starts_with('=')
+            || path.ends_with(['<', '>', '!'])
+            || (operator == Operator::Equal && value.starts_with('~'))
+        {
+            return Err(ConditionError::UnknownOperator(text.to_owned()));
+        }
         let path = ClaimPath::parse(path)?;
         let pattern = match operator {
             Operator::Equal | Operator::NotEqual => None,
@@ -131,6 +145,10 @@ impl Condition {
         Ok(Self {
             twin: twin_of(&path),
             path,
+            number: match operator {
+                Operator::NotEqual => value.parse().ok(),
+                _ => None,
+            },
             operator,
             value: value.to_owned(),
             pattern,
@@ -143,17 +161,26 @@ impl Condition {
         &self.path
     }
 
-    /// Whether it names what it lets through, and not only what it keeps out.
+    /// Whether it names whom it lets through: not only whom it keeps out, and not whoever has an id
+    /// as tenants have.
     #[must_use]
-    pub fn names_a_value(&self) -> bool {
-        !matches!(self.operator, Operator::NotEqual) && !self.value.is_empty()
+    pub fn names_a_tenant(&self) -> bool {
+        match &self.pattern {
+            Some(pattern) => !(0..16).any(|d| {
+                pattern.is_match(&format!(
+                    "{d:x}3f8c2d{d:x}-7b1e-4a9d-8c5{d:x}-{d:x}92e0d6b41{d:x}7"
+                ))
+            }),
+            None => self.operator == Operator::Equal && !self.value.is_empty(),
+        }
     }
 
     /// Whether these claims, from an issuer of this kind, fulfil the condition.
     ///
     /// A missing claim, null or an object fulfils nothing, not even `!=`. An array fulfils it
     /// where one element does, and `!=` where none is equal; null, arrays and objects in an array
-    /// are passed over. Booleans and numbers compare by their JSON text.
+    /// are passed over. Booleans and numbers compare by their JSON text, a number's being the
+    /// shortest; `!=` holds for no number of the same worth, however it was written.
     #[must_use]
     pub fn holds(&self, claims: &Map<String, Value>, kind: Kind) -> bool {
         self.path
@@ -212,7 +239,8 @@ impl Condition {
             Value::Bool(false) => self.matches_text("false"),
             Value::Number(number) => {
                 let mut digits = Digits::default();
-                write!(digits, "{number}").is_ok() && self.matches_text(digits.as_str())
+                let same = write!(digits, "{number}").is_ok() && self.matches_text(digits.as_str());
+                same || self.number.as_ref().is_some_and(|it| is_same(it, number))
             }
         }
     }
@@ -235,6 +263,11 @@ impl fmt::Display for Condition {
 pub fn twin_of(path: &ClaimPath) -> Option<&'static str> {
     let found = TWINS.iter().find(|(name, _)| path.is(name));
     found.map(|(_, twin)| *twin)
+}
+
+/// Whether two numbers may be the same. Those that are not both whole are rounded.
+fn is_same(a: &Number, b: &Number) -> bool {
+    a == b || ((a.is_f64() || b.is_f64()) && a.as_f64() == b.as_f64())
 }
 
 /// The three parts of a condition's text.

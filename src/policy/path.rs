@@ -1,7 +1,7 @@
 //! Where in the claims a value stands: `name`, `a.b.c` into objects, or a JSON pointer.
 //!
-//! Only objects are descended into. A path never counts through an array: what an array means is
-//! for `condition` to say.
+//! Names lead into objects alone. A JSON pointer may also count into an array; what a whole array means
+//! is for `condition` to say.
 
 use crate::json::quoted;
 use serde_json::{Map, Value};
@@ -15,6 +15,8 @@ pub struct ClaimPath {
     text: String,
     /// Never empty, and none of them is.
     segments: Vec<String>,
+    /// A JSON pointer: a number may be an array's index.
+    pointer: bool,
 }
 
 /// Why a text is not a path, and what would be right. Holds the text where that helps.
@@ -86,16 +88,19 @@ impl ClaimPath {
         Ok(Self {
             text: text.to_owned(),
             segments,
+            pointer: text.starts_with('/'),
         })
     }
 
-    /// The value at this path. Null is missing; arrays and plain values have nothing inside.
+    /// The value at this path. Null is missing; plain values have nothing inside.
     #[must_use]
     pub fn get<'v>(&self, claims: &'v Map<String, Value>) -> Option<&'v Value> {
         let (first, rest) = self.segments.split_first()?;
         rest.iter()
-            .try_fold(claims.get(first)?, |value, name| {
-                value.as_object()?.get(name)
+            .try_fold(claims.get(first)?, |value, name| match value {
+                Value::Object(members) => members.get(name),
+                Value::Array(items) if self.pointer => items.get(index(name)?),
+                _ => None,
             })
             .filter(|value| !value.is_null())
     }
@@ -122,10 +127,18 @@ impl fmt::Display for ClaimPath {
 impl PartialEq for ClaimPath {
     fn eq(&self, other: &Self) -> bool {
         self.segments == other.segments
+            && (self.pointer == other.pointer
+                || self.segments.iter().skip(1).all(|it| index(it).is_none()))
     }
 }
 
 impl Eq for ClaimPath {}
+
+/// An array's index (RFC 6901 section 4), written in the one way it can be.
+fn index(token: &str) -> Option<usize> {
+    let plain = token == "0" || !token.starts_with(['0', '+']);
+    token.parse().ok().filter(|_| plain)
+}
 
 /// One reference token of a JSON pointer (RFC 6901 section 4), or none where a `~` stands alone.
 fn unescape(token: &str) -> Option<String> {
@@ -203,11 +216,23 @@ mod tests {
     }
 
     #[test]
-    fn arrays_and_plain_values_are_not_descended_into() {
+    fn names_lead_neither_into_arrays_nor_into_plain_values() {
         let claims = object(json!({"a": ["x", {"b": 1}], "s": "x"}));
-        for text in ["a.0", "/a/0", "/a/1/b", "a.b", "s.0", "a.-"] {
+        for text in ["a.0", "a.1.b", "a.b", "s.0", "a.-", "/s/0"] {
             assert_eq!(path(text).get(&claims), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_pointer_counts_into_arrays() {
+        let claims = object(json!({"a": ["x", {"b": 1}], "o": {"0": 2}}));
+        assert_eq!(path("/a/0").get(&claims), Some(&json!("x")));
+        assert_eq!(path("/a/1/b").get(&claims), Some(&json!(1)));
+        assert_eq!(path("/o/0").get(&claims), Some(&json!(2)));
+        for text in ["/a/2", "/a/00", "/a/01", "/a/+1", "/a/-", "/a/-1", "/a/0/0"] {
+            assert_eq!(path(text).get(&claims), None, "{text}");
+        }
+        assert_ne!(path("a.0"), path("/a/0"));
     }
 
     #[test]

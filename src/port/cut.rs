@@ -6,6 +6,7 @@ use super::limit::{Cause, LOOK, Limits, Moment};
 use crate::clock;
 use crate::jwks::Key;
 use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
@@ -18,6 +19,7 @@ struct Entry {
     request: String,
     socket: TcpStream,
     key: Arc<Key>,
+    fired: Arc<AtomicBool>,
     limits: Limits,
     since: Instant,
 }
@@ -46,6 +48,15 @@ pub struct Cutter {
 pub struct Cut {
     shared: Arc<Shared>,
     id: u64,
+    fired: Arc<AtomicBool>,
+}
+
+impl Cut {
+    /// Whether its moment has come.
+    #[must_use]
+    pub fn fired(&self) -> bool {
+        self.fired.load(Ordering::Acquire)
+    }
 }
 
 impl Drop for Cut {
@@ -79,11 +90,13 @@ impl Cutter {
         }
         watched.next += 1;
         let id = watched.next;
+        let fired = Arc::<AtomicBool>::default();
         watched.entries.push(Entry {
             id,
             request,
             socket,
             key,
+            fired: Arc::clone(&fired),
             limits: Limits {
                 expires,
                 lifetime,
@@ -96,6 +109,7 @@ impl Cutter {
         Some(Cut {
             shared: Arc::clone(&self.shared),
             id,
+            fired,
         })
     }
 
@@ -127,7 +141,8 @@ impl Shared {
                     Err(cause) => cause,
                     Ok(_) => return true,
                 };
-                // Whoever moves its bytes sees both ends closed, and lets go.
+                // Whoever moves its bytes reads an end, and is told that it is none of the peer's.
+                it.fired.store(true, Ordering::Release);
                 let _ = it.socket.shutdown(Shutdown::Both);
                 over.push((it.request.clone(), cause));
                 false
@@ -194,8 +209,8 @@ mod tests {
         let cut = cutter.watch(other, "a".into(), key(), past, None, |_, cause| {
             assert_eq!(cause, Cause::Expired);
         });
-        assert!(cut.is_some());
         assert_eq!(one.read(&mut [0; 1]).ok(), Some(0));
+        assert!(cut.is_some_and(|it| it.fired()));
         let _ = kept.set_read_timeout(Some(Duration::from_millis(900)));
         // Its own descriptor went with the watch: the peer sees an orderly end of that alone.
         assert_eq!(kept.read(&mut [0; 1]).ok(), Some(0));

@@ -146,6 +146,7 @@ impl Table {
     /// How many a holder has open, and how many are open at all.
     #[must_use]
     pub fn open_of(&self, holder: u64) -> (usize, usize) {
+        self.lock.with(|| self.take_back());
         let open = |it: &&Entry| it.process.load(Relaxed) != 0;
         let own = |it: &&Entry| open(it) && it.holder.load(Relaxed) == holder;
         (
@@ -157,6 +158,7 @@ impl Table {
     /// How many are open under that hash of a name.
     #[must_use]
     pub fn count(&self, port: u64) -> usize {
+        self.lock.with(|| self.take_back());
         let open = |it: &&Entry| it.process.load(Relaxed) != 0 && it.port.load(Relaxed) == port;
         self.entries.iter().filter(open).count()
     }
@@ -195,6 +197,7 @@ mod tests {
         if let Some(entry) = table.entries.first() {
             entry.process.store(0x7fff_fff0, Relaxed);
         }
+        assert_eq!(table.count(7), 0);
         assert!(table.hold(1, 7, 1, 9).is_ok());
         std::mem::forget(held);
     }

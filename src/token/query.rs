@@ -253,7 +253,7 @@ mod tests {
                     the_request: b"GET /?t=A HTTP/1.1",
                     ..none
                 },
-                false,
+                true,
             ),
             (
                 Target {

@@ -56,7 +56,7 @@ pub fn can_sign(signers: &[Arc<Signer>]) -> bool {
 /// Where the browser goes: a path of this host, whatever the request said.
 ///
 /// # Errors
-/// The identity lacks what GitLab's provider asks for.
+/// The identity lacks what GitLab's provider asks for, or its token has ended.
 pub fn location(
     signers: &[Arc<Signer>],
     identity: &Identity,
@@ -76,6 +76,7 @@ pub fn location(
         .filter(|it| (1..=NAME).contains(&it.chars().count()))
         .unwrap_or_else(|| identity.user());
     let now = clock::now();
+    super::in_time(identity, now)?;
     let claims = json!({
         "jti": new_id(), "iat": now, "exp": (now + LIFE).min(identity.expires()),
         "sub": identity.user(), "email": email, "name": name, "nickname": identity.user(),

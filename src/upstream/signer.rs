@@ -26,6 +26,8 @@ pub enum Unfit {
     Io(String),
     /// No private key in PEM, or an encrypted one.
     Pem,
+    /// More than one private key.
+    Several,
     /// Not RSA of 2048 bits or more, P-256 or Ed25519.
     Kind,
 }
@@ -36,6 +38,9 @@ impl fmt::Display for Unfit {
             Self::Io(why) => f.write_str(why),
             Self::Pem => f.write_str(
                 "it holds no private key in PEM without a pass phrase (openssl genpkey makes one)",
+            ),
+            Self::Several => f.write_str(
+                "it holds more than one private key: give each a file and a line of its own",
             ),
             Self::Kind => f.write_str(
                 "the key is of no kind that is used here: RSA of 2048 bits or more, EC P-256, or Ed25519",
@@ -86,7 +91,11 @@ impl Signer {
     /// # Errors
     /// See [`Unfit`].
     pub fn parse(pem: &[u8]) -> Result<Self, Unfit> {
-        let key = PrivateKeyDer::from_pem_slice(pem).map_err(|_| Unfit::Pem)?;
+        let mut keys = PrivateKeyDer::pem_slice_iter(pem);
+        let key = keys.next().and_then(Result::ok).ok_or(Unfit::Pem)?;
+        if keys.next().is_some() {
+            return Err(Unfit::Several);
+        }
         let pair = pair(&key).ok_or(Unfit::Kind)?;
         let (thumb, mut jwk) = public(&pair).ok_or(Unfit::Kind)?;
         let kid = BASE64.encode(digest(&SHA256, thumb.as_bytes()));

@@ -342,7 +342,10 @@ fn a_time_that_is_no_number_from_0_to_2_to_the_53_is_refused() {
             json!({}),
             json!(-1),
             json!(-0.5),
+            json!(9_007_199_254_740_993_u64),
             json!(9_007_199_254_740_994_u64),
+            json!(9_007_199_254_740_992.5),
+            json!(-0.0),
             json!(1e300),
         ] {
             let error = refused(&[], json!({ claim: value })).unwrap();
@@ -471,6 +474,26 @@ fn each_make_s_token_is_of_the_right_kind() {
         ("gitlab", json!({"job_id": "1", "pipeline_id": "2"}), None),
         ("gitlab", json!({"job_id": 1, "pipeline_id": 2}), None),
         ("gitlab", json!({"job_id": "1"}), Some(RequiredClaim)),
+        (
+            "gitlab",
+            json!({"job_id": "", "pipeline_id": "2"}),
+            Some(RequiredClaim),
+        ),
+        (
+            "gitlab",
+            json!({"job_id": false, "pipeline_id": "2"}),
+            Some(RequiredClaim),
+        ),
+        (
+            "gitlab",
+            json!({"job_id": "1", "pipeline_id": []}),
+            Some(RequiredClaim),
+        ),
+        (
+            "gitlab",
+            json!({"job_id": {}, "pipeline_id": "2"}),
+            Some(RequiredClaim),
+        ),
         ("gitlab", json!({"pipeline_id": "2"}), Some(RequiredClaim)),
         ("gitlab", json!({}), Some(RequiredClaim)),
         ("google", json!({"email_verified": true}), None),

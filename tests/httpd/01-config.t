@@ -4,6 +4,8 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
 use Gate;
+use File::Temp ();
+use POSIX ();
 
 # What an issuer needs, in lines 2 and 3 of the text.
 my $url = 'GateIssuerURL https://issuer.example.com';
@@ -11,7 +13,17 @@ my $aud = 'GateAudience gate';
 
 sub section { return join("\n", '<GateIssuer a>', @_, '</GateIssuer>', '') }
 my $issuer = section($url, $aud);                                     # 4 lines
+sub ci { return section($url, $aud, 'GateKind gitlab', "GateJobAPI $_[0]") }   # 6 lines
+sub in_port { return join("\n", '<GatePort db:1>', 'AuthType Gate', 'Require valid-user', @_, '</GatePort>', '') }
+my $api = 'https://gitlab.example.com/api/v4';
 sub in_location { return $issuer . join("\n", '<Location "/">', 'AuthType Gate', @_, '</Location>', '') }   # 7th: first of @_
+
+my $files = File::Temp->newdir('gate-config-XXXXXX', TMPDIR => 1);
+my ($rubbish, $pipe, $no_keys) = map { "$files/$_" } qw(ca.pem pipe keys.json);
+Gate::Httpd::spew($rubbish, "-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n");
+Gate::Httpd::spew($no_keys, '{"keys":[]}');
+chmod 0755, $files;
+POSIX::mkfifo($pipe, 0644) or die $!;
 
 # A URL is judged with the whole section, since GateJWKS makes any text a good issuer.
 my $at = qr/[12]/;
@@ -32,6 +44,9 @@ my @wrong = (
     [ 'a tenant in another kind',            section('GateIssuerURL https://login.example.com/{tenantid}/v2.0', $aud, 'GateRequire tid=x'), 'GateIssuerURL', undef ],
     [ 'a tenant without a rule on tid',      section('GateIssuerURL https://login.example.com/{tenantid}/v2.0', $aud, 'GateKind entra'), 'tid', undef ],
     [ 'a tenant with a rule that only excludes', section('GateIssuerURL https://login.example.com/{tenantid}/v2.0', $aud, 'GateKind entra', 'GateRequire tid!=x'), 'tid', undef ],
+    (map { [ "a tenant by $_, which fits everybody's", section('GateIssuerURL https://login.example.com/{tenantid}/v2.0', $aud, 'GateKind entra', "GateRequire $_"), 'tid', undef ] }
+        'tid~.*', 'tid*=**', 'tid~[0-9a-f-]+', 'tid='),
+    [ 'a misspelt tenant',                   section('GateIssuerURL https://login.example.com/{TenantId}/v2.0', $aud, 'GateKind entra', 'GateRequire tid=x'), 'GateIssuerURL', $at ],
     [ 'no audience named',                   section($url, 'GateAudience'),                 'GateAudience',      3 ],
     [ 'an empty audience',                   section($url, 'GateAudience ""'),              'GateAudience',      3 ],
     [ 'keys by http far away',               section($url, $aud, 'GateJWKS http://keys.example.com/jwks'), 'GateJWKS', 4 ],
@@ -45,6 +60,9 @@ my @wrong = (
     [ 'a condition without claim',           section($url, $aud, 'GateRole developer =x'),  'GateRole',          4 ],
     [ 'a broken regular expression',         section($url, $aud, 'GateRole developer "groups~(a"'), 'GateRole',  4 ],
     [ 'a regular expression that looks back', section($url, $aud, 'GateRole developer "groups~(a)\\\\1"'), 'GateRole', 4 ],
+    (map { [ "a condition $_",               section($url, $aud, "GateRole developer $_"),  'GateRole',          4 ] } qw(a==b a>=5 a<=5 a!~b a=~b a!==b)),
+    [ 'a condition that is not UTF-8',       section($url, $aud, "GateRole developer a=\xff"), 'GateRole',      4 ],
+    [ 'an audience that is not UTF-8',       section($url, "GateAudience \xff"),            'GateAudience',      3 ],
     [ 'a broken requirement',                section($url, $aud, 'GateRequire groups'),     'GateRequire',       4 ],
     [ 'a claim path with a hole',            section($url, $aud, 'GateUserClaim a..b'),     'GateUserClaim',     4 ],
     [ 'a JSON pointer with a broken escape', section($url, $aud, 'GateUserClaim /a~2'),     'GateUserClaim',     4 ],
@@ -56,12 +74,15 @@ my @wrong = (
     [ 'a duration beyond all time',          section($url, $aud, 'GateMaxStale 99999999999999999999d'), 'GateMaxStale', 4 ],
     [ 'an empty duration',                   section($url, $aud, 'GateRefresh ""'),         'GateRefresh',       4 ],
     [ 'a CA file that is not there',         section($url, $aud, 'GateCAFile /nonexistent/ca.pem'), 'GateCAFile', 4 ],
+    [ 'a CA file of rubbish',                section($url, $aud, "GateCAFile $rubbish"),    'GateCAFile',        4 ],
+    [ 'keys in a pipe',                      section($url, $aud, "GateJWKS file:$pipe"),    'GateJWKS',          4 ],
     [ 'a CA file without certificates',      section($url, $aud, 'GateCAFile /etc/hostname'), 'GateCAFile',      4 ],
     [ 'a misspelt directive in an issuer',   section($url, $aud, 'GateAudiance gate'),      'GateAudiance',      4 ],
     [ 'an issuer that is not closed',        "<GateIssuer a>\n$url\n$aud\n",                'GateIssuer',        undef ],
     [ 'an issuer in a location',             "<Location />\n<GateIssuer a>\n$url\n$aud\n</GateIssuer>\n</Location>\n", 'GateIssuer', 2 ],
     [ "an issuer's directive outside",       "$url\n",                                      'GateIssuerURL',     1 ],
     [ 'the state directory in a location',   in_location('GateStateDir state'),             'GateStateDir',      7 ],
+    [ 'no state directory',                  "GateStateDir \"\"\n",                         'GateStateDir',      1 ],
     [ 'a kept header in a location',         in_location('GateKeepHeader Geo-GL-Id'),       'GateKeepHeader',    7 ],
     [ 'an issuer accepted that is not there', in_location('GateAccept b'),                  'GateAccept',        7 ],
     [ 'no issuer accepted',                  in_location('GateAccept'),                     'GateAccept',        7 ],
@@ -87,6 +108,17 @@ my @wrong = (
     [ 'a rule on no role',                   in_location('Require gate-role'),              'gate-role',         7 ],
     [ 'a rule on no issuer',                 in_location('Require gate-issuer'),            'gate-issuer',       7 ],
     [ 'a rule on an issuer that is not there', in_location('Require gate-issuer b'),        'gate-issuer',       7 ],
+    [ 'a job that nobody can be asked about', ci($api) . ($issuer =~ s/GateIssuer a/GateIssuer b/r) . in_port('GateAccept b', 'GateJob on'), 'GateAccept b', 15 ],
+    [ "a job API's option twice",            ci("$api every=1s every=2s"),                  'every=',            5 ],
+    [ "a job API's token in a directory",    ci("$api token-file=/etc"),                    'token-file',        5 ],
+    [ "an upstream token's option twice",    in_location('GateUpstreamToken file:/x header=A header=B'), 'header=', 7 ],
+    [ "an assertion's option twice",         in_location('GateAssertion on ttl=5s ttl=6s'), 'ttl=',              7 ],
+    (map { [ "an assertion as $_",           in_location("GateAssertion on header=$_"),     "header=$_",         7 ] }
+        qw(Content-Type If-Match Accept Range Host X-Forwarded-For X-Forwarded-User PRIVATE-TOKEN Authorization Sudo)),
+    (map { [ "an upstream token as $_",      in_location("GateUpstreamToken file:/x header=$_"), "header=$_",    7 ] }
+        qw(Content-Type Host X-Gate-Subject Sudo)),
+    (map { [ "<$_> in a port",               $issuer . in_port("<$_ x>\n</$_>"),            "<$_>",              8 ] } qw(If ElseIf Files FilesMatch)),
+    [ '<If> deep in a port',                 $issuer . in_port("<RequireAll>\n<If true>\n</If>\n</RequireAll>"), '<If>', 9 ],
 );
 for my $case (@wrong) {
     my ($name, $config, $directive, $line) = @$case;
@@ -110,10 +142,14 @@ for my $case (
     [ 'every algorithm',           section($url, $aud, 'GateAlgorithms RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 EdDSA') ],
     [ 'every condition',           section($url, $aud, 'GateRole r a=b "a.b!=c" "/https:~1~1x.com~1roles~^x.*$" "ref*=release/**"', 'GateRequire a=b c=d') ],
     [ 'every way to write a time', section($url, $aud, 'GateMaxLifetime 300', 'GateClockSkew 300s', 'GateRefresh 5m', 'GateMaxStale 7d', 'GateTimeout 7') ],
+    [ 'a lifetime without end',    section($url, $aud, 'GateMaxLifetime off') ],
+    [ 'one of two tenants',        section('GateIssuerURL https://login.example.com/{tenantid}/v2.0', $aud, 'GateKind entra', 'GateRequire tid~(a|b)') ],
     [ 'a tenant that is named',           section('GateIssuerURL https://login.example.com/{tenantid}/v2.0', $aud, 'GateKind entra', 'GateRequire tid=a') ],
     [ 'every source',              in_location('GateTokenFrom bearer basic proxy header:X-Token cookie:token query:token', 'Require valid-user') ],
     [ 'a header source that GateKeepHeader lets in', "GateKeepHeader Gitlab-Kas-X\n" . in_location('GateTokenFrom header:Gitlab-Kas-X', 'Require valid-user') ],
     [ 'every header',              in_location((map { "GateHeader X-$_ $_" } qw(user email subject issuer roles none)), 'GateHeader X-C claim:a.b', 'Require valid-user') ],
+    [ 'an assertion as X-Gate-Assertion', in_location('GateAssertion off header=X-Gate-Assertion', 'Require valid-user') ],
+    [ 'a job that one of the accepted can be asked about', ci($api) . in_port('GateAccept a', 'GateJob on') ],
     [ 'every rule',                in_location('GateAccept a', 'Require gate-role x y', 'Require gate-claim a=b', 'Require gate-issuer a') ],
 ) {
     my ($name, $config) = @$case;
@@ -122,8 +158,16 @@ for my $case (
 }
 
 # What is allowed, but only with a warning at start-up.
+my $dir   = File::Temp->newdir('gate-config-XXXXXX', TMPDIR => 1);
+chmod 0755, $dir;
+my $lines = Gate::Httpd::spew("$dir/token", "one\ntwo\n");
 for my $case (
     [ 'an audience check that is off', issuer_section('a', 'GateAudience any'),                                  qr/\[\S*:warn\].*audience/i ],
+    [ 'a port that is only observed', issuer_section('a') . in_port('GateMode observe'),                                      qr/\[\S*:warn\].*GATE202.*does not hold for ports/ ],
+    [ "a job API's token that is none", issuer_section('a', 'GateKind gitlab', "GateJobAPI $api token-file=$lines"), qr/GATE704: GateJobAPI token-file=\S+: it holds more than one line/ ],
+    [ 'published keys that are not there', "<Location /jwks>\nSetHandler gate-jwks\n</Location>\n",               qr/\[\S*:warn\].*GATE209/ ],
+    [ 'a refresh that is too late',    issuer_section('a', 'GateRefresh 24h'),                                   qr/\[\S*:warn\].*GATE210: .*43200 s and not 86400 s/ ],
+    [ 'a file without a key that fits', issuer_section('a', "GateJWKS file:$no_keys"),                          qr/\[\S*:warn\].*GATE207: / ],
     [ 'a gate that lets everybody in', issuer_section('a') . gated('/', 'Require all granted'),                  qr/\[\S*:warn\].*all granted/i ],
     [ 'a public place under a gate',   issuer_section('a') . gated('/', 'Require valid-user') . "<Location /pub/>\nRequire all granted\n</Location>\n",
         qr{\[\S*:warn\].*GATE204: Require all granted in /pub/ \(line \d+ of \S+\) is under AuthType Gate in / \(line \d+ } ],
@@ -135,6 +179,28 @@ for my $case (
     my $httpd = httpd($config);
     ok($httpd->wait_for_log($wanted), "$name warns") or diag($httpd->error_log);
     expect_in_log($wanted, qr/GATE206/);
+}
+
+# -- the state directory: made with all that leads there, and nobody's else is taken
+SKIP: {
+    skip 'only root gives directories away', 9 if $> != 0;
+    my $httpd = httpd("GateStateDir \@DIR\@/one/two/state\n" . issuer_section('a') . gated('/', 'Require valid-user'));
+    passes($httpd->get('/', token => mint(issuer => 'a')), 'a state directory whose parents are not there');
+    my $dir = $httpd->dir;
+    my @modes = map { sprintf '%o', (stat "$dir/$_")[2] & 0777 } qw(one one/two one/two/state);
+    is("@modes", '755 755 700', 'is made, and they are');
+    my @owners = map { (stat "$dir/$_")[4] } qw(one one/two one/two/state);
+    is("@owners", '0 0 ' . getpwnam('www-data'), 'and it alone is the run user\'s');
+    ok(scalar(my @kept = glob "$dir/one/two/state/a-*.json"), 'and keeps the keys');
+    my ($status, $said) = Gate::Httpd->start_fails("GateStateDir .\n" . issuer_section('a'));
+    isnt($status, 0, 'ServerRoot for a state directory');
+    like($said, qr/GATE305: GateStateDir \S+ is not taken/, 'is told');
+    my $other = Gate::Httpd->new("GateStateDir .\n" . issuer_section('a'));
+    is((stat $other->dir)[4], 0, 'and stays whose it is');
+    my $whole = Gate::Httpd->new("GateStateDir \@DIR\@/run\n" . issuer_section('a') . gated('/', 'Require valid-user'));
+    ok(eval { $whole->launch; 1 }, 'an empty directory is taken') or diag($@);
+    push @Gate::httpds, $whole;
+    passes($whole->get('/', token => mint(issuer => 'a')), 'and serves');
 }
 
 finish();

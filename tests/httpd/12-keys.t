@@ -39,10 +39,11 @@ my $httpd = httpd(
         . issuer_section('leave', 'GateRefresh 1s', 'GateTimeout 1s')
         . issuer_section('stale', 'GateRefresh 1s', 'GateMaxStale 4s', 'GateTimeout 1s')
         . issuer_section('flood')
+        . issuer_section('hanging', 'GateTimeout 9s')
         . issuer_section('file', "GateJWKS file:$dir/keys.json")
         . gated('/', 'Require valid-user')
 );
-expect_in_log(qr/GATE31[13]: issuer/);
+expect_in_log(qr/GATE31[135]: issuer/);
 
 # Asks until the answer is as wanted, for at most that long.
 sub until_it_is {
@@ -106,6 +107,17 @@ passes(get(mint(issuer => 'leave', alg => 'ES256')), 'the key that stays serves'
 control('set', issuer => 'leave', jwks => [ 'es1', 'rs1' ]);
 passes(until_it_is(200, 45, sub { get($leave) }), 'and it passes again once its key is back');
 
+# -- a set without any key that fits is an answer, and takes them all along
+for my $none ('{"keys":[]}', '{"keys":[{"kty":"EC","crv":"P-521","kid":"new","x":"AAAA","y":"AAAA"}]}') {
+    control('set', issuer => 'leave', jwks => $none);
+    refused(until_it_is(401, 45, sub { get($leave) }), 401, 'key_unknown', "a token that was verified before is refused where the set is $none");
+    my $new = mint(issuer => 'leave', claims => { jti => $none });
+    refused(until_it_is(401, 15, sub { get($new) }), 401, 'key_unknown', 'a new one too');
+    ok($httpd->wait_for_log(qr/GATE315: issuer leave: /, 10), 'and the log says so');
+    control('set', issuer => 'leave', jwks => ['rs1']);
+    passes(until_it_is(200, 45, sub { get($leave) }), 'until there is a key again');
+}
+
 # -- too old to serve
 my $stale = mint(issuer => 'stale');
 passes(get($stale), 'keys that are fresh');
@@ -134,6 +146,26 @@ is(join("\n", @wrong), '', 'and none of them was refused');
 cmp_ok(counts('flood')->{jwks} - $before->{jwks}, '<=', 1 + int($took / 10), 'at most one fetch in 10 s');
 expect_in_log(qr/GATE401: refused: key_unknown: /);
 
+# -- an issuer that hangs, and clients who know that: those of another issuer never notice
+my $well = mint(issuer => 'good');
+passes(get(mint(issuer => 'hanging')), 'an issuer that is well');
+passes(get($well), 'and another');
+control('set', issuer => 'hanging', mode => 'hang');
+my @forged = map { mint(issuer => 'hanging', kid => "forged-$_") } 0 .. 40;
+my $crowd = Gate::Load->start(clients => 40, good => sub { $_[0]->status == 401 }, ask => sub { my ($at) = @_; sleep 0.1; get($forged[$at]) });
+my ($asked, $longest) = (0, 0);
+for ($start = time; time < $start + 6; sleep 0.1) {
+    my $from = time;
+    my $answer = get($well);
+    $longest = time - $from if time - $from > $longest;
+    $asked++ if $answer->status == 200;
+}
+cmp_ok($asked, '>', 5, "another issuer's clients are served");
+cmp_ok($longest, '<', 5, 'and none waits for the one that hangs');
+control('set', issuer => 'hanging', mode => 'ok');
+my ($refused, @odd) = $crowd->stop;
+is("@odd", '', 'who waited is refused');
+
 # -- keys in a file
 my ($one, $two) = map { mint(issuer => 'file', key => $_, kid => $_) } qw(rs1 rs2);
 passes(get($one), 'keys in a file serve');
@@ -145,6 +177,11 @@ refused(until_it_is(401, 15, sub { get($one) }), 401, 'key_unknown', 'one that i
 Gate::Httpd::spew("$dir/keys.json", '{"keys":[');
 ok($httpd->wait_for_log(qr/GATE311: issuer file: /, 15), 'half a file is told');
 passes(get($two), 'and the last good keys serve');
+put_keys();
+refused(until_it_is(401, 15, sub { get($two) }), 401, 'key_unknown', 'an emptied file takes the last one along');
+put_keys('rs2');
+passes(until_it_is(200, 20, sub { get($two) }), 'until it is back');
+sleep 1.5;    # for each child
 unlink "$dir/keys.json";
 sleep 1.5;
 passes(get($two), 'also where the file is gone');

@@ -4,6 +4,8 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
 use Gate;
+use POSIX ();
+use Time::HiRes qw(sleep time);
 
 my $up = upstream_base();
 my $httpd = httpd(
@@ -68,5 +70,24 @@ is($httpd->get('/headers/x', token => mint(issuer => 'a', claims => { ref => 'a,
 is($httpd->get('/headers/x', token => mint(issuer => 'a', claims => { tags => [ "a\nb", 'c,d' ] }))->sent('X-Tags'), 'a%0Ab,c%2Cd', 'items of a list are encoded');
 refused($httpd->get('/headers/x', token => mint(issuer => 'a', claims => { aud => $_ })), 401, 'claim_type', 'aud that is a list not of texts alone') for [ 5, 'gate' ], [ 'gate', undef ], [ ['gate'] ];
 refused($httpd->get('/headers/x', token => mint(issuer => 'a', claims => { aud => { gate => 1 } })), 401, 'claim_type', 'aud that is an object');
+
+# -- a server that stops waits for nobody who waits for keys
+control('set', issuer => 'stuck', mode => 'hang');
+my $stopping = httpd(issuer_section('stuck', 'GateTimeout 20s') . issuer_section('a') . gated('/', 'Require valid-user'));
+passes($stopping->get('/', token => $none), 'a server of two issuers');
+my $wait = mint(issuer => 'stuck');
+my @waiting;
+for (1 .. 4) {
+    my $pid = fork // die $!;
+    if (!$pid) { eval { $stopping->get('/', token => $wait) }; POSIX::_exit(0) }
+    push @waiting, $pid;
+}
+sleep 1;
+my $from = time;
+$stopping->stop;
+cmp_ok(time - $from, '<', 7, 'stops while somebody waits for keys');
+unlike($stopping->error_log, qr/AH0004[56]/, 'and no child must be killed');
+waitpid $_, 0 for @waiting;
+expect_in_log(qr/GATE401: refused: keys_unavailable: |GATE311: issuer stuck: /);
 
 finish();

@@ -33,6 +33,7 @@ $t->close;
 # --- servers without a section
 ($answer) = tunnel($at{bare}, 'db:1', $token);
 refused($answer, 405, 'connect', 'a server without a section');
+like($answer->header('Allow'), qr/\bGET\b/, 'which says what it takes');
 ($answer) = tunnel($httpd->port, 'other.test:1', $token);
 refused($answer, 405, 'connect', 'another virtual host, named as the target');
 ($answer) = tunnel($httpd->port, 'DB2:1', $token);

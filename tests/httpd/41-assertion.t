@@ -79,6 +79,10 @@ my $short = mint(issuer => 'a', exp_in => 7);
 (undef, $claims) = parts($httpd->get('/on/x', token => $short)->sent('X-Gate-Assertion'));
 is($claims->{exp}, (parts($short))[1]{exp}, 'it ends with the token');
 
+my %late = (exp_in => -5, iat_in => -100, nbf_in => -100);
+passes($httpd->get('/x', token => mint(issuer => 'a', %late)), 'within the skew a token still holds');
+refused($httpd->get($_, token => mint(issuer => 'a', %late)), 401, 'expired', "$_: but there is nothing left to state") for '/on/x', '/named/x';
+
 # -- CI
 (undef, $claims) = parts($httpd->get('/own/x', token => mint(issuer => 'gl', shape => 'gitlab'))->sent('X-Who-Says'));
 is_deeply([ @$claims{qw(project_path pipeline_id job_id ref sha user)} ], [ 'shop/orders', 574, 302, 'main', '714a629c0b401fdce83e847fc9589983fc6f46bc', 'dana' ], 'CI: project, pipeline, job');
@@ -104,7 +108,9 @@ my $set = JSON::decode_json($answer->body);
 is_deeply([ map { $_->{alg} } @{ $set->{keys} } ], [qw(ES256 RS256 EdDSA)], 'all keys are published, the one that signs first');
 like($answer->header('Cache-Control'), qr/max-age=\d+/, 'and may be kept for a while');
 unlike($answer->body, qr/"(?:d|p|q|dp|dq|qi)":/, 'no private member');
-is($httpd->ask('POST', '/jwks', body => '')->status, 405, 'GET only');
+my $not = $httpd->ask('POST', '/jwks', body => '');
+is($not->status, 405, 'GET only');
+like($not->header('Allow'), qr/\bGET\b/, 'as Allow says');
 is($httpd->ask('HEAD', '/jwks')->status, 200, 'and HEAD');
 
 # Debian's ruby-jwt verifies what it fetches.
@@ -147,9 +153,11 @@ sub soon {
 # -- what can't be written
 Gate::Httpd::spew("$dir/garbage.pem", 'no key');
 my $good = key('es1');
+Gate::Httpd::spew("$dir/two.pem", Gate::Httpd::slurp("$keys/es1.pem") . Gate::Httpd::slurp("$keys/rs1.pem"));
 for my $case (
     [ 'GateAssertionKey file:/nonexistent.pem',    'No such file' ],
     [ "GateAssertionKey file:$dir/garbage.pem",    'holds no private key' ],
+    [ "GateAssertionKey file:$dir/two.pem",        'more than one private key' ],
     [ key('rs1024'),                               'of no kind that is used here' ],
     [ key('es384'),                                'of no kind that is used here' ],
     [ "$good$good",                                'is there already' ],

@@ -6,8 +6,9 @@
 )]
 
 use super::*;
+use crate::jwks::KeySettings;
 use crate::jwks::testing::{Dir, Server, answer, jwks, ok};
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::process::Command;
 
@@ -203,8 +204,7 @@ fn a_200_that_is_no_key_set_is_told_with_type_and_start_of_the_body() {
     for (body, why) in [
         ("<!doctype html>", "not JSON"),
         ("{}", "\"keys\""),
-        (r#"{"keys":[]}"#, "empty"),
-        (r#"{"keys":[{"kty":"oct","kid":"s"}]}"#, "oct"),
+        (r#"{"keys":{}}"#, "\"keys\""),
     ] {
         let server = Server::saying(ok(body));
         let error = error(from_url(&server.url));
@@ -212,6 +212,18 @@ fn a_200_that_is_no_key_set_is_told_with_type_and_start_of_the_body() {
         let told = error.to_string();
         assert!(told.contains(why) && told.contains("200"), "{told}");
         assert!(told.contains("application/json"), "{told}");
+    }
+}
+
+#[test]
+fn a_set_without_any_key_that_fits_is_a_set() {
+    for (body, unfit) in [
+        (r#"{"keys":[]}"#, 0),
+        (r#"{"keys":[{"kty":"oct","kid":"s"}]}"#, 1),
+    ] {
+        let server = Server::saying(ok(body));
+        let set = from_url(&server.url).unwrap().set;
+        assert_eq!((set.keys().len(), set.passed_over().len()), (0, unfit));
     }
 }
 
@@ -418,6 +430,12 @@ fn only_a_server_of_the_trusted_ca_is_believed() {
     let refused = error(ask(Some(&other)));
     assert!(matches!(refused, FetchError::Connection(..)), "{refused}");
     assert!(ask(None).is_err(), "the system trusts it");
+    // Keys are known by it: an issuer's settings carry it on.
+    let lines = [own, other].map(|path| format!("GateCAFile {}", path.display()));
+    let [one, two] =
+        lines.map(|line| KeySettings::from(&*crate::testing::issuer(&[&line])).ca_fingerprint);
+    assert!(one.is_some() && two.is_some());
+    assert_ne!(one, two);
 }
 
 #[test]
@@ -427,7 +445,9 @@ fn keys_of_a_file_are_read_or_the_fault_is_told() {
     assert!(read_file(&path).unwrap_err().contains("keys.json"));
     std::fs::write(&path, jwks(&["a"])).unwrap();
     assert_eq!(read_file(&path).unwrap().1.keys().len(), 1);
-    for text in ["{", r#"{"keys":[]}"#, &" ".repeat(MAX_BYTES + 1)] {
+    std::fs::write(&path, r#"{"keys":[]}"#).unwrap();
+    assert_eq!(read_file(&path).unwrap().1.keys().len(), 0);
+    for text in ["{", "", r#"{"keys":0}"#, &" ".repeat(MAX_BYTES + 1)] {
         std::fs::write(&path, text).unwrap();
         assert!(read_file(&path).is_err());
     }

@@ -8,6 +8,7 @@
 )]
 
 use super::*;
+use crate::jwks::Patience;
 use crate::jwks::keys::KeySettings;
 use crate::jwks::refresh::Refresher;
 use crate::jwks::testing::{
@@ -33,7 +34,7 @@ fn a_state_directory_that_fails_is_said_once_and_stops_nothing() {
     );
     own.load();
     let refresher = start(&own, &heard);
-    assert!(own.wait_for_first());
+    assert!(own.wait_for_first(&Patience::default()));
     assert!(within(6, || own.status().ok >= 3));
     refresher.stop();
     assert_eq!(heard.count("store"), 1, "{:?}", heard.lines());
@@ -45,7 +46,7 @@ fn a_damaged_document_is_said_once_and_fetched_over() {
     let server = Server::saying(ok(&jwks(&["a"])));
     let own = keys(&settings(&server.url), dir.path());
     let refresher = start(&own, &heard);
-    assert!(own.wait_for_first());
+    assert!(own.wait_for_first(&Patience::default()));
     refresher.stop();
     let document = std::fs::read_dir(dir.path())
         .unwrap()
@@ -58,7 +59,7 @@ fn a_damaged_document_is_said_once_and_fetched_over() {
     own.load();
     assert!(!own.usable(clock::now()));
     let refresher = start(&own, &heard);
-    assert!(own.wait_for_first());
+    assert!(own.wait_for_first(&Patience::default()));
     refresher.stop();
     assert_eq!(heard.count("store"), 1, "{:?}", heard.lines());
     assert!(heard.lines()[0].contains("damaged"), "{:?}", heard.lines());
@@ -105,7 +106,6 @@ fn keys_of_a_file_follow_the_file_and_outlive_its_faults() {
     let own = keys(
         &KeySettings {
             location: KeyLocation::File(path.clone()),
-            max_stale: 1,
             ..settings("")
         },
         dir.path(),
@@ -114,10 +114,9 @@ fn keys_of_a_file_follow_the_file_and_outlive_its_faults() {
     assert!(!own.usable(clock::now()));
     let refresher = start(&own, &heard);
     assert!(within(2, || heard.count("failed") == 1));
-    assert!(!own.wait_for_first());
+    assert!(!own.wait_for_first(&Patience::default()));
     std::fs::write(&path, jwks(&["a"])).unwrap();
-    assert!(own.wait_for_first());
-    assert!(own.usable(clock::now() + 1_000_000));
+    assert!(own.wait_for_first(&Patience::default()));
     let key = Arc::clone(&own.current().unwrap().keys()[0]);
     for broken in ["{", ""] {
         std::fs::write(&path, broken).unwrap();
@@ -126,14 +125,100 @@ fn keys_of_a_file_follow_the_file_and_outlive_its_faults() {
         assert!(has(&own, "a") && key.is_live());
     }
     std::fs::write(&path, jwks(&["b"])).unwrap();
-    assert!(own.wait_for_kid("b"));
+    assert!(own.wait_for_kid("b", &Patience::default()));
     assert!(!has(&own, "a") && !key.is_live());
     let begin = Instant::now();
-    assert!(!own.wait_for_kid("c"));
+    assert!(!own.wait_for_kid("c", &Patience::default()));
     assert!(begin.elapsed() < Duration::from_millis(200));
     refresher.stop();
     assert_eq!(heard.count("failed"), 2, "{:?}", heard.lines());
     assert_eq!(heard.count("recovered"), 2, "{:?}", heard.lines());
+}
+
+#[test]
+fn a_set_without_any_key_that_fits_is_an_answer() {
+    let (dir, heard) = (Dir::new(), Arc::default());
+    let shown = Arc::new(Mutex::new(ok(&jwks(&["a"]))));
+    let server = Server::showing(&shown);
+    let of = |url: &str, location: Option<&Path>| KeySettings {
+        refresh: 1,
+        location: location.map_or(KeyLocation::Url(url.to_owned()), |path| {
+            KeyLocation::File(path.to_owned())
+        }),
+        ..settings(url)
+    };
+    let path = dir.path().join("keys.json");
+    std::fs::write(&path, jwks(&["a"])).unwrap();
+    let own = keys(&of(&server.url, None), dir.path());
+    let file = keys(&of("", Some(&path)), dir.path());
+    file.load();
+    let refreshers = [start(&own, &heard), start(&file, &heard)];
+    assert!(within(5, || has(&own, "a") && has(&file, "a")));
+    let before = [&own, &file].map(|keys| Arc::clone(&keys.current().unwrap().keys()[0]));
+    let none = json!({"keys": [{"kty": "oct", "kid": "s"}]}).to_string();
+    *lock(&shown) = ok(&none);
+    std::fs::write(&path, r#"{"keys":[]}"#).unwrap();
+    assert!(within(8, || !has(&own, "a") && !has(&file, "a")));
+    assert!(before.iter().all(|key| !key.is_live()));
+    assert!([&own, &file].iter().all(|keys| keys.usable(clock::now())));
+    assert!(within(5, || heard.count("none fits test") == 2));
+    // It is no failure, and said once; another process takes it over.
+    assert!(within(8, || own.status().ok >= 4));
+    assert_eq!(heard.count("none fits test"), 2, "{:?}", heard.lines());
+    assert_eq!(heard.count("failed"), 0, "{:?}", heard.lines());
+    let other = keys(&own.settings, dir.path());
+    other.load();
+    assert!(other.usable(clock::now()) && has(&other, "s"));
+    refreshers.into_iter().for_each(Refresher::stop);
+}
+
+#[test]
+fn keys_under_other_trust_are_not_believed() {
+    let (dir, heard) = (Dir::new(), Arc::default());
+    let server = Server::saying(ok(&jwks(&["a"])));
+    let with = |ca: Option<&str>| KeySettings {
+        ca_fingerprint: ca.map(str::to_owned),
+        ..settings(&server.url)
+    };
+    let own = keys(&with(Some("one")), dir.path());
+    let refresher = start(&own, &heard);
+    assert!(within(5, || has(&own, "a")));
+    refresher.stop();
+    for (ca, believed) in [(Some("one"), true), (Some("two"), false), (None, false)] {
+        let other = keys(&with(ca), dir.path());
+        other.load();
+        assert_eq!(other.current().is_some(), believed, "{ca:?}");
+    }
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_file_holds_nobody_up() {
+    let dir = Dir::new();
+    let path = dir.path().join("keys.json");
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.unwrap().success());
+    let own = keys(
+        &KeySettings {
+            location: KeyLocation::File(path),
+            ..settings("")
+        },
+        dir.path(),
+    );
+    own.load();
+    let error = own.status().last_error.unwrap();
+    assert!(error.contains("no regular file"), "{error}");
+}
+
+#[test]
+fn a_file_that_becomes_readable_is_seen() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = Dir::new();
+    let path = dir.path().join("keys.json");
+    std::fs::write(&path, jwks(&["a"])).unwrap();
+    let before = Stamp::of(&path);
+    std::thread::sleep(Duration::from_millis(20));
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o604)).unwrap();
+    assert_ne!(Stamp::of(&path), before);
 }
 
 #[test]

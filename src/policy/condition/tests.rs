@@ -121,6 +121,43 @@ fn booleans_and_numbers_compare_by_their_json_text() {
 }
 
 #[test]
+fn no_number_of_the_same_worth_is_another() {
+    let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    for (text, number) in [
+        ("c!=1.10", "1.10"),
+        ("c!=1.1", "1.10"),
+        ("c!=100", "1e2"),
+        ("c!=1e2", "100"),
+        ("c!=42.0", "42"),
+        ("c!=18446744073709551616", "18446744073709551616"),
+        ("c!=18446744073709551616", "1.8446744073709551616e19"),
+    ] {
+        assert!(!holds(text, &read(number)), "{text} {number}");
+        assert!(
+            !holds(text, &read(&format!("[{number}]"))),
+            "{text} {number}"
+        );
+    }
+    assert!(holds("c!=9007199254740993", &read("9007199254740992")));
+    assert!(holds("c!=1.10", &json!("1.1")));
+    assert!(holds("c!=x", &json!(1)));
+}
+
+#[test]
+fn operators_of_other_languages_are_refused() {
+    for text in [
+        "a==b", "a!==b", "a=~b", "a~=b", "a*==b", "a>=5", "a<=5", "a!~b", "/a/b==c",
+    ] {
+        let error = Condition::parse(text).unwrap_err();
+        assert_eq!(error, ConditionError::UnknownOperator(text.to_owned()));
+        assert!(error.to_string().contains(text), "{error}");
+    }
+    for text in ["a=b=c", "a=b==", "a~[=]b", "a!b=c", "a=>b"] {
+        assert!(Condition::parse(text).is_ok(), "{text}");
+    }
+}
+
+#[test]
 fn regex_is_over_the_whole_value() {
     assert!(holds("c~v[0-9]+", &json!("v12")));
     for other in ["xv12", "v12x", "v12\n", "\nv12", "v", ""] {
@@ -215,8 +252,6 @@ fn the_first_operator_counts() {
         ("a!=b=c", "a", Operator::NotEqual, "b=c"),
         ("a~b=c", "a", Operator::Regex, "b=c"),
         ("a*=b~c", "a", Operator::Glob, "b~c"),
-        ("a==b", "a", Operator::Equal, "=b"),
-        ("a!~b", "a!", Operator::Regex, "b"),
         ("a*b=c", "a*b", Operator::Equal, "c"),
         ("a~0", "a", Operator::Regex, "0"),
         ("/a~0b~1c=d", "/a~0b~1c", Operator::Equal, "d"),
@@ -445,6 +480,9 @@ proptest! {
         let (equal, unequal) = (holds(&format!("c={wanted}"), &value), holds(&format!("c!={wanted}"), &value));
         if value.is_null() || value.is_object() {
             prop_assert!(!equal && !unequal);
+        } else if value.to_string().contains(".0") {
+            // 1.0 is not the text 1, and no other number either.
+            prop_assert!(!(equal && unequal));
         } else {
             prop_assert_ne!(equal, unequal);
         }
@@ -494,17 +532,30 @@ proptest! {
 }
 
 #[test]
-fn what_only_keeps_out_names_no_value() {
-    for (text, names) in [("tid=x", true), ("tid!=x", false), ("tid~x", true)] {
+fn what_only_keeps_out_names_no_tenant() {
+    for (text, names) in [
+        ("tid=x", true),
+        ("tid!=x", false),
+        ("tid~x", true),
+        ("tid~(?i)3f8c2d17-7b1e-4a9d-8c51-92e0d6b4117a|b", true),
+        ("tid*=x-*", true),
+        ("tid~.*", false),
+        ("tid~.+", false),
+        ("tid*=**", false),
+        ("tid*=*", false),
+        ("tid~[0-9a-f-]{36}", false),
+        ("tid~[0-7].*", false),
+        ("tid~.{36}", false),
+    ] {
         assert_eq!(
-            Condition::parse(text).unwrap().names_a_value(),
+            Condition::parse(text).unwrap().names_a_tenant(),
             names,
             "{text}"
         );
     }
     for text in ["tid=", "tid!="] {
         assert!(
-            !Condition::parse(text).is_ok_and(|it| it.names_a_value()),
+            !Condition::parse(text).is_ok_and(|it| it.names_a_tenant()),
             "{text}"
         );
     }

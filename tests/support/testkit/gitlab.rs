@@ -1,6 +1,6 @@
 //! As much of GitLab's API as says whether a job runs. Steered by `POST /control/job`
-//! `{id, status, token, project}` and `POST /control/mode` `{mode}`: ok, error500, status:NNN, hang, garbage,
-//! none. The gate's own token is `glpat-gate`.
+//! `{id, status, token, project}` and `POST /control/mode` `{mode}`: ok, error500, status:NNN, slow, slow:MS, hang,
+//! garbage, none. The gate's own token is `glpat-gate`.
 
 use crate::http::{self, Request};
 use serde_json::{Value, json};
@@ -34,6 +34,10 @@ fn connection(stream: TcpStream, state: &Mutex<State>) -> io::Result<()> {
         let mode = lock(state).mode.clone();
         let (status, body) = match (request.target.as_str(), mode.split_once(':')) {
             (target, _) if target.starts_with("/control/") => control(target, &request, state),
+            (_, Some(("slow", ms))) => {
+                sleep(Duration::from_millis(ms.parse().unwrap_or(1000)));
+                api(&request, state)
+            }
             (_, Some((_, number))) => (number.parse().unwrap_or(500), String::new()),
             (_, None) => match mode.as_str() {
                 "error500" => (500, String::new()),

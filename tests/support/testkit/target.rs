@@ -1,6 +1,7 @@
 //! A private service behind a port. What a connection does is its first line: `echo`, `flood` (sends
 //! as fast as it can), `sink` (reads to the end, then says how much), `hang` (does nothing more), `half`
-//! (closes its sending side, then reads to the end), `late` (reads to the end, then answers). Each
+//! (closes its sending side, then reads to the end), `late` (reads to the end, then answers), `reset` (closes over
+//! what comes next, unread). Each
 //! connection's end is a line on stdout: `closed MODE received=N sent=N at=SECONDS`, since the epoch. Any other
 //! word is read to the end.
 
@@ -37,6 +38,7 @@ fn serve(stream: TcpStream, counts: &mut (String, u64, u64)) -> io::Result<()> {
             counts.2 += from.get_mut().write(&block)? as u64;
         },
         "hang" => sleep(Duration::from_secs(3600)),
+        "reset" => drop(from.get_ref().peek(&mut [0])?),
         mode => {
             if mode == "half" {
                 from.get_mut().write_all(b"half\n")?;

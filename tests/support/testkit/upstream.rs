@@ -1,7 +1,7 @@
 //! An upstream that answers each request with what it got, as JSON. Not a model of GitLab.
 //!
 //! `/-/status/NNN` answers that status, `/-/slow/MS` after a while, `/-/cable` accepts a WebSocket and echoes
-//! its bytes, `/-/stream/BYTES` sends that many bytes.
+//! its bytes (`/-/cable?stays` does not close when its peer has), `/-/stream/BYTES` sends that many bytes.
 
 use crate::http::{self, Request};
 use aws_lc_rs::digest;
@@ -82,6 +82,9 @@ fn echo(mut from: BufReader<TcpStream>, request: &Request) -> io::Result<()> {
     loop {
         let got = from.read(&mut block)?;
         if got == 0 {
+            if request.target.ends_with("?stays") {
+                sleep(Duration::from_secs(3600));
+            }
             return Ok(());
         }
         from.get_mut()
