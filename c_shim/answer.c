@@ -39,6 +39,7 @@ void shim_view(request_rec *r, shim_state *state, gate_request *view)
     view->unparsed_uri = r->unparsed_uri;
     view->the_request = r->the_request;
     view->filename = r->filename;
+    view->handler = r->handler;
     view->peer = r->useragent_ip;
     view->server_name = r->server->server_hostname;
     view->server_port = r->server->port ? r->server->port : r->connection->local_addr->port;

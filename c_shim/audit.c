@@ -12,27 +12,21 @@ int shim_open_audit_log(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
     const char *target = gate_config_audit_log(mine->config);
     apr_file_t *file = NULL;
     apr_status_t status;
+    int first = ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG;
+    int program = target && *target == '|';
 
     (void) plog;
     (void) ptemp;
-    if (!target) {
+    if (!first) {
+        file = shim_audit_program(pconf, program ? target + 1 : NULL);
+    }
+    if (!target || (program && first)) {
         return OK;
     }
-    if (*target == '|') {
-        piped_log *program;
-        if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
-            return OK;
-        }
-        program = ap_open_piped_log(pconf, target + 1);
-        if (!program) {
-            ap_log_error(APLOG_MARK, APLOG_CRIT, 0, server,
-                         "GATE600: GateAuditLog: the program %s can not be started", target + 1);
-            return HTTP_INTERNAL_SERVER_ERROR;
-        }
-        file = ap_piped_log_write_fd(program);
-        mine->audit_path = NULL;
+    if (program && !file) {
+        return HTTP_INTERNAL_SERVER_ERROR;
     }
-    else {
+    if (!program) {
         mine->audit_path = ap_server_root_relative(pconf, target);
         status = mine->audit_path
             ? apr_file_open(&file, mine->audit_path, APR_WRITE | APR_READ | APR_APPEND | APR_CREATE | APR_LARGEFILE,
@@ -79,6 +73,12 @@ int shim_start_audit(apr_pool_t *pconf, server_rec *server, const char *state_di
     return OK;
 }
 
+/* Where the rule stands that was asked: not every section within it that says something of the gate. */
+static const char *place_of(const shim_dir *dir)
+{
+    return dir->rule ? dir->rule : dir->gate ? dir->gate : dir->section;
+}
+
 static void write_down(request_rec *first, request_rec *decided, int status)
 {
     shim_state *state = SHIM_STATE(decided);
@@ -92,10 +92,15 @@ static void write_down(request_rec *first, request_rec *decided, int status)
     event.issuer = state->outcome.issuer;
     event.observed = state->observed;
     event.status = status;
-    event.place = SHIM_DIR(decided)->section;
+    event.place = place_of(SHIM_DIR(decided));
     event.id = shim_id_of(decided, state);
     event.method = first->method;
-    event.path = first->uri;
+    if (first->method_number == M_CONNECT) {
+        event.port = first->parsed_uri.port;
+    }
+    else {
+        event.path = first->uri;
+    }
     event.host = first->hostname;
     event.protocol = first->protocol;
     event.agent = apr_table_get(first->headers_in, "User-Agent");

@@ -63,6 +63,8 @@ void *shim_merge_dir(apr_pool_t *pool, void *base, void *add)
     int i;
 
     mine->section = inner->section ? inner->section : outer->section;
+    mine->rule = inner->rule ? inner->rule : outer->rule;
+    mine->gate = inner->gate ? inner->gate : outer->gate;
     mine->has_require = outer->has_require || inner->has_require;
     for (i = 0; i < GATE_SLOTS; i++) {
         mine->slot[i] = inner->slot[i] ? inner->slot[i] : outer->slot[i];
@@ -216,6 +218,7 @@ static const char *note_require(cmd_parms *cmd, void *dir_config, const char *li
     gate_place place;
 
     dir->has_require = 1;
+    dir->rule = dir->section;
     if (shim_place_of(cmd, dir, &place) && config) {
         gate_note(config, &place, "Require", line);
     }
@@ -225,9 +228,13 @@ static const char *note_require(cmd_parms *cmd, void *dir_config, const char *li
 /* AuthType, SetHandler: one argument */
 static const char *note_word(cmd_parms *cmd, void *dir_config, const char *line)
 {
+    shim_dir *dir = dir_config;
     gate_place place;
 
-    if (shim_place_of(cmd, dir_config, &place) && config) {
+    if (!strcasecmp(cmd->cmd->name, "AuthType")) {
+        dir->gate = dir->section;
+    }
+    if (shim_place_of(cmd, dir, &place) && config) {
         gate_note(config, &place, cmd->cmd->name, ap_getword_conf(cmd->temp_pool, &line));
     }
     return DECLINE_CMD;

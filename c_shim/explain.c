@@ -87,6 +87,7 @@ int shim_explain(request_rec *r)
     int port;
 
     if (r->method_number != M_GET && r->method_number != M_POST) {
+        ap_allow_standard_methods(r, REPLACE_ALLOW, M_GET, M_POST, -1);
         return HTTP_METHOD_NOT_ALLOWED;
     }
     method = parameter(r, "method");
@@ -111,6 +112,9 @@ int shim_explain(request_rec *r)
     found.status = sub->status;
     if (sub->status == HTTP_OK && shim_is_port(sub)) {
         explain_port(sub, &found);
+    }
+    else if (sub->status == HTTP_OK && shim_handler_refuses(sub)) {
+        found.status = shim_state_of(sub)->outcome.status;
     }
     seen = SHIM_STATE(sub);
     found.method = sub->method;

@@ -121,6 +121,7 @@ typedef struct gate_request {
     int server_port;
     const char *realm; /* AuthName */
     const char *id;    /* the request's id, mod_unique_id's or made by gate_request_id */
+    const char *handler; /* as far as it is known already */
     int explain;       /* only asked: `token` is judged, whatever the request holds */
     const char *token; /* NULL: none */
     const gate_setting *const *slots; /* GATE_SLOTS of them */
@@ -167,8 +168,9 @@ typedef struct gate_event {
     const char *place; /* the section's argument */
     const char *id;
     const char *method;
-    const char *path; /* without the query */
+    const char *path; /* without the query; NULL: a CONNECT, to `port` of `host` */
     const char *host;
+    int port;
     const char *protocol; /* HTTP/1.1 */
     const char *agent;    /* User-Agent */
     const char *peer;     /* the client's address */

@@ -13,8 +13,24 @@ void shim_choose_handler(request_rec *r)
     }
 }
 
+/* Where a refusal was only observed until now, the library is asked again: the handler is the gate's
+ * own. The status; 0: it may be run. */
+int shim_handler_refuses(request_rec *r)
+{
+    const shim_state *known = shim_effective_state(r);
+    shim_state *state = shim_state_of(r);
+    int status = OK;
+
+    if (OURS(r->handler) && known && known->observed) {
+        status = shim_refuse(r, state, known->reason, known->detail, APLOG_ERR);
+        state->observed = state->observed && !status;
+    }
+    return status;
+}
+
 int shim_handle(request_rec *r)
 {
+    int refused;
     const shim_state *known;
     shim_state *state;
     gate_request view;
@@ -24,6 +40,9 @@ int shim_handle(request_rec *r)
 
     if (!OURS(r->handler)) {
         return DECLINED;
+    }
+    if ((refused = shim_handler_refuses(r))) {
+        return refused;
     }
     if (!strcmp(r->handler, "gate-status")) {
         return shim_status(r);

@@ -47,6 +47,8 @@ typedef struct shim_port {
 /* A section's. */
 typedef struct shim_dir {
     const char *section;
+    const char *rule;   /* the innermost of those with a Require */
+    const char *gate;   /* the innermost of those with an AuthType */
     int has_require; /* a Require stands here or in a section that this one was merged with */
     const gate_setting *slot[GATE_SLOTS];
     const gate_chain *headers;
@@ -182,6 +184,7 @@ void shim_register_body_guard(void);
 /* handlers.c */
 void shim_choose_handler(request_rec *r);
 int shim_handle(request_rec *r);
+int shim_handler_refuses(request_rec *r);
 
 /* answer.c */
 int shim_refuse(request_rec *r, shim_state *state, const char *reason, const char *detail, int level);
@@ -196,6 +199,10 @@ int shim_start_audit(apr_pool_t *pconf, server_rec *server, const char *state_di
 int shim_log_transaction(request_rec *r);
 /* A sub-request has no log_transaction of its own. */
 void shim_audit_sub(request_rec *r);
+
+/* program.c */
+/* Where the program reads; NULL: it can not be started, which has been said. `named` NULL: there is none. */
+apr_file_t *shim_audit_program(apr_pool_t *pconf, const char *named);
 
 /* status.c, explain.c */
 int shim_status(request_rec *r);

@@ -6,6 +6,7 @@ int shim_status(request_rec *r)
     const char *type = NULL, *text;
 
     if (r->method_number != M_GET) {
+        ap_allow_standard_methods(r, REPLACE_ALLOW, M_GET, -1);
         return HTTP_METHOD_NOT_ALLOWED;
     }
     text = shim_process ? gate_status(shim_process, r->args, r->pool, &type) : NULL;

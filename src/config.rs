@@ -323,6 +323,10 @@ pub struct Config {
     pub signers: Vec<Arc<Signer>>,
     /// Some place says `SetHandler gate-gitlab-login`.
     pub login: bool,
+    /// The names of all `<GatePort>` sections, NAME:PORT; made by the check.
+    pub ports: Vec<String>,
+    /// The names of all issuers; made by the check.
+    pub issuer_names: Vec<String>,
     /// What no client may send; made by [`Config::seal`].
     pub protected: Protected,
 }

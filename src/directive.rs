@@ -202,6 +202,7 @@ impl Builder {
         words: &[&str],
     ) -> Result<Option<Setting>, String> {
         words::utf8(name, words)?;
+        self.notes.said(place, name);
         match name {
             "GateStateDir" => {
                 self.main_server_only(place, name)?;

@@ -193,7 +193,8 @@ impl Process {
         let files = files.filter_map(|it| Some((it.file.display().to_string(), it.age?)));
         let view = View::new(self.board?, keys.iter(), files.collect());
         // Prometheus says `?metrics=` for a parameter without a value.
-        Some(match query.strip_suffix(b"=").unwrap_or(query) {
+        let first = query.split(|b| matches!(b, b'=' | b'&')).next();
+        Some(match first.unwrap_or_default() {
             b"json" => (c"application/json", view.json()),
             b"metrics" => (
                 c"text/plain; version=0.0.4; charset=utf-8",

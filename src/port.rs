@@ -13,10 +13,11 @@ pub mod table; // the open ports of all children
 use crate::abi::shared;
 use crate::audit::Recorder;
 use crate::clock;
-use crate::config::{Endpoint, Lifetime};
+use crate::config::{AuditOn, Endpoint, Lifetime};
 use crate::grant::Grant;
 use crate::identity::Identity;
 use crate::jwks::fetch::Cancel;
+use crate::status::Outcome;
 use crate::verdict::{Reason, Refusal};
 use cut::Cutter;
 use event::{End, Subject};
@@ -66,6 +67,8 @@ pub struct Wish<'a> {
     pub job: bool,
     /// GateMaxOpen
     pub max_open: u32,
+    /// GateAuditOn
+    pub audit: AuditOn,
     /// What came in `Gate-Job-Token`, if it came once.
     pub job_token: Option<&'a [u8]>,
 }
@@ -79,6 +82,7 @@ pub struct Port {
     moved_at: Instant,
     watch: Option<Arc<Watch>>,
     socket: TcpStream,
+    /// Writes nothing where the place wants none of it.
     recorder: Recorder,
     _held: Held,
 }
@@ -131,6 +135,12 @@ impl Ports {
         shared::table().map_or(0, |table| table.count(hash(&name)))
     }
 
+    /// How many ports are open in all children.
+    #[must_use]
+    pub fn all_open() -> usize {
+        shared::table().map_or(0, |table| table.open_of(0).1)
+    }
+
     /// Opens a port: a place among those that may be open, the job, the target.
     ///
     /// # Errors
@@ -158,9 +168,15 @@ impl Ports {
         let expires = limits.end(now);
         let line = event::opened(&subject, expires);
         if let Some(board) = shared::board() {
+            let issuer = subject.grant.identity().issuer_name();
+            board.decided(Outcome::Success, None, Some(issuer), now);
             board.opened(wish.name, now);
         }
-        self.recorder.push(|frame| event::opening(frame, &subject));
+        let recorder = match wish.audit {
+            AuditOn::All => self.recorder.clone(),
+            AuditOn::Refusals | AuditOn::None => Recorder::default(),
+        };
+        recorder.push(|frame| event::opening(frame, &subject));
         let opened = Instant::now();
         Ok(Opened {
             port: Port {
@@ -171,7 +187,7 @@ impl Ports {
                 moved_at: opened,
                 watch,
                 socket,
-                recorder: self.recorder.clone(),
+                recorder,
                 _held: held,
             },
             expires,

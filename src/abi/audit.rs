@@ -3,7 +3,7 @@
 use super::configuration::handle;
 use super::ffi::{self, gate_event};
 use super::file::Inherited;
-use super::host::{ERROR, NOTICE, say};
+use super::host::{ERROR, NOTICE, WARNING, say};
 use super::panic::boundary;
 use super::text::{bytes, lossy, slice};
 use super::view::grant_of;
@@ -79,6 +79,13 @@ pub unsafe extern "C" fn gate_audit_open(
                     return 1;
                 }
             };
+            if log.has_unsealed_lines() {
+                say(
+                    WARNING,
+                    "GATE603: GateAuditChainKey: the log ends in a line without a seal: gatectl audit verify will end with 1 \
+                     at it; move the log away and restart, so that the chain begins with a file of its own",
+                );
+            }
             let text = if handle.builder.config.audit.required {
                 "the gate starts; nothing passes unwritten"
             } else {
@@ -196,6 +203,7 @@ unsafe fn decision_of(event: &gate_event) -> Decision<'_> {
             method: bytes(event.method),
             path: bytes(event.path),
             host: bytes(event.host),
+            port: u16::try_from(event.port).unwrap_or_default(),
             protocol: bytes(event.protocol),
             agent: bytes(event.agent),
             peer: bytes(event.peer),

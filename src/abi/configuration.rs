@@ -374,6 +374,9 @@ pub unsafe extern "C" fn gate_config_check(config: *mut ffi::gate_config) -> i32
                 .log
                 .clone()
                 .and_then(|log| CString::new(log).ok());
+            if let Some(board) = super::shared::board() {
+                board.know(&handle.builder.config);
+            }
             found
                 .warnings
                 .iter()

@@ -7,7 +7,7 @@ use super::panic::boundary;
 use super::text::{Pool, bytes, lossy};
 use super::view::View;
 use super::view::identity_of;
-use crate::config::{Lifetime, Setting};
+use crate::config::{AuditOn, Lifetime, Setting};
 use crate::directive::Slot;
 use crate::gate::Process;
 use crate::grant::Grant;
@@ -188,6 +188,10 @@ pub(super) fn wish<'a>(view: &View<'a>, grant: Arc<Grant>, name: &'a str) -> Wis
         max_open: match view.setting(Slot::MaxOpen) {
             Some(Setting::MaxOpen(most)) => *most,
             _ => MAX_OPEN,
+        },
+        audit: match view.setting(Slot::AuditOn) {
+            Some(Setting::AuditOn(on)) => *on,
+            _ => AuditOn::All,
         },
         job_token: None,
     }

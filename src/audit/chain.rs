@@ -26,13 +26,15 @@ impl fmt::Debug for ChainKey {
 }
 
 impl ChainKey {
-    /// The bytes of the file, but for line ends after them.
+    /// The bytes of the file. White space at its end, as an editor's line end, does not count, as
+    /// long as enough bytes stay: the last of 32 random ones may look like it.
     ///
     /// # Errors
     /// The file can't be read, or is too short.
     pub fn read(path: &Path) -> Result<Self, String> {
         let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
-        Self::new(bytes.trim_ascii_end())
+        let length = bytes.trim_ascii_end().len().max(SHORTEST_KEY);
+        Self::new(bytes.get(..length).unwrap_or(&bytes))
     }
 
     /// # Errors
@@ -178,6 +180,23 @@ mod tests {
         assert!(key.fits(&first, &one) && key.fits(&after_one, &two));
         assert!(!key.fits(&first, &two) && !key.fits(&link, &one));
         assert!(!ChainKey::new(&[8; 32]).unwrap().fits(&first, &one));
+    }
+
+    #[test]
+    fn white_space_ends_a_key_only_where_enough_is_left() {
+        let file = std::env::temp_dir().join(format!("gate-chain-key-{}", std::process::id()));
+        let seal_of = |text: &[u8]| {
+            std::fs::write(&file, text).unwrap();
+            ChainKey::read(&file).map(|key| key.hash(&ZERO, &[b"x"]))
+        };
+        let plain = |bytes: &[u8]| ChainKey::new(bytes).unwrap().hash(&ZERO, &[b"x"]);
+        let (hex, raw) = ([b'a'; 64], [b"a".repeat(30), b" \n".to_vec()].concat());
+        for end in ["", "\n", "\r\n", " \n\n"] {
+            assert_eq!(seal_of(&[&hex, end.as_bytes()].concat()), Ok(plain(&hex)));
+            assert_eq!(seal_of(&[&raw, end.as_bytes()].concat()), Ok(plain(&raw)));
+        }
+        assert!(seal_of(&[b'a'; 31]).is_err());
+        std::fs::remove_file(&file).unwrap();
     }
 
     #[test]

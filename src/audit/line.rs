@@ -42,9 +42,10 @@ pub struct Decision<'a> {
     /// The request's id.
     pub id: Option<&'a [u8]>,
     pub method: Option<&'a [u8]>,
-    /// Without the query.
+    /// Without the query; `None`: a CONNECT, to `port` of `host`.
     pub path: Option<&'a [u8]>,
     pub host: Option<&'a [u8]>,
+    pub port: u16,
     /// `HTTP/1.1`
     pub protocol: Option<&'a [u8]>,
     /// `User-Agent`
@@ -154,8 +155,13 @@ impl Frame {
         line.push("}");
         let version = it.protocol.and_then(|it| it.strip_prefix(b"HTTP/"));
         line.member(",\"version\":", version);
-        line.push("},\"url\":{\"path\":");
-        line.quote(it.path.unwrap_or_default());
+        if let Some(path) = it.path {
+            line.push("},\"url\":{\"path\":");
+            line.quote(path);
+        } else {
+            line.push("},\"url\":{\"port\":");
+            line.number(it.port.into());
+        }
         line.member(",\"domain\":", it.host);
         line.push("}");
         if it.agent.is_some() {

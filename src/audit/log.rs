@@ -2,8 +2,8 @@
 //!
 //! The state is a small file of its own: beside the log where that is a file, else in the state
 //! directory. It holds where the chain stands and, while a batch is being written, where it will
-//! stand: whoever finds that left over by a process that died looks at the log's own end. The file
-//! is also the lock. Only writer threads (and the parent) come here, never a request.
+//! stand: whoever finds that left over by a process that died looks at the log's own end, and so does
+//! each start, since after a power loss the one may be older than the other. The file is also the lock. Only writer threads (and the parent) come here, never a request.
 
 use super::chain::{ChainKey, Link, Sealed};
 use crate::abi::file::{Inherited, ProcessLock};
@@ -14,6 +14,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// How long one batch may wait for a reader, or for another process.
@@ -28,6 +29,15 @@ pub struct Log {
     is_file: bool,
     state: File,
     key: Option<Arc<ChainKey>>,
+    /// The log's own end has not been looked at since the start.
+    fresh: AtomicBool,
+}
+
+/// How a file ends.
+struct End {
+    link: Link,
+    /// Its seal is one that belongs there.
+    fits: bool,
 }
 
 /// A batch that was not written whole.
@@ -84,7 +94,18 @@ impl Log {
             is_file,
             state,
             key,
+            fresh: AtomicBool::new(true),
         })
+    }
+
+    /// The chain would begin behind lines without a seal, where no verification passes.
+    #[must_use]
+    pub fn has_unsealed_lines(&self) -> bool {
+        self.is_file
+            && self.key.is_some()
+            && self.size() > 0
+            && ProcessLock::wait(&self.state, PATIENCE)
+                .is_ok_and(|_lock| self.end(Link::default()).is_none())
     }
 
     /// Appends open lines (each ended by a line feed), all or the first of them.
@@ -195,25 +216,35 @@ impl Log {
         let mut words = text.split(' ');
         let link = words.next().and_then(Link::parse);
         let pending = words.next().and_then(Link::parse);
-        match (link, pending) {
-            (Some(link), None) => Ok(State { link, pending }),
-            // A process died while it wrote: the log's end says how far it came.
-            (Some(link), Some(pending)) => {
-                let last = self
-                    .last_line()
-                    .unwrap_or(if self.is_file { link } else { pending });
-                let within = (link.sequence..=pending.sequence).contains(&last.sequence);
-                Ok(State {
-                    link: if within { last } else { link },
-                    pending: None,
-                })
-            }
+        let fresh = self.fresh.swap(false, Relaxed);
+        let end = if fresh || link.is_none() || pending.is_some() {
+            self.end(link.unwrap_or_default())
+        } else {
+            None
+        };
+        let further = |than: Link| {
+            end.as_ref()
+                .filter(|it| it.fits && it.link.sequence > than.sequence)
+                .map_or(than, |it| it.link)
+        };
+        let link = match (link, pending) {
+            (Some(link), None) => further(link),
+            // A process died while it wrote: the log's end says how far it came. Where the log has
+            // been moved away meanwhile nothing says so: better a gap than a number given twice.
+            (Some(link), Some(pending)) => match &end {
+                Some(end) if (link.sequence..=pending.sequence).contains(&end.link.sequence) => {
+                    end.link
+                }
+                None if self.is_file && link.sequence == 0 => link,
+                _ => further(pending),
+            },
             // A new state, as after the runtime directory was emptied: the log goes on.
-            (None, _) => Ok(State {
-                link: self.last_line().unwrap_or_default(),
-                pending: None,
-            }),
-        }
+            (None, _) => end.map(|it| it.link).unwrap_or_default(),
+        };
+        Ok(State {
+            link,
+            pending: None,
+        })
     }
 
     fn save(&self, state: &State) -> io::Result<()> {
@@ -226,8 +257,9 @@ impl Log {
         self.state.write_all_at(&line, 0)
     }
 
-    /// The seal of a file's last whole line. The beginning of a line after it is cut off.
-    fn last_line(&self) -> Option<Link> {
+    /// The seal of a file's last whole line; `before`: of the line before it, where that stands elsewhere.
+    /// The beginning of a line after it is cut off.
+    fn end(&self, before: Link) -> Option<End> {
         if !self.is_file {
             return None;
         }
@@ -239,7 +271,15 @@ impl Log {
         if end < tail.len() {
             let _ = self.target.file().set_len(from + end as u64);
         }
-        let last = tail.get(..end - 1)?.rsplit(|b| *b == b'\n').next()?;
-        Some(Sealed::parse(last)?.link)
+        let mut lines = tail.get(..end - 1)?.rsplit(|b| *b == b'\n');
+        let last = Sealed::parse(lines.next()?)?;
+        let before = lines
+            .next()
+            .and_then(Sealed::parse)
+            .map_or(before, |it| it.link);
+        Some(End {
+            link: last.link,
+            fits: self.key.as_ref().is_some_and(|it| it.fits(&before, &last)),
+        })
     }
 }

@@ -7,7 +7,10 @@ use crate::config::Place;
 use crate::field::folds_to;
 use crate::policy::require::Rule;
 use crate::request::FieldName;
+use crate::status::board::{NAMES, OTHER};
 use crate::token::source::Source;
+use crate::upstream::login::HANDLER;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What was seen while reading and can be judged only at the end.
 #[derive(Debug, Default)]
@@ -23,9 +26,40 @@ pub(super) struct Notes {
     logins: Vec<Place>,
     published: Vec<Place>,
     sections: Sections,
+    /// Where each of [`ONCE`] stands.
+    once: BTreeMap<&'static str, Place>,
+    /// The names of all `<GatePort>` sections.
+    ports: BTreeSet<String>,
 }
 
+/// What a server has one of: the last one holds, as ever in httpd.
+const ONCE: [&str; 4] = [
+    "GateAuditLog",
+    "GateAuditChainKey",
+    "GateAuditRequired",
+    "GateStateDir",
+];
+
+/// What `SetHandler gate-…` may name.
+const HANDLERS: [&str; 4] = ["gate-status", "gate-explain", "gate-jwks", HANDLER];
+
 impl Notes {
+    /// A directive stands there.
+    pub(super) fn said(&mut self, place: &Place, name: &str) {
+        if place.port
+            && let Some(section) = &place.section
+        {
+            self.ports.insert(section.clone());
+        }
+        if let Some(name) = ONCE.iter().find(|it| **it == name)
+            && let Some(before) = self.once.insert(name, place.clone())
+        {
+            self.warnings.push(format!(
+                "GATE221: {name} ({place}) stands again: what {before} says has no effect"
+            ));
+        }
+    }
+
     pub(super) fn accept(&mut self, place: &Place, issuers: &[String]) {
         self.accepts.push((place.clone(), issuers.to_vec()));
     }
@@ -83,6 +117,7 @@ pub struct Findings {
 impl Builder {
     /// A directive of httpd's own stood in this section; an unknown one says nothing.
     pub fn note(&mut self, place: &Place, directive: &str, arguments: &str) {
+        self.notes.said(place, directive);
         match directive {
             "AuthType" => {
                 self.notes.sections.auth_type(place, arguments);
@@ -91,11 +126,17 @@ impl Builder {
                 let words = arguments.split_whitespace().collect::<Vec<_>>().join(" ");
                 self.notes.sections.require(place, words);
             }
-            "SetHandler" if arguments == crate::upstream::login::HANDLER => {
+            "SetHandler" if arguments == HANDLER => {
                 self.config.login = true;
                 self.notes.logins.push(place.clone());
             }
             "SetHandler" if arguments == "gate-jwks" => self.notes.published.push(place.clone()),
+            "SetHandler" if arguments.starts_with("gate-") && !HANDLERS.contains(&arguments) => {
+                self.notes.warn(format!(
+                    "GATE222: SetHandler {arguments} ({place}): the gate has no such handler, and answers 404; there are {}",
+                    HANDLERS.join(", ")
+                ));
+            }
             _ => {}
         }
     }
@@ -155,15 +196,50 @@ impl Builder {
         let servers: Vec<bool> = self.config.servers.iter().map(|it| it.is_virtual).collect();
         found.warnings.extend(self.notes.sections.open(&servers));
         self.check_keys(&mut found);
-        let audit = &self.config.audit;
-        if audit.log.is_none() && (audit.key.is_some() || audit.required) {
-            found.errors.push(
-                "GateAuditChainKey and GateAuditRequired need a GateAuditLog: there is none".into(),
-            );
-        }
+        self.check_audit(&mut found);
+        self.check_names(&mut found);
         self.config.seal();
         self.check_sources(&mut found);
         found
+    }
+
+    fn check_audit(&self, found: &mut Findings) {
+        let audit = &self.config.audit;
+        for (name, given) in [
+            ("GateAuditChainKey", audit.key.is_some()),
+            ("GateAuditRequired", audit.required),
+        ] {
+            if given
+                && audit.log.is_none()
+                && let Some(place) = self.notes.once.get(name)
+            {
+                found.errors.push(format!(
+                    "{name} ({place}) needs a GateAuditLog: there is none"
+                ));
+            }
+        }
+    }
+
+    /// The figures tell so many names apart.
+    fn check_names(&mut self, found: &mut Findings) {
+        self.config.ports = std::mem::take(&mut self.notes.ports).into_iter().collect();
+        let issuers: BTreeSet<_> = (0..self.config.servers.len())
+            .flat_map(|at| self.config.issuers(at))
+            .map(|it| it.name.clone())
+            .collect();
+        self.config.issuer_names = issuers.into_iter().collect();
+        for (what, names) in [
+            ("<GatePort>", &self.config.ports),
+            ("<GateIssuer>", &self.config.issuer_names),
+        ] {
+            if names.len() >= NAMES {
+                found.warnings.push(format!(
+                    "GATE220: there are {} {what} sections: the status and the metrics tell {} apart and count the others as one, \"{OTHER}\"",
+                    names.len(),
+                    NAMES - 1
+                ));
+            }
+        }
     }
 
     /// Some issuer whose tokens are accepted there says where to ask.

@@ -73,7 +73,7 @@ impl Builder {
             "GateMaxOpen" => words::count(name, words).map(Setting::MaxOpen),
             "GateHeader" => self.header(place, words),
             "GateForwardToken" => words::switch(name, words).map(Setting::ForwardToken),
-            "GateMode" => match words::one(name, words)? {
+            "GateMode" => match &*words::one(name, words)?.to_ascii_lowercase() {
                 "enforce" => Ok(Setting::Mode(Mode::Enforce)),
                 "observe" => {
                     self.notes.observe(place);
@@ -81,7 +81,7 @@ impl Builder {
                 }
                 word => Err(format!("GateMode {word}: write enforce or observe")),
             },
-            "GateAuditOn" => match words::one(name, words)? {
+            "GateAuditOn" => match &*words::one(name, words)?.to_ascii_lowercase() {
                 "all" => Ok(Setting::AuditOn(AuditOn::All)),
                 "refusals" => Ok(Setting::AuditOn(AuditOn::Refusals)),
                 "none" => Ok(Setting::AuditOn(AuditOn::None)),

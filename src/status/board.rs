@@ -3,12 +3,18 @@
 //! are written once and never taken back, so that a place keeps its meaning over restarts.
 
 use crate::abi::lock::is_running;
+use crate::config::Config;
 use crate::port::limit::Cause;
 use crate::verdict::Reason;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
 
-/// Issuers and ports that are told apart; the last stands for all more.
-const NAMES: usize = 64;
+/// Issuers and ports that are told apart; the last place is [`OTHER`]'s.
+pub const NAMES: usize = 256;
+/// All those for which there was no place.
+pub const OTHER: &str = "(other)";
+/// How often a name that is being written is looked at before it is given up.
+const PATIENCE: u32 = 100_000;
 /// Bytes of a name that are kept.
 const NAME: usize = 96;
 /// Places for the causes of a port's end.
@@ -46,9 +52,25 @@ impl Outcome {
 
 /// Names, each written once.
 struct Names {
-    /// 0: free, 1: being written, 2: there.
     state: [AtomicU32; NAMES],
     bytes: [[AtomicU64; NAME / 8]; NAMES],
+}
+
+/// A name's states. One that is given up was being written by a process that died.
+const FREE: u32 = 0;
+const WRITING: u32 = 1;
+const THERE: u32 = 2;
+const GIVEN_UP: u32 = 3;
+
+/// Whether the name can be read: waits for who writes it, but not for ever.
+fn is_there(state: &AtomicU32) -> bool {
+    for _ in 0..PATIENCE {
+        match state.load(Acquire) {
+            WRITING => std::hint::spin_loop(),
+            settled => return settled == THERE,
+        }
+    }
+    state.compare_exchange(WRITING, GIVEN_UP, Relaxed, Acquire) == Err(THERE)
 }
 
 impl Names {
@@ -58,16 +80,25 @@ impl Names {
         for (to, from) in wanted.iter_mut().zip(name.bytes()) {
             *to = from;
         }
-        for (at, (state, bytes)) in self.state.iter().zip(&self.bytes).enumerate() {
-            if state.compare_exchange(0, 1, Relaxed, Relaxed).is_ok() {
+        let places = self.state.iter().zip(&self.bytes).take(NAMES - 1);
+        for (at, (state, bytes)) in places.enumerate() {
+            if state
+                .compare_exchange(FREE, WRITING, Relaxed, Relaxed)
+                .is_ok()
+            {
                 for (to, from) in bytes.iter().zip(wanted.as_chunks::<8>().0) {
                     to.store(u64::from_ne_bytes(*from), Relaxed);
                 }
-                state.store(2, std::sync::atomic::Ordering::Release);
-                return at;
+                if state
+                    .compare_exchange(WRITING, THERE, Release, Relaxed)
+                    .is_ok()
+                {
+                    return at;
+                }
+                continue;
             }
-            while state.load(std::sync::atomic::Ordering::Acquire) == 1 {
-                std::hint::spin_loop();
+            if !is_there(state) {
+                continue;
             }
             let same = bytes
                 .iter()
@@ -77,17 +108,18 @@ impl Names {
                 return at;
             }
         }
+        if let Some(last) = self.state.last() {
+            last.store(THERE, Release);
+        }
         NAMES - 1
     }
 
     fn get(&self, at: usize) -> Option<String> {
-        if self
-            .state
-            .get(at)?
-            .load(std::sync::atomic::Ordering::Acquire)
-            != 2
-        {
+        if self.state.get(at)?.load(Acquire) != THERE {
             return None;
+        }
+        if at == NAMES - 1 {
+            return Some(OTHER.to_owned());
         }
         let bytes: Vec<u8> = self
             .bytes
@@ -100,7 +132,7 @@ impl Names {
     }
 
     fn all(&self) -> impl Iterator<Item = (usize, String)> {
-        (0..NAMES).map_while(|at| Some((at, self.get(at)?)))
+        (0..NAMES).filter_map(|at| Some((at, self.get(at)?)))
     }
 }
 
@@ -221,9 +253,14 @@ pub struct Slice {
 }
 
 impl Board {
-    /// Gives an issuer its place.
-    pub fn issuer(&self, name: &str) -> usize {
-        self.issuers.place(name)
+    /// Gives the configuration's issuers and ports their places: they are shown from now on.
+    pub fn know(&self, config: &Config) {
+        config.issuer_names.iter().for_each(|it| {
+            self.issuers.place(it);
+        });
+        config.ports.iter().for_each(|it| {
+            self.ports.place(it);
+        });
     }
 
     /// Counts a decision.
@@ -274,7 +311,7 @@ impl Board {
         self.lost.fetch_add(lines, Relaxed);
     }
 
-    /// A port of this name has been opened: it is shown from now on.
+    /// A port of this name has been opened.
     pub fn opened(&self, name: &str, now: u64) {
         let at = self.ports.place(name);
         let minute = Minute::at(&self.minutes, now);
@@ -391,12 +428,13 @@ impl Board {
         self.lost.load(Relaxed)
     }
 
-    /// The ports that were ever opened.
+    /// The ports that were ever known.
     #[must_use]
     pub fn ports(&self, now: u64) -> Vec<PortCount> {
-        let found = self.ports.all().zip(&self.tunnels);
-        found
-            .map(|((at, name), of)| {
+        self.ports
+            .all()
+            .filter_map(|(at, name)| Some((at, name, self.tunnels.get(at)?)))
+            .map(|(at, name, of)| {
                 let [sent, received] = of.moved.each_ref().map(|it| it.load(Relaxed));
                 let ends = Cause::ALL.into_iter().zip(&of.ends);
                 PortCount {

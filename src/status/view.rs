@@ -1,6 +1,6 @@
 //! The figures of one moment: what page, JSON and metrics all show.
 
-use super::board::{Board, Count, PortCount, Slice};
+use super::board::{Board, Count, OTHER, PortCount, Slice};
 use crate::clock;
 use crate::jwks::Keys;
 use crate::port::Ports;
@@ -19,6 +19,13 @@ pub struct IssuerView {
     pub last_error: Option<String>,
     pub fetched: u64,
     pub failed: u64,
+}
+
+impl IssuerView {
+    /// The more, the worse.
+    fn trouble(&self) -> (bool, u64) {
+        (self.last_error.is_some(), self.age.unwrap_or(u64::MAX))
+    }
 }
 
 /// All of it.
@@ -63,23 +70,28 @@ impl View {
                 }
             })
             .collect();
-        // Virtual hosts may have issuers of one name: metrics know one series a name.
-        issuers.sort_by(|a, b| a.name.cmp(&b.name));
-        issuers.dedup_by(|a, b| a.name == b.name);
+        // Virtual hosts may have issuers of one name, and metrics know one series a name: the worst is shown.
+        issuers.sort_by(|a, b| (&a.name, b.trouble()).cmp(&(&b.name, a.trouble())));
+        issuers.dedup_by(|later, first| later.name == first.name);
+        let mut ports: Vec<_> = board
+            .ports(now)
+            .into_iter()
+            .map(|port| {
+                let open = Ports::open_count(&port.name);
+                (port, open)
+            })
+            .collect();
+        let named: usize = ports.iter().map(|(_, open)| open).sum();
+        if let Some((_, open)) = ports.iter_mut().find(|(it, _)| it.name == OTHER) {
+            *open = Ports::all_open().saturating_sub(named);
+        }
         Self {
             now,
             issuers,
             decisions: board.decisions(),
             minutes: board.minutes(now),
             cache: board.cache(),
-            ports: board
-                .ports(now)
-                .into_iter()
-                .map(|port| {
-                    let open = Ports::open_count(&port.name);
-                    (port, open)
-                })
-                .collect(),
+            ports,
             files,
             audit_lost: board.audit_lost(),
             children: board.children(),

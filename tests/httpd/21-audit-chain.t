@@ -155,6 +155,33 @@ is(scalar(() = Gate::Audit::decisions($log, $written + 3)), $written + 3, 'for i
 $httpd->stop;
 is((verify($log))[0], 0, 'and the chain goes on') or diag((verify($log))[1]);
 
+# --- a state that is older than the log, a log that was moved away, a log from before the chain ------------------------
+
+my $lines = "GateAuditLog \@DIR\@/audit.log\n$issuers" . gated('/', 'Require gate-role dev');
+my $aged  = httpd($lines, log_level => 'notice');
+$log = $aged->dir . '/audit.log';
+$aged->get('/', token => $token);
+$aged->stop;
+$aged->configure("GateAuditChainKey file:$key\n$lines");
+$aged->launch;
+ok($aged->wait_for_log(qr/GATE603: .*a line without a seal/), 'a chain that would begin behind other lines is told');
+$aged->stop;
+rename $log, "$log.0";
+unlink "$log.chain";
+my $run = sub { $aged->launch; $aged->get('/', token => $token); $aged->stop };
+$run->();
+my $old = Gate::Audit::text("$log.chain");
+$run->();
+spew_state($old);
+$run->();
+is((verify($log))[0], 0, 'a state that is older than the log, as after a power loss, gives no number twice') or diag((verify($log))[1]);
+my @links = map { /"sequence":(\d+),"hash":"(\w+)"/ ? "$1:$2" : () } Gate::Audit::raw($log);
+spew_state(sprintf "%-200s\n", "$links[-3] $links[-1]");
+rename $log, "$log.1";
+$run->();
+is((verify($log, "$log.1"))[0], 0, 'nor does one that was being written, with the log moved away') or diag((verify($log, "$log.1"))[1]);
+sub spew_state { my ($text) = @_; open my $state, '+<', "$log.chain" or die $!; print {$state} $text; close $state or die $!; return }
+
 # --- a disk that is full ----------------------------------------------------------------------------------------------
 
 my $status_page = "<Location /status>\nSetHandler gate-status\n</Location>\n";
@@ -180,7 +207,6 @@ is(storm($program, 4, 50, sub { sleep 0.3; $program->restart('USR1') }), 0, 'a p
 sleep 1;
 $program->stop;
 sleep 0.5;
-# Over the restart two programs run side by side, each with its file.
 my @piped = glob $program->dir . '/piped.*.log';
 is(scalar(grep { $_->{event}{action} eq 'access' } map { Gate::Audit::lines($_) } @piped), 200, 'and gets every line');
 is((verify(@piped))[0], 0, 'unbroken') or diag((verify(@piped))[1]);
@@ -192,5 +218,5 @@ cmp_ok(time - $before, '<', 20, 'for long');
 ok($deaf->wait_for_log(qr/GATE601: .*its reader does not read/, 10), 'and is told');
 $deaf->stop;
 
-expect_in_log(qr/GATE60[12]/, qr/AH00106|AH00089|AH00090|AH00488|AH03490|piped log/);
+expect_in_log(qr/GATE60[123]/, qr/AH00106|AH00089|AH00090|AH00488|AH03490|piped log/);
 finish();

@@ -58,11 +58,32 @@ fn ports_are_counted_by_name_with_their_ends() {
 #[test]
 fn names_beyond_the_last_place_share_it() {
     let board = new_board().unwrap();
-    for at in 0..NAMES + 5 {
-        board.issuer(&format!("issuer-{at}"));
+    board.know(&Config {
+        ports: (1..NAMES + 5).map(|at| format!("db:{at}")).collect(),
+        ..Config::default()
+    });
+    for name in ["db:3", "db:900", "db:901"] {
+        board.opened(name, 6000);
     }
-    assert_eq!(board.issuer("issuer-3"), 3);
-    assert_eq!(board.issuer("another"), NAMES - 1);
+    let ports = board.ports(6000);
+    assert_eq!(ports.len(), NAMES);
+    assert_eq!((&*ports[2].name, ports[2].opened), ("db:3", 1));
+    assert_eq!(
+        (&*ports[NAMES - 1].name, ports[NAMES - 1].opened),
+        (OTHER, 2)
+    );
+}
+
+#[test]
+fn a_name_whose_writer_died_holds_nobody_up() {
+    let board = new_board().unwrap();
+    board.ports.state[0].store(WRITING, Relaxed);
+    for _ in 0..2 {
+        board.opened("db:1", 6000);
+    }
+    let ports = board.ports(6000);
+    assert_eq!(ports.len(), 1);
+    assert_eq!((&*ports[0].name, ports[0].opened), ("db:1", 2));
 }
 
 #[test]
