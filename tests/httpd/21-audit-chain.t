@@ -72,7 +72,7 @@ is(scalar @wrong, 0, 'every line is as the schema wants it') or diag(join "\n", 
 my (%id, %pid);
 $id{ $_->{http}{request}{id} }++, $pid{ $_->{process}{pid} }++ for @decisions;
 is(scalar keys %id, $connections * $each, 'and no two are the same');
-cmp_ok(scalar keys %pid, '>', 2, 'several processes wrote them');
+cmp_ok(scalar keys %pid, '>', 1, 'several processes wrote them');
 is(scalar(grep { $lines[$_]{event}{sequence} != $_ + 1 } 0 .. $#lines), 0, 'the sequence rises by one a line');
 my ($status, $out) = verify($log);
 is($status, 0, 'the chain is unbroken') or diag($out);
