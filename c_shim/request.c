@@ -271,6 +271,7 @@ static shim_state *inherit(request_rec *r)
         if (state->outcome.identity) {
             set_environment(r, &state->outcome);
         }
+        shim_keep_out_of_caches(r); /* httpd has given the sign another name */
     }
     return state;
 }
@@ -281,6 +282,9 @@ int shim_settle(request_rec *r)
     const shim_state *state;
 
     if (!shim_is_gated(r)) {
+        if (r->proxyreq) {
+            refuse_h2c(r);
+        }
         return shim_upstream(r, NULL);
     }
     state = shim_effective_state(r);
@@ -292,7 +296,6 @@ int shim_settle(request_rec *r)
         return r->prev && state != SHIM_STATE(r) ? shim_upstream(r, NULL) : state->outcome.status;
     }
     state = inherit(r);
-    shim_keep_out_of_caches(r);
     /* `Satisfy any` may have gone past the rules: no Require means valid-user all the same */
     if (!SHIM_DIR(r)->has_require && !state->outcome.identity) {
         return shim_refuse(r, shim_state_of(r), "token_missing", "no token was sent", APLOG_INFO);
@@ -313,8 +316,5 @@ int shim_fixups(request_rec *r)
         shim_strip_spoofed(r); /* the copy may hold what was set for the main request */
     }
     shim_choose_handler(r);
-    if (r->proxyreq) {
-        refuse_h2c(r);
-    }
     return shim_has_moved(r) ? shim_decide_again(r) : shim_settle(r);
 }
