@@ -480,8 +480,8 @@ proptest! {
         let (equal, unequal) = (holds(&format!("c={wanted}"), &value), holds(&format!("c!={wanted}"), &value));
         if value.is_null() || value.is_object() {
             prop_assert!(!equal && !unequal);
-        } else if value.to_string().contains(".0") {
-            // 1.0 is not the text 1, and no other number either.
+        } else if value.to_string().contains(".0") || wanted == "-0" {
+            // 1.0 is not the text 1, nor 0 the text -0, and neither is another number.
             prop_assert!(!(equal && unequal));
         } else {
             prop_assert_ne!(equal, unequal);
