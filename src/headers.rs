@@ -5,8 +5,8 @@ use crate::abi::pairs::{Pairs, PairsBuilder};
 use crate::config::{HeaderChoice, HeaderValue};
 use crate::field::{folded, is_plain, list, same};
 use crate::identity::{Identity, scalar};
+use crate::json::Value;
 use crate::kind::Kind;
-use serde_json::Value;
 use std::borrow::Cow;
 
 /// The headers of an identity: the defaults, changed by the GateHeader lines (inner section first).

@@ -4,13 +4,13 @@
 
 use crate::config::Issuer;
 use crate::field::is_plain;
+use crate::json::{Object, Value};
 use crate::jwks::{Key, Keys};
 use crate::kind::Kind;
 use crate::policy::condition::twin_of;
 use crate::policy::path::ClaimPath;
 use crate::verdict::Reason;
 use crate::verify::VerifiedClaims;
-use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ pub struct Identity {
     issuer: Arc<Issuer>,
     keys: Arc<Keys>,
     key: Arc<Key>,
-    claims: Map<String, Value>,
+    claims: Object,
     expires: u64,
     user: String,
     roles: Vec<String>,
@@ -122,7 +122,7 @@ impl Identity {
 
     /// The verified claims.
     #[must_use]
-    pub const fn claims(&self) -> &Map<String, Value> {
+    pub const fn claims(&self) -> &Object {
         &self.claims
     }
 
@@ -197,11 +197,7 @@ impl Identity {
     /// About how many bytes it holds, for the cache's bound.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.claims
-            .iter()
-            .map(|(name, value)| 64 + name.len() + weight(value))
-            .sum::<usize>()
-            + self.roles.iter().map(|role| 24 + role.len()).sum::<usize>()
+        self.claims.size() + self.roles.iter().map(|role| 24 + role.len()).sum::<usize>()
     }
 }
 
@@ -218,7 +214,7 @@ pub fn scalar(value: &Value) -> Option<Cow<'_, str>> {
 
 /// Entra leaves the groups out where a person is in more than 200.
 #[must_use]
-pub fn groups_left_out(claims: &Map<String, Value>, kind: Kind) -> bool {
+pub fn groups_left_out(claims: &Object, kind: Kind) -> bool {
     let flagged = || {
         let flag = claims.get("hasgroups").and_then(scalar);
         flag.is_some_and(|it| it == "true")
@@ -230,20 +226,7 @@ pub fn groups_left_out(claims: &Map<String, Value>, kind: Kind) -> bool {
     kind == Kind::Entra && claims.get("groups").is_none_or(Value::is_null) && (flagged() || named())
 }
 
-fn weight(value: &Value) -> usize {
-    size_of::<Value>()
-        + match value {
-            Value::String(text) => text.len(),
-            Value::Array(items) => items.iter().map(weight).sum(),
-            Value::Object(members) => members
-                .iter()
-                .map(|(name, value)| 64 + name.len() + weight(value))
-                .sum(),
-            Value::Null | Value::Bool(_) | Value::Number(_) => 0,
-        }
-}
-
-fn user(claims: &Map<String, Value>, paths: &[ClaimPath]) -> Result<String, NoUser> {
+fn user(claims: &Object, paths: &[ClaimPath]) -> Result<String, NoUser> {
     let Some((path, value)) = paths
         .iter()
         .find_map(|path| Some((path, path.get(claims)?)))
@@ -255,7 +238,7 @@ fn user(claims: &Map<String, Value>, paths: &[ClaimPath]) -> Result<String, NoUs
         )));
     };
     match value {
-        Value::String(text) if !text.is_empty() && is_plain(text) => Ok(text.clone()),
+        Value::String(text) if !text.is_empty() && is_plain(text) => Ok(text.to_string()),
         other => Err(NoUser(format!(
             "claim {path}: wanted text without control characters, got {}",
             crate::verify::shown(&other.to_string())
@@ -263,7 +246,7 @@ fn user(claims: &Map<String, Value>, paths: &[ClaimPath]) -> Result<String, NoUs
     }
 }
 
-fn roles(claims: &Map<String, Value>, issuer: &Issuer) -> Vec<String> {
+fn roles(claims: &Object, issuer: &Issuer) -> Vec<String> {
     let mut roles: Vec<String> = Vec::new();
     let mut add = |role: Cow<'_, str>| {
         if !role.is_empty() && !roles.iter().any(|it| **it == *role) {
@@ -292,7 +275,7 @@ fn roles(claims: &Map<String, Value>, issuer: &Issuer) -> Vec<String> {
 }
 
 /// The fork rule for a role that is a project's name: none where the token names two projects.
-fn own_project(path: &ClaimPath, claims: &Map<String, Value>) -> bool {
+fn own_project(path: &ClaimPath, claims: &Object) -> bool {
     twin_of(path)
         .and_then(|twin| claims.get(twin))
         .filter(|twin| !twin.is_null())

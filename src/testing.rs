@@ -11,6 +11,7 @@ use crate::config::{Issuer, Place, Server};
 use crate::directive::Builder;
 use crate::grant::Grant;
 use crate::identity::{Identity, NoUser};
+use crate::json::{self, Object};
 use crate::jwks::testing::{ec, encoded, standing};
 use crate::jwks::{KeySet, Keys};
 use crate::token::compact::Unverified;
@@ -77,6 +78,25 @@ pub(crate) fn claims(changes: Value) -> Value {
         };
     }
     claims
+}
+
+/// This JSON as the gate reads it.
+pub(crate) fn tree(value: &Value) -> json::Value {
+    match value {
+        Value::Null => json::Value::Null,
+        Value::Bool(flag) => json::Value::Bool(*flag),
+        Value::Number(number) => json::Value::Number(number.clone()),
+        Value::String(text) => json::Value::String(text.as_str().into()),
+        Value::Array(items) => json::Value::Array(items.iter().map(tree).collect()),
+        Value::Object(_) => json::Value::Object(object(value)),
+    }
+}
+
+/// This object as the gate reads it.
+pub(crate) fn object(value: &Value) -> Object {
+    let members = value.as_object().unwrap().iter();
+    let members = members.map(|(name, value)| (name.as_str().into(), tree(value)));
+    Object::new(members.collect()).unwrap()
 }
 
 /// A token of `k`.

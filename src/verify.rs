@@ -3,11 +3,12 @@
 
 use crate::config::{Audience, Issuer};
 use crate::identity::groups_left_out;
+use crate::json::{Object, Value};
 use crate::jwks::{Key, KeySet, NoKey};
 use crate::kind::Kind;
 use crate::token::compact::Unverified;
 use crate::verdict::Reason;
-use serde_json::{Map, Number, Value};
+use serde_json::Number;
 use std::fmt;
 use std::sync::Arc;
 
@@ -112,7 +113,7 @@ pub struct Rejected<'t> {
 /// Claims whose signature, times, issuer and audience have been checked. Nothing else makes one.
 #[derive(Debug)]
 pub struct VerifiedClaims {
-    claims: Map<String, Value>,
+    claims: Object,
     expires: u64,
     key: Arc<Key>,
 }
@@ -120,7 +121,7 @@ pub struct VerifiedClaims {
 impl VerifiedClaims {
     /// The claims.
     #[must_use]
-    pub const fn claims(&self) -> &Map<String, Value> {
+    pub const fn claims(&self) -> &Object {
         &self.claims
     }
 
@@ -137,7 +138,7 @@ impl VerifiedClaims {
     }
 
     /// Takes them apart.
-    pub(crate) fn into_parts(self) -> (Map<String, Value>, u64, Arc<Key>) {
+    pub(crate) fn into_parts(self) -> (Object, u64, Arc<Key>) {
         (self.claims, self.expires, self.key)
     }
 }
@@ -266,7 +267,7 @@ fn signing_key(
 }
 
 /// `exp`, `nbf`, `iat` (RFC 7519, section 4.1.4 on); gives `exp`.
-fn times(claims: &Map<String, Value>, issuer: &Issuer, now: u64) -> Result<u64, Error> {
+fn times(claims: &Object, issuer: &Issuer, now: u64) -> Result<u64, Error> {
     let exp = date(claims, "exp")?.ok_or(Error::Missing("exp"))?;
     let nbf = date(claims, "nbf")?;
     let iat = date(claims, "iat")?;
@@ -301,7 +302,7 @@ fn times(claims: &Map<String, Value>, issuer: &Issuer, now: u64) -> Result<u64, 
     Ok(expires)
 }
 
-fn date(claims: &Map<String, Value>, claim: &'static str) -> Result<Option<f64>, Error> {
+fn date(claims: &Object, claim: &'static str) -> Result<Option<f64>, Error> {
     let Some(value) = claims.get(claim) else {
         return Ok(None);
     };
@@ -333,7 +334,7 @@ fn exact(number: &Number) -> Option<f64> {
     (date.is_sign_positive() && date < MAX_DATE as f64).then_some(date)
 }
 
-fn audience(claims: &Map<String, Value>, wanted: &Audience) -> Result<(), Error> {
+fn audience(claims: &Object, wanted: &Audience) -> Result<(), Error> {
     let Audience::OneOf(wanted) = wanted else {
         return Ok(());
     };
@@ -370,15 +371,15 @@ fn audience(claims: &Map<String, Value>, wanted: &Audience) -> Result<(), Error>
 }
 
 /// What a make of issuer must say (SPEC section 2, last table).
-fn kind(claims: &Map<String, Value>, kind: Kind) -> Result<(), Error> {
+fn kind(claims: &Object, kind: Kind) -> Result<(), Error> {
     let is_id = |claim: &str| match claims.get(claim) {
         Some(Value::String(id)) => !id.is_empty(),
-        Some(value) => value.is_number(),
+        Some(value) => matches!(value, Value::Number(_)),
         None => false,
     };
     match kind {
         Kind::Keycloak => match claims.get("typ") {
-            Some(Value::String(typ)) if typ == "Bearer" => Ok(()),
+            Some(Value::String(typ)) if **typ == *"Bearer" => Ok(()),
             other => {
                 let got = other.map_or_else(|| "none".into(), |it| shown(&it.to_string()));
                 Err(Error::Type(format!(
@@ -397,7 +398,7 @@ fn kind(claims: &Map<String, Value>, kind: Kind) -> Result<(), Error> {
         },
         Kind::Google => match claims.get("email_verified") {
             Some(Value::Bool(true)) => Ok(()),
-            Some(Value::String(text)) if text == "true" => Ok(()),
+            Some(Value::String(text)) if **text == *"true" => Ok(()),
             _ => Err(Error::Required("wanted email_verified true".into())),
         },
         Kind::Generic | Kind::Okta | Kind::Entra | Kind::Aws => Ok(()),

@@ -8,10 +8,10 @@ use super::requests::pool_of;
 use super::text::{Pool, lossy, words};
 use super::view::identity_of;
 use crate::identity::{Identity, scalar};
+use crate::json::Value;
 use crate::policy::path::ClaimPath;
 use crate::policy::require::Rule;
 use crate::verdict::Reason;
-use serde_json::Value;
 use std::borrow::Cow;
 use std::ffi::{c_char, c_void};
 

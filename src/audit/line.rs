@@ -6,8 +6,8 @@
 
 use super::text::Text;
 use crate::identity::Identity;
+use crate::json::Value;
 use crate::verdict::Reason;
-use serde_json::Value;
 use std::borrow::Cow;
 
 /// The version of the schema whose names are used.
@@ -350,7 +350,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
 
-    fn closed(line: &[u8]) -> Value {
+    fn closed(line: &[u8]) -> serde_json::Value {
         serde_json::from_slice(&[line, b"}}"].concat()).unwrap()
     }
 

@@ -13,7 +13,7 @@ use crate::config::Server;
 use crate::jwks::testing::{Dir, Heard, ec};
 use crate::testing::{self, claims, issuer, issuer_named, key};
 use crate::upstream::credential::Unfit as UnfitCredential;
-use serde_json::json;
+use serde_json::{Value, json};
 
 impl News for Heard {
     fn credential_changed(&self, _file: &Path) {}

@@ -19,7 +19,7 @@ pub fn jwks_uri(document: &[u8], issuer: &str) -> Result<String, Unfit> {
     let document =
         crate::json::parse(document).map_err(|error| Unfit::Body(format!("not JSON: {error}")))?;
     let member = |name: &str| {
-        let value = document.get(name).and_then(serde_json::Value::as_str);
+        let value = document.get(name).and_then(crate::json::Value::as_str);
         value.ok_or_else(|| Unfit::Body(format!("no string {name:?}")))
     };
     let got = member("issuer")?;

@@ -4,14 +4,13 @@
 //! Each algorithm that it may serve is one [`KeyVerifier`], which is a verifier in jsonwebtoken's
 //! own terms. Not here: which key a token asks for (that is [`super::set`]).
 
-use crate::json::quoted;
+use crate::json::{Value, quoted};
 use aws_lc_rs::signature as aws;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
 use jsonwebtoken::crypto::JwtVerifier;
 use jsonwebtoken::signature::{Error as SignatureError, Verifier};
-use serde_json::Value;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -188,7 +187,7 @@ impl Key {
     pub fn from_jwk(jwk: &Value) -> Result<Self, Unfit> {
         let kid = text(jwk, "kid")?.map(str::to_owned);
         let issuer = text(jwk, "issuer")?.map(str::to_owned);
-        if !jwk.is_object() {
+        if jwk.as_object().is_none() {
             return Err(Unfit::NotAnObject);
         }
         if let Some(member) = PRIVATE_MEMBERS
@@ -304,7 +303,7 @@ fn check_purpose(jwk: &Value) -> Result<(), Unfit> {
         None => Ok(()),
         Some(Value::Array(operations)) if operations.iter().all(Value::is_string) => operations
             .iter()
-            .any(|operation| operation == "verify")
+            .any(|operation| operation.as_str() == Some("verify"))
             .then_some(())
             .ok_or(Unfit::KeyOps),
         Some(_) => Err(Unfit::Type("key_ops")),

@@ -2,10 +2,9 @@
 //! [`super::key`]) and fetches nothing.
 
 use super::key::{Key, Unfit};
-use crate::json::quoted;
+use crate::json::{Value, quoted};
 use crate::verdict::Reason;
 use jsonwebtoken::Algorithm;
-use serde_json::Value;
 use std::fmt;
 use std::sync::Arc;
 

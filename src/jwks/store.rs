@@ -7,8 +7,9 @@
 
 use super::schedule::Schedule;
 use crate::abi::file::user;
+use crate::json::Value;
 use aws_lc_rs::digest;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::fmt;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read as _, Write as _};

@@ -4,11 +4,11 @@
 //! Parsed once from the configuration, asked on each request without allocating. What follows
 //! from the answer (a role, a refusal) is not decided here.
 
-use crate::json::{quoted, shown};
+use crate::json::{Object, Value, quoted, shown};
 use crate::kind::Kind;
 use crate::policy::path::{ClaimPath, PathError};
 use regex::{Regex, RegexBuilder};
-use serde_json::{Map, Number, Value};
+use serde_json::Number;
 use std::fmt::{self, Write as _};
 
 /// The most bytes that one compiled pattern may take, so that no line of the configuration can
@@ -182,7 +182,7 @@ impl Condition {
     /// are passed over. Booleans and numbers compare by their JSON text, a number's being the
     /// shortest; `!=` holds for no number of the same worth, however it was written.
     #[must_use]
-    pub fn holds(&self, claims: &Map<String, Value>, kind: Kind) -> bool {
+    pub fn holds(&self, claims: &Object, kind: Kind) -> bool {
         self.path
             .get(claims)
             .is_some_and(|value| self.accepts(value))
@@ -194,7 +194,7 @@ impl Condition {
 
     /// What was wanted and what came, for the log: `PATH: wanted ..., got ...`.
     #[must_use]
-    pub fn explain(&self, claims: &Map<String, Value>) -> String {
+    pub fn explain(&self, claims: &Object) -> String {
         let got = self
             .path
             .get(claims)
@@ -213,7 +213,7 @@ impl Condition {
     }
 
     /// The second claim of the fork rule, where the rule applies and the claim is there.
-    fn twin_in<'v>(&self, claims: &'v Map<String, Value>) -> Option<(&'static str, &'v Value)> {
+    fn twin_in<'v>(&self, claims: &'v Object) -> Option<(&'static str, &'v Value)> {
         let name = self.twin?;
         claims
             .get(name)

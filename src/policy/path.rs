@@ -3,8 +3,7 @@
 //! Names lead into objects alone. A JSON pointer may also count into an array; what a whole array means
 //! is for `condition` to say.
 
-use crate::json::quoted;
-use serde_json::{Map, Value};
+use crate::json::{Object, Value, quoted};
 use std::fmt;
 
 /// A path to a claim (SPEC section 2), as written in the configuration.
@@ -94,7 +93,7 @@ impl ClaimPath {
 
     /// The value at this path. Null is missing; plain values have nothing inside.
     #[must_use]
-    pub fn get<'v>(&self, claims: &'v Map<String, Value>) -> Option<&'v Value> {
+    pub fn get<'v>(&self, claims: &'v Object) -> Option<&'v Value> {
         let (first, rest) = self.segments.split_first()?;
         rest.iter()
             .try_fold(claims.get(first)?, |value, name| match value {
@@ -166,6 +165,7 @@ mod tests {
         clippy::panic
     )]
     use super::*;
+    use crate::testing::{object, tree};
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -173,43 +173,39 @@ mod tests {
         ClaimPath::parse(text).unwrap()
     }
 
-    fn object(value: Value) -> Map<String, Value> {
-        match value {
-            Value::Object(object) => object,
-            _ => panic!("not an object"),
-        }
-    }
-
     #[test]
     fn name_is_found() {
-        let claims = object(json!({"sub": "alice"}));
-        assert_eq!(path("sub").get(&claims), Some(&json!("alice")));
-        assert_eq!(path("/sub").get(&claims), Some(&json!("alice")));
+        let claims = object(&json!({"sub": "alice"}));
+        assert_eq!(path("sub").get(&claims), Some(&tree(&json!("alice"))));
+        assert_eq!(path("/sub").get(&claims), Some(&tree(&json!("alice"))));
         assert_eq!(path("Sub").get(&claims), None);
     }
 
     #[test]
     fn dots_lead_into_objects() {
-        let claims = object(json!({"realm_access": {"roles": ["a"]}, "a.b": 1}));
-        assert_eq!(path("realm_access.roles").get(&claims), Some(&json!(["a"])));
+        let claims = object(&json!({"realm_access": {"roles": ["a"]}, "a.b": 1}));
+        assert_eq!(
+            path("realm_access.roles").get(&claims),
+            Some(&tree(&json!(["a"])))
+        );
         assert_eq!(path("a.b").get(&claims), None);
-        assert_eq!(path("/a.b").get(&claims), Some(&json!(1)));
+        assert_eq!(path("/a.b").get(&claims), Some(&tree(&json!(1))));
     }
 
     #[test]
     fn pointer_escapes_are_undone_once() {
-        let claims = object(json!({"https://x.com/roles": 1, "~1": 2, "a": {"m~n": 3}}));
+        let claims = object(&json!({"https://x.com/roles": 1, "~1": 2, "a": {"m~n": 3}}));
         assert_eq!(
             path("/https:~1~1x.com~1roles").get(&claims),
-            Some(&json!(1))
+            Some(&tree(&json!(1)))
         );
-        assert_eq!(path("/~01").get(&claims), Some(&json!(2)));
-        assert_eq!(path("/a/m~0n").get(&claims), Some(&json!(3)));
+        assert_eq!(path("/~01").get(&claims), Some(&tree(&json!(2))));
+        assert_eq!(path("/a/m~0n").get(&claims), Some(&tree(&json!(3))));
     }
 
     #[test]
     fn null_is_missing() {
-        let claims = object(json!({"a": null, "b": {"c": null}}));
+        let claims = object(&json!({"a": null, "b": {"c": null}}));
         assert_eq!(path("a").get(&claims), None);
         assert_eq!(path("b.c").get(&claims), None);
         assert_eq!(path("a.b").get(&claims), None);
@@ -217,7 +213,7 @@ mod tests {
 
     #[test]
     fn names_lead_neither_into_arrays_nor_into_plain_values() {
-        let claims = object(json!({"a": ["x", {"b": 1}], "s": "x"}));
+        let claims = object(&json!({"a": ["x", {"b": 1}], "s": "x"}));
         for text in ["a.0", "a.1.b", "a.b", "s.0", "a.-", "/s/0"] {
             assert_eq!(path(text).get(&claims), None, "{text}");
         }
@@ -225,10 +221,10 @@ mod tests {
 
     #[test]
     fn a_pointer_counts_into_arrays() {
-        let claims = object(json!({"a": ["x", {"b": 1}], "o": {"0": 2}}));
-        assert_eq!(path("/a/0").get(&claims), Some(&json!("x")));
-        assert_eq!(path("/a/1/b").get(&claims), Some(&json!(1)));
-        assert_eq!(path("/o/0").get(&claims), Some(&json!(2)));
+        let claims = object(&json!({"a": ["x", {"b": 1}], "o": {"0": 2}}));
+        assert_eq!(path("/a/0").get(&claims), Some(&tree(&json!("x"))));
+        assert_eq!(path("/a/1/b").get(&claims), Some(&tree(&json!(1))));
+        assert_eq!(path("/o/0").get(&claims), Some(&tree(&json!(2))));
         for text in ["/a/2", "/a/00", "/a/01", "/a/+1", "/a/-", "/a/-1", "/a/0/0"] {
             assert_eq!(path(text).get(&claims), None, "{text}");
         }
@@ -292,7 +288,7 @@ mod tests {
                 if let Ok(path) = ClaimPath::parse(&text) {
                     prop_assert_eq!(path.to_string(), text);
                     prop_assert!(!path.segments().is_empty());
-                    prop_assert!(path.get(&Map::new()).is_none());
+                    prop_assert!(path.get(&Object::default()).is_none());
                 }
             }
         }
@@ -303,7 +299,8 @@ mod tests {
             let path = path(&text);
             prop_assert_eq!(path.segments(), names.as_slice());
             let value = names.iter().rev().fold(json!("here"), |inside, name| json!({name.as_str(): inside}));
-            prop_assert_eq!(path.get(value.as_object().unwrap()), Some(&json!("here")));
+            let claims = object(&value);
+            prop_assert_eq!(path.get(&claims), Some(&tree(&json!("here"))));
             // RFC 6901, as serde_json reads it.
             prop_assert_eq!(value.pointer(&text), Some(&json!("here")));
         }

@@ -3,9 +3,9 @@
 //! timeout: never asked by who moves a port's bytes.
 
 use crate::identity::Identity;
+use crate::json::{self, Value};
 use crate::jwks::fetch::{Cancel, agent_for};
 use crate::verdict::{Reason, Refusal};
-use serde_json::Value;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -180,7 +180,7 @@ impl Question {
             _ => return Answer::Unknown(format!("{} answered {status}", self.url)),
         }
         let garbage = || Answer::Unknown(format!("{} answered no job", self.url));
-        let Ok(job) = serde_json::from_slice::<Value>(body) else {
+        let Ok(job) = json::parse(body) else {
             return garbage();
         };
         let Some(state) = job.get("status").and_then(Value::as_str) else {

@@ -4,12 +4,11 @@
 //! and no other, so that two texts are never one token. Keys in the header (`jwk`, `jku`, `x5u`,
 //! `x5c`) are ignored. Signature, issuer, audience and times are for `verify`.
 
-use crate::json::{self, JsonError, shown};
+use crate::json::{self, JsonError, Object, Value, shown};
 use crate::verdict::Reason;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use base64::{DecodeError as Fault, DecodeSliceError as Slice, Engine as _};
 use jsonwebtoken::Algorithm;
-use serde_json::{Map, Value};
 use std::fmt;
 
 /// The largest token, bytes.
@@ -151,7 +150,7 @@ pub struct Header {
 /// A token that was read and not verified.
 pub struct Unverified<'t> {
     header: Header,
-    claims: Map<String, Value>,
+    claims: Object,
     signing_input: &'t [u8],
     signature: Vec<u8>,
 }
@@ -208,7 +207,7 @@ impl<'t> Unverified<'t> {
     }
 
     /// The claims, unverified: for `verify` alone.
-    pub(crate) const fn claims(&self) -> &Map<String, Value> {
+    pub(crate) const fn claims(&self) -> &Object {
         &self.claims
     }
 
@@ -230,7 +229,7 @@ impl<'t> Unverified<'t> {
     }
 
     /// All the claims, for `verify` to hand on once it has done its work.
-    pub(crate) fn into_claims(self) -> Map<String, Value> {
+    pub(crate) fn into_claims(self) -> Object {
         self.claims
     }
 }
@@ -245,9 +244,9 @@ impl fmt::Debug for Unverified<'_> {
 }
 
 impl Header {
-    fn read(header: &Map<String, Value>) -> Result<Self, Error> {
+    fn read(header: &Object) -> Result<Self, Error> {
         let alg = algorithm(header.get("alg"))?;
-        if header.contains_key("crit") {
+        if header.has("crit") {
             return Err(Error::Critical("crit"));
         }
         if header
@@ -271,21 +270,18 @@ impl Header {
         {
             return Err(Error::Type("cty", shown(got)));
         }
-        if let Some(name) = ["enc", "zip"]
-            .into_iter()
-            .find(|name| header.contains_key(*name))
-        {
+        if let Some(name) = ["enc", "zip"].into_iter().find(|name| header.has(name)) {
             return Err(Error::Encrypted(name));
         }
         let kid = match header.get("kid") {
             None => None,
-            Some(Value::String(kid)) => Some(kid.clone()),
+            Some(Value::String(kid)) => Some(kid.to_string()),
             Some(other) => return Err(Error::KeyId(shown(other))),
         };
         Ok(Self {
             alg,
             kid,
-            nonce: header.contains_key("nonce"),
+            nonce: header.has("nonce"),
         })
     }
 }
@@ -318,7 +314,7 @@ fn parts(token: &[u8]) -> Result<[&str; 3], Error> {
     }
 }
 
-fn object(part: Part, text: &str, buffer: &mut [u8]) -> Result<Map<String, Value>, Error> {
+fn object(part: Part, text: &str, buffer: &mut [u8]) -> Result<Object, Error> {
     match json::parse(decode(part, text, buffer)?) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err(Error::NotAnObject(part)),

@@ -154,8 +154,8 @@ fn claims(identity: &Identity, setting: &AssertionSetting, gate: &Gate<'_>, now:
     }
     if identity.kind() == Kind::Gitlab {
         for name in JOB_CLAIMS {
-            if let Some(value) = identity.claims().get(*name).filter(|it| !it.is_null()) {
-                claims.insert((*name).to_owned(), value.clone());
+            if let Some(value) = identity.claims().get(name).filter(|it| !it.is_null()) {
+                claims.insert((*name).to_owned(), json!(value));
             }
         }
     }

@@ -282,7 +282,7 @@ mod tests {
             let signer = Signer::parse(&test_key(name)).unwrap();
             let token = signer.sign("x+jwt", &json!({ "a": 1 })).unwrap();
             let (message, signature) = token.rsplit_once('.').unwrap();
-            let key = Key::from_jwk(signer.jwk()).unwrap();
+            let key = Key::from_jwk(&crate::testing::tree(signer.jwk())).unwrap();
             assert_eq!(key.kid(), Some(signer.kid()));
             assert!(
                 key.verify(

@@ -9,8 +9,8 @@
 
 use super::*;
 use crate::jwks::testing::ec;
-use crate::testing::{ISS, NOW, claims, issuer, key, key_set, signed, token, verified};
-use serde_json::json;
+use crate::testing::{ISS, NOW, claims, issuer, key, key_set, object, signed, token, verified};
+use serde_json::{Value, json};
 
 /// Why a token with these changes of its claims is refused by the issuer of these lines.
 fn refused_at(now: u64, lines: &[&str], changes: Value) -> Option<Error> {
@@ -45,7 +45,7 @@ fn a_good_token_s_claims_time_and_key_are_told() {
     let wanted = claims(json!({"exp": NOW + 300, "note": [1, {"a": null}]}));
     let keys = key_set(&[&key().1]);
     let good = verified(&token(&wanted), &issuer(&[]), &keys, NOW).unwrap();
-    assert_eq!(Some(good.claims()), wanted.as_object());
+    assert_eq!(*good.claims(), object(&wanted));
     assert_eq!(good.expires(), NOW + 300);
     assert!(Arc::ptr_eq(good.key(), &keys.keys()[0]));
 }

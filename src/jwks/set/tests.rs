@@ -7,7 +7,7 @@
 
 use super::*;
 use crate::jwks::testing::{ec, ed25519, jwks, rsa_jwk};
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn parsed(keys: &[Value]) -> KeySet {
     KeySet::parse(json!({ "keys": keys }).to_string().as_bytes()).unwrap()

@@ -8,8 +8,9 @@
 )]
 
 use super::*;
+use crate::testing::object;
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn condition(text: &str) -> Condition {
     Condition::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"))
@@ -21,7 +22,7 @@ fn holds(text: &str, value: &Value) -> bool {
 }
 
 fn holds_in(text: &str, claims: &Value, kind: Kind) -> bool {
-    condition(text).holds(claims.as_object().unwrap(), kind)
+    condition(text).holds(&object(claims), kind)
 }
 
 #[test]
@@ -394,7 +395,7 @@ fn fork_rule_is_for_its_four_claims_only() {
 
 #[test]
 fn explanation_says_what_was_wanted_and_what_came() {
-    let explain = |text: &str, claims: Value| condition(text).explain(claims.as_object().unwrap());
+    let explain = |text: &str, claims: Value| condition(text).explain(&object(&claims));
     assert_eq!(
         explain("ref=main", json!({"ref": "dev"})),
         r#"ref: wanted ="main", got "dev""#
@@ -469,8 +470,8 @@ proptest! {
             if let Ok(condition) = Condition::parse(&text) {
                 prop_assert_eq!(condition.to_string(), text);
                 let claims = json!({"a": value, "/": value});
-                let _ = condition.holds(claims.as_object().unwrap(), Kind::Gitlab);
-                let _ = condition.explain(claims.as_object().unwrap());
+                let _ = condition.holds(&object(&claims), Kind::Gitlab);
+                let _ = condition.explain(&object(&claims));
             }
         }
     }
