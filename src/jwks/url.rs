@@ -58,8 +58,10 @@ pub fn check_url(url: &str) -> Result<(), UrlError> {
     judge(url).map(|_| ())
 }
 
-/// Whether it is an `http://` URL, which [`check_url`] allows to this machine only.
-pub(super) fn is_plain(url: &str) -> bool {
+/// Whether it is an `http://` URL, which [`check_url`] allows to this machine only. The one place that
+/// asks: a scheme has no case, and what is taken for the other one goes out in the clear.
+#[must_use]
+pub fn is_plain(url: &str) -> bool {
     judge(url) == Ok(true)
 }
 
@@ -172,6 +174,12 @@ mod tests {
         ] {
             assert_eq!(check_url(url), Ok(()), "{url}");
         }
+    }
+
+    #[test]
+    fn a_scheme_has_no_case() {
+        assert!(is_plain("HTTP://localhost/") && is_plain("hTTp://127.0.0.1"));
+        assert!(!is_plain("HTTPS://localhost/") && !is_plain("https://127.0.0.1"));
     }
 
     #[test]
