@@ -207,6 +207,8 @@ apr_file_t *shim_audit_program(apr_pool_t *pconf, const char *named);
 /* status.c, explain.c */
 int shim_status(request_rec *r);
 int shim_explain(request_rec *r);
+int shim_explain_begin(request_rec *r);
+int shim_explain_place(request_rec *r);
 
 /* authz.c */
 void shim_register_authz(apr_pool_t *pool);

@@ -51,6 +51,7 @@ impl View<'_> {
                 reason,
                 detail,
                 issuer,
+                check: _,
             }) => {
                 outcome.issuer = issuer.map_or(std::ptr::null(), |it| self.pool.text(it));
                 outcome.status = i32::from(reason.status());
