@@ -160,6 +160,7 @@ void shim_keep_out_of_caches(request_rec *r);
 
 /* unlog.c */
 void shim_clean_referer(request_rec *r);
+int shim_forget(request_rec *r);
 
 /* edits.c */
 void shim_apply_edits(request_rec *r, const gate_outcome *outcome, shim_state *withholding);
@@ -169,7 +170,6 @@ void shim_set_pairs(apr_table_t *table, const gate_pair *pairs, size_t count);
 /* What was put in for the upstream of the request `from`, and what came with it for the gate alone. */
 void shim_unset_put(apr_table_t *fields, request_rec *from);
 void shim_take_back(request_rec *r);
-int shim_forget(request_rec *r);
 int shim_upstream(request_rec *r, const gate_identity *identity);
 
 /* cut.c */
