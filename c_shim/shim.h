@@ -104,6 +104,8 @@ void *shim_create_dir(apr_pool_t *pool, char *section);
 void *shim_merge_dir(apr_pool_t *pool, void *base, void *add);
 /* Where a directive stands; 0: in a .htaccess file, which the library is not told of. */
 int shim_place_of(cmd_parms *cmd, const shim_dir *dir, gate_place *place);
+/* Why a directive of ours may not stand where it stands; NULL: it may. */
+const char *shim_no_place(cmd_parms *cmd);
 int shim_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *server);
 
 /* state.c */

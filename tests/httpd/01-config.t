@@ -84,6 +84,9 @@ my @wrong = (
     [ 'the state directory in a location',   in_location('GateStateDir state'),             'GateStateDir',      7 ],
     [ 'no state directory',                  "GateStateDir \"\"\n",                         'GateStateDir',      1 ],
     [ 'a kept header in a location',         in_location('GateKeepHeader Geo-GL-Id'),       'GateKeepHeader',    7 ],
+    (map { [ "$_->[1] for some methods alone", in_location($_->[0], $_->[1], $_->[0] =~ s{<(\w+).*}{</$1>}r), $_->[1] =~ s/ .*//r, 8 ] }
+        [ '<Limit POST>', 'GateMode observe' ], [ '<LimitExcept GET>', 'GateAccept a' ], [ '<Limit POST>', 'GateHeader X-Who user' ],
+        [ '<Limit POST>', 'GateAuditOn none' ], [ '<Limit POST>', 'GateForwardToken on' ]),
     [ 'an issuer accepted that is not there', in_location('GateAccept b'),                  'GateAccept',        7 ],
     [ 'no issuer accepted',                  in_location('GateAccept'),                     'GateAccept',        7 ],
     [ 'an unknown source',                   in_location('GateTokenFrom body'),             'GateTokenFrom',     7 ],
