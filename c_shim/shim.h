@@ -69,6 +69,7 @@ typedef struct shim_state {
     int gated;              /* AuthType Gate is in force: asked once */
     int decided;            /* the library was asked; without it a gated request is refused */
     int refused;            /* the gate answered it */
+    int unnamed;            /* the person was taken out of the request, for its ErrorDocument */
     int nested;             /* the rest of a hook is being run from within it */
     int inherited;          /* httpd skipped the hooks: what holds was decided for the request before */
     gate_outcome outcome;
@@ -148,6 +149,7 @@ int shim_access(request_rec *r);
 int shim_userless_rules(request_rec *r);
 int shim_check_user(request_rec *r);
 int shim_user_rules(request_rec *r);
+void shim_name_user(request_rec *r, const shim_state *state);
 int shim_fixups(request_rec *r);
 int shim_settle(request_rec *r);
 
@@ -159,6 +161,12 @@ int shim_before_handler(request_rec *r);
 
 /* cache.c */
 void shim_keep_out_of_caches(request_rec *r);
+
+/* document.c */
+int shim_is_document(request_rec *r);
+void shim_begin_document(request_rec *r);
+/* Before the log: the people are put back. From the first request on. */
+void shim_end_document(request_rec *r);
 
 /* unlog.c */
 void shim_clean_referer(request_rec *r);
