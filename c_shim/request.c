@@ -255,7 +255,7 @@ static void send_upstream(request_rec *r, const gate_outcome *outcome)
 
 /* httpd would serve the rest of it as streams, without the token that has been taken out; an upstream
  * would take whatever comes in them, past the gate. The client goes on by HTTP/1.1. */
-static void refuse_h2c(request_rec *r)
+void shim_refuse_h2c(request_rec *r)
 {
     if (ap_find_token(r->pool, apr_table_get(r->headers_in, "Upgrade"), "h2c")) {
         apr_table_unset(r->headers_in, "Upgrade");
@@ -294,9 +294,6 @@ int shim_settle(request_rec *r)
     const shim_state *state;
 
     if (!shim_is_gated(r)) {
-        if (r->proxyreq) {
-            refuse_h2c(r);
-        }
         return shim_upstream(r, NULL);
     }
     state = shim_effective_state(r);
@@ -313,7 +310,7 @@ int shim_settle(request_rec *r)
     if (!SHIM_DIR(r)->has_require && !state->outcome.identity) {
         return shim_refuse(r, shim_state_of(r), "token_missing", "no token was sent", APLOG_INFO);
     }
-    refuse_h2c(r);
+    shim_refuse_h2c(r);
     if (!shim_limit_upgrade(r, state)) {
         return shim_refuse(r, shim_state_of(r), "internal", "the connection's end can not be watched", APLOG_CRIT);
     }

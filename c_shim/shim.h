@@ -152,6 +152,7 @@ int shim_user_rules(request_rec *r);
 void shim_name_user(request_rec *r, const shim_state *state);
 int shim_fixups(request_rec *r);
 int shim_settle(request_rec *r);
+void shim_refuse_h2c(request_rec *r);
 
 /* again.c */
 void shim_leave_for_main(request_rec *r, const shim_state *state);
