@@ -311,7 +311,7 @@ fn event(line: &mut Text, category: &str, kind: &str, action: &str, outcome: &st
 /// What depends on the token alone: `user.*`, and the open `gitlab_gate`. Made once per token.
 #[must_use]
 pub fn fragment(identity: &Identity) -> Vec<u8> {
-    let mut line = Text::default();
+    let mut line = Text::with_capacity(512);
     line.member(",\"user\":{\"name\":", Some(identity.user().as_bytes()));
     line.member(",\"id\":", identity.subject().map(str::as_bytes));
     line.member(",\"email\":", identity.email().map(str::as_bytes));
