@@ -274,7 +274,10 @@ mod tests {
         for other in ["another", "another that is longer than the first"] {
             assert_eq!(&*Text::within(&whole, other), other);
         }
-        let begins_before: Arc<str> = Arc::from("");
-        assert_eq!(&*Text::within(&begins_before, "x"), "x");
+        let mut pair: [Arc<str>; 2] = [Arc::from("lies near by"), Arc::from("and after it")];
+        pair.sort_by_key(|it| it.as_ptr() as usize);
+        let [near, after] = pair;
+        assert_eq!(&*Text::within(&near, &after), &*after);
+        assert_eq!(&*Text::within(&after, &near), &*near);
     }
 }
