@@ -82,6 +82,11 @@ int shim_before_handler(request_rec *r)
 {
     int status = DECLINED;
 
+    /* many a way leads to an upstream only now: SetHandler, a RewriteRule of a directory, a DirectoryIndex */
+    if (r->proxyreq || (r->handler && !strncmp(r->handler, "proxy", 5))) {
+        shim_refuse_h2c(r);
+    }
+
     if (!shim_is_port(r) && shim_has_moved(r)) {
         status = shim_decide_again(r);
     }

@@ -122,6 +122,17 @@ static int words(apr_pool_t *pool, const char *line, const char *const **argv)
     return list->nelts;
 }
 
+/* AllowOverrideList lets a .htaccess file name any directive, and <Limit> holds none of ours to its methods. */
+const char *shim_no_place(cmd_parms *cmd)
+{
+    const char *gt = *cmd->cmd->name == '<' ? ">" : "";
+
+    if (!reading || cmd->pool == cmd->temp_pool) {
+        return apr_pstrcat(cmd->pool, cmd->cmd->name, gt, " has no place in .htaccess", NULL);
+    }
+    return ap_check_cmd_context(cmd, NOT_IN_LIMIT);
+}
+
 /* Every directive of a server or a section. */
 static const char *directive(cmd_parms *cmd, void *dir_config, const char *line)
 {
@@ -133,6 +144,9 @@ static const char *directive(cmd_parms *cmd, void *dir_config, const char *line)
     int slot = gate_directive_slot(cmd->cmd->name);
     int argc = words(cmd->temp_pool, line, &argv);
 
+    if ((wrong = shim_no_place(cmd))) {
+        return wrong;
+    }
     if (!config) {
         return "mod_gitlab_gate could not start: out of memory";
     }
@@ -165,7 +179,7 @@ static const char *issuer_section(cmd_parms *cmd, void *dir_config, const char *
     gate_place place;
 
     (void) dir_config;
-    if ((wrong = ap_check_cmd_context(cmd, NOT_IN_DIR_LOC_FILE | NOT_IN_LIMIT))) {
+    if ((wrong = shim_no_place(cmd)) || (wrong = ap_check_cmd_context(cmd, NOT_IN_DIR_LOC_FILE))) {
         return wrong;
     }
     if (!end) {
@@ -204,9 +218,11 @@ static const char *issuer_section(cmd_parms *cmd, void *dir_config, const char *
 
 static const char *only_in_issuer(cmd_parms *cmd, void *dir_config, const char *line)
 {
+    const char *wrong = shim_no_place(cmd);
+
     (void) dir_config;
     (void) line;
-    return apr_pstrcat(cmd->pool, cmd->cmd->name,
+    return wrong ? wrong : apr_pstrcat(cmd->pool, cmd->cmd->name,
                        " may only stand inside <GateIssuer NAME> … </GateIssuer>", NULL);
 }
 

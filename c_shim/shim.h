@@ -69,6 +69,7 @@ typedef struct shim_state {
     int gated;              /* AuthType Gate is in force: asked once */
     int decided;            /* the library was asked; without it a gated request is refused */
     int refused;            /* the gate answered it */
+    int unnamed;            /* the person was taken out of the request, for its ErrorDocument */
     int nested;             /* the rest of a hook is being run from within it */
     int inherited;          /* httpd skipped the hooks: what holds was decided for the request before */
     gate_outcome outcome;
@@ -104,6 +105,8 @@ void *shim_create_dir(apr_pool_t *pool, char *section);
 void *shim_merge_dir(apr_pool_t *pool, void *base, void *add);
 /* Where a directive stands; 0: in a .htaccess file, which the library is not told of. */
 int shim_place_of(cmd_parms *cmd, const shim_dir *dir, gate_place *place);
+/* Why a directive of ours may not stand where it stands; NULL: it may. */
+const char *shim_no_place(cmd_parms *cmd);
 int shim_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *server);
 
 /* state.c */
@@ -146,8 +149,10 @@ int shim_access(request_rec *r);
 int shim_userless_rules(request_rec *r);
 int shim_check_user(request_rec *r);
 int shim_user_rules(request_rec *r);
+void shim_name_user(request_rec *r, const shim_state *state);
 int shim_fixups(request_rec *r);
 int shim_settle(request_rec *r);
+void shim_refuse_h2c(request_rec *r);
 
 /* again.c */
 void shim_leave_for_main(request_rec *r, const shim_state *state);
@@ -157,6 +162,12 @@ int shim_before_handler(request_rec *r);
 
 /* cache.c */
 void shim_keep_out_of_caches(request_rec *r);
+
+/* document.c */
+int shim_is_document(request_rec *r);
+void shim_begin_document(request_rec *r);
+/* Before the log: the people are put back. From the first request on. */
+void shim_end_document(request_rec *r);
 
 /* unlog.c */
 void shim_clean_referer(request_rec *r);

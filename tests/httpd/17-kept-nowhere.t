@@ -64,9 +64,14 @@ my $httpd = httpd(
         . "<Location /fcgi/>\n AuthType Gate\n AuthName x\n Require valid-user\n ProxyPass fcgi://127.0.0.1:" . $fcgi->sockport . "/\n</Location>\n"
         . "<Location /raw/>\n AuthType Gate\n AuthName x\n Require valid-user\n ProxyPass $up/raw/ upgrade=ANY\n</Location>\n"
         . "<Location /open/>\n ProxyPass $up/open/\n</Location>\n"
+        . "<Proxy \"$up\">\n ProxySet upgrade=ANY\n</Proxy>\n<Location /late/handler/>\n SetHandler \"proxy:$up\"\n</Location>\n"
+        . qq(<Directory "\@DIR\@/htdocs/late/rewrite">\n Options +FollowSymLinks\n RewriteEngine On\n RewriteRule ^(.*)\$ $up/late/\$1 [P]\n</Directory>\n)
+        . qq(<Directory "\@DIR\@/htdocs/late/index">\n DirectoryIndex /raw/open/x\n</Directory>\n<Location /raw/open/>\n AuthType None\n Require all granted\n</Location>\n)
         . "RewriteEngine On\nRewriteRule ^/hop/(.*)\$ /q/\$1 [PT]\n",
     modules => [qw(proxy_fcgi)],
 );
+mkdir $httpd->dir . "/htdocs/late$_" for '', '/rewrite', '/index';
+expect_in_log(qr/AH01146/, qr/GATE204/);
 expect_in_log(qr/GATE202: GateMode observe/, qr/GATE208: MergeTrailers/, qr/GATE403: would have been refused/);
 
 # -- TRACE comes back with all that the request holds
@@ -90,6 +95,11 @@ waitpid $child, 0;
 $answer = $httpd->raw("GET /raw/x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer $dana\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n");
 is($answer->status, 200, 'an offer of h2c is answered by HTTP/1.1');
 is($answer->sent('Upgrade'), undef, 'and does not go on to the upstream');
+for my $place ('/late/handler/x', '/late/rewrite/x', '/late/index/') {
+    $answer = $httpd->raw("GET $place HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n");
+    passes($answer, "$place, open, which is found to be proxied only late");
+    is($answer->sent('Upgrade'), undef, '... is not offered h2c either');
+}
 
 # -- no log holds a token that came by the query, whatever became of the request (finish() looks)
 my $foreign = mint(issuer => 'a', claims => { jti => 'watched' });

@@ -31,8 +31,10 @@ sub port {
     return join "\n", "<GatePort $name>", 'AuthType Gate', 'AuthName "Ports"', $to, 'Require gate-role deployer', @lines, '</GatePort>', '';
 }
 
+# What goes to this machine goes past every proxy, however its scheme is written: there is none at this address.
+local $ENV{HTTP_PROXY} = "http://127.0.0.1:$closed_port";
 my $httpd = httpd(
-    $issuer . issuer_section('other') . issuer_section('pat', 'GateKind gitlab', 'GateRole deployer project_path=shop/orders', "GateJobAPI $gitlab/api/v4 token-file=$dir/pat every=1s misses=2")
+    $issuer . issuer_section('other') . issuer_section('pat', 'GateKind gitlab', 'GateRole deployer project_path=shop/orders', "GateJobAPI @{[ $gitlab =~ s/^http/HTTP/r ]}/api/v4 token-file=$dir/pat every=1s misses=2")
         . "GateMaxOpenTotal 12\n"
         . port('db:1', 'GateMaxOpen 20')
         . port('six:1', 'GateTarget ' . ($six || '[::1]:1'))

@@ -90,6 +90,11 @@ is($httpd->get('/outside/x', headers => [ 'PRIVATE-TOKEN' => 'mine' ])->sent('PR
 for my $name (qw(PRIVATE-TOKEN Sudo private-token SUDO)) {
     my $answer = $httpd->get('/api/x', token => $jwt, headers => [ Connection => "close, $name" ]);
     ok(defined $answer->sent('PRIVATE-TOKEN') && defined $answer->sent('Sudo'), "Connection: $name drops nothing");
+    for my $end (';', ' ', "\t", '"x" ') {
+        my $answer = $httpd->get('/api/x', token => $jwt, headers => [ Connection => "close$end$name" ]);
+        is($answer->sent('Sudo'), 'dana', "nor does $name after '$end' drop the person whom the gate's credential acts for");
+        ok(defined $answer->sent('PRIVATE-TOKEN'), '... nor the credential');
+    }
 }
 
 # -- Sudo takes digits for the number of an account
