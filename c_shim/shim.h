@@ -25,6 +25,7 @@ typedef struct shim_whole {
     int ports;    /* some server has a <GatePort> */
     int upstream; /* some place adds to what the upstream gets beside the identity */
     int query;    /* some place takes tokens from the query */
+    int blind;    /* mod_proxy_wstunnel tunnels by itself, here or there */
 } shim_whole;
 
 /* A server's configuration: its place in the library's. */
@@ -53,6 +54,7 @@ typedef struct shim_dir {
     const gate_setting *slot[GATE_SLOTS];
     const gate_chain *headers;
     const char *port; /* NAME:PORT of the <GatePort> that this is */
+    const char *fallback; /* ProxyWebsocketFallbackToProxyHttp as it is written; NULL: it is not */
 } shim_dir;
 
 /* A question about a request that nobody sent (SetHandler gate-explain). */
@@ -187,6 +189,9 @@ int shim_upstream(request_rec *r, const gate_identity *identity);
 /* 0: the connection should have an end, and can't be given one. */
 int shim_limit_upgrade(request_rec *r, const shim_state *state);
 void shim_register_cut(void);
+/* Whether mod_proxy_wstunnel is there, and would answer this request, or all of a place, by itself. */
+int shim_tunnels_blindly(request_rec *r);
+int shim_is_blind(const char *fallback);
 
 /* body.c */
 void shim_guard_body(request_rec *r);
