@@ -29,7 +29,8 @@ static void forget(request_rec *r)
 {
     shim_state *state = shim_state_of(r);
     shim_state kept = {.id = state->id, .question = state->question, .withheld = state->withheld,
-                       .sub_denial = state->sub_denial, .sub_status = state->sub_status};
+                       .sub_denial = state->sub_denial, .sub_status = state->sub_status,
+                       .sub_body = state->sub_body, .sub_type = state->sub_type};
     size_t i;
 
     if (!kept.withheld && state->sub_place == r->per_dir_config) {

@@ -93,6 +93,8 @@ typedef struct shim_state {
     apr_table_t *sub_withheld;
     apr_table_t *sub_denial;  /* what a sub-request's refusal says, should it become this request's */
     int sub_status;           /* and its status */
+    const char *sub_body;     /* and words, of that type */
+    const char *sub_type;
 } shim_state;
 
 #define SHIM_SERVER(s) ((shim_server *) ap_get_module_config((s)->module_config, &gitlab_gate_module))
@@ -116,6 +118,7 @@ extern gate_process *shim_process; /* this child's; NULL in the parent */
 extern server_rec *shim_log_server; /* whose log takes the library's lines; NULL: stderr */
 shim_state *shim_state_of(request_rec *r);
 shim_state *shim_origin_of(request_rec *r);
+apr_table_t *shim_withheld_before(request_rec *r);
 const shim_state *shim_effective_state(request_rec *r);
 shim_question *shim_question_of(request_rec *r);
 int shim_is_port(request_rec *r);
@@ -168,6 +171,8 @@ void shim_keep_out_of_caches(request_rec *r);
 /* document.c */
 int shim_is_document(request_rec *r);
 void shim_begin_document(request_rec *r);
+/* A sub-request that is decided for itself. */
+void shim_clean_part(request_rec *r);
 /* Before the log: the people are put back. From the first request on. */
 void shim_end_document(request_rec *r);
 
