@@ -148,7 +148,7 @@ static void note_asked(request_rec *r, const gate_identity *identity, const char
     }
     state->asked_nobody |= !identity;
     if (unknown) {
-        refuse_unknown(state, unknown, "an expression asked for groups that the token does not list");
+        refuse_unknown(state, unknown, "an expression asked for groups that the token does not list, or for roles while it names two projects");
     }
 }
 

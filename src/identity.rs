@@ -42,6 +42,7 @@ pub struct Identity {
     expires: u64,
     user: String,
     roles: Vec<String>,
+    doubtful: Vec<String>,
 }
 
 impl fmt::Debug for Identity {
@@ -65,8 +66,10 @@ impl Identity {
     ) -> Result<Self, NoUser> {
         let (claims, expires, key) = verified.into_parts();
         let user = user(&claims, &issuer.user_claims)?;
+        let (roles, doubtful) = roles(&claims, &issuer);
         Ok(Self {
-            roles: roles(&claims, &issuer),
+            roles,
+            doubtful,
             issuer,
             keys,
             key,
@@ -154,6 +157,13 @@ impl Identity {
         self.roles.iter().any(|it| it == role)
     }
 
+    /// The roles that one of the projects that a token of the kind gitlab names would give, and the
+    /// other not (the fork rule): not granted, and not to be taken for missing.
+    #[must_use]
+    pub fn doubtful_roles(&self) -> &[String] {
+        &self.doubtful
+    }
+
     /// Whether the issuer left the groups out.
     #[must_use]
     pub fn groups_left_out(&self) -> bool {
@@ -162,7 +172,7 @@ impl Identity {
 
     /// Whether a role could have come from groups that were left out.
     #[must_use]
-    pub fn roles_unknown(&self) -> bool {
+    pub fn groups_decide_roles(&self) -> bool {
         let on_groups = |path: &ClaimPath| path.is("groups");
         self.groups_left_out()
             && (self.issuer.role_claim.as_ref().is_some_and(on_groups)
@@ -197,7 +207,8 @@ impl Identity {
     /// About how many bytes it holds, for the cache's bound.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.claims.size() + self.roles.iter().map(|role| 24 + role.len()).sum::<usize>()
+        let roles = self.roles.iter().chain(&self.doubtful);
+        self.claims.size() + roles.map(|role| 24 + role.len()).sum::<usize>()
     }
 }
 
@@ -246,40 +257,65 @@ fn user(claims: &Object, paths: &[ClaimPath]) -> Result<String, NoUser> {
     }
 }
 
-fn roles(claims: &Object, issuer: &Issuer) -> Vec<String> {
-    let mut roles: Vec<String> = Vec::new();
-    let mut add = |role: Cow<'_, str>| {
-        if !role.is_empty() && !roles.iter().any(|it| **it == *role) {
-            roles.push(role.into_owned());
-        }
-    };
+/// The roles that are granted, and the doubtful ones.
+fn roles(claims: &Object, issuer: &Issuer) -> (Vec<String>, Vec<String>) {
+    let (mut roles, mut doubtful) = (Vec::new(), Vec::new());
     for rule in &issuer.roles {
-        if rule
+        let mut answers = rule
             .conditions
             .iter()
-            .all(|it| it.holds(claims, issuer.kind))
-        {
-            add(Cow::Borrowed(&rule.role));
+            .map(|it| it.answer(claims, issuer.kind));
+        let to = match answers.try_fold(true, |sure, answer| match answer {
+            Some(false) => None,
+            other => Some(sure && other.is_some()),
+        }) {
+            None => continue,
+            Some(true) => &mut roles,
+            Some(false) => &mut doubtful,
+        };
+        add(to, Cow::Borrowed(&rule.role));
+    }
+    if let Some(path) = &issuer.role_claim {
+        let value = path.get(claims);
+        match other_project(path, value, claims, issuer.kind) {
+            None => add_all(&mut roles, value),
+            Some(other) => {
+                add_all(&mut doubtful, value);
+                add_all(&mut doubtful, Some(other));
+            }
         }
     }
-    let role_claim = issuer
-        .role_claim
-        .as_ref()
-        .filter(|path| issuer.kind != Kind::Gitlab || own_project(path, claims));
-    match role_claim.and_then(|path| path.get(claims)) {
-        Some(Value::Array(items)) => items.iter().filter_map(scalar).for_each(add),
-        Some(value) => scalar(value).into_iter().for_each(add),
-        None => {}
-    }
-    roles
+    doubtful.retain(|it| !roles.contains(it));
+    (roles, doubtful)
 }
 
-/// The fork rule for a role that is a project's name: none where the token names two projects.
-fn own_project(path: &ClaimPath, claims: &Object) -> bool {
-    twin_of(path)
-        .and_then(|twin| claims.get(twin))
-        .filter(|twin| !twin.is_null())
-        .is_none_or(|twin| path.get(claims).and_then(scalar) == scalar(twin))
+/// The fork rule for a role that is a project's name: the other project that the token names.
+fn other_project<'v>(
+    path: &ClaimPath,
+    value: Option<&Value>,
+    claims: &'v Object,
+    kind: Kind,
+) -> Option<&'v Value> {
+    let twin = twin_of(path).filter(|_| kind == Kind::Gitlab)?;
+    let other = claims.get(twin).filter(|it| !it.is_null())?;
+    let same = scalar(other).is_some_and(|it| value.and_then(scalar) == Some(it));
+    (!same).then_some(other)
+}
+
+/// Every value of a claim.
+fn add_all(roles: &mut Vec<String>, value: Option<&Value>) {
+    let mut add = |it| add(roles, it);
+    match value {
+        Some(Value::Array(items)) => items.iter().filter_map(scalar).for_each(add),
+        Some(value) => scalar(value).into_iter().for_each(&mut add),
+        None => {}
+    }
+}
+
+fn add(roles: &mut Vec<String>, role: Cow<'_, str>) {
+    if !role.is_empty() && !roles.iter().any(|it| **it == *role) {
+        roles.push(role.into_owned());
+    }
 }
 
 #[cfg(test)]

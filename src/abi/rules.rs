@@ -10,7 +10,7 @@ use super::view::identity_of;
 use crate::identity::{Identity, scalar};
 use crate::json::Value;
 use crate::policy::path::ClaimPath;
-use crate::policy::require::Rule;
+use crate::policy::require::{Rule, Unfulfilled};
 use crate::verdict::Reason;
 use std::borrow::Cow;
 use std::ffi::{c_char, c_void};
@@ -99,7 +99,7 @@ pub unsafe extern "C" fn gate_rule_holds(
             let (Some(rule), Some(identity)) = (rule, identity) else {
                 return -1;
             };
-            let Err(refusal) = rule.check(identity) else {
+            let Err(Unfulfilled { refusal, certain }) = rule.check(identity) else {
                 return 1;
             };
             // SAFETY: gate.h: both are writable.
@@ -107,11 +107,7 @@ pub unsafe extern "C" fn gate_rule_holds(
                 *reason = refusal.reason.code_c().as_ptr();
                 *detail = pool.map_or(std::ptr::null(), |pool| pool.text(refusal.detail));
             }
-            if refusal.reason == Reason::GroupsOverage {
-                -1
-            } else {
-                0
-            }
+            if certain { 0 } else { -1 }
         },
     )
 }
@@ -146,16 +142,19 @@ pub unsafe extern "C" fn gate_identity_claim(
     })
 }
 
-/// The code of the refusal where a claim, or the roles, can't be told: the issuer left the groups out.
+/// The code of the refusal where a claim, or the roles, can't be told: the issuer left the groups out, or
+/// the token names two projects and one of them would give a role.
 fn left_out(identity: &Identity, path: Option<&str>) -> *const c_char {
-    let unknown = match path {
+    let groups = match path {
         Some(path) => {
             identity.groups_left_out() && ClaimPath::parse(path).is_ok_and(|it| it.is("groups"))
         }
-        None => identity.roles_unknown(),
+        None => identity.groups_decide_roles(),
     };
-    if unknown {
+    if groups {
         Reason::GroupsOverage.code_c().as_ptr()
+    } else if path.is_none() && !identity.doubtful_roles().is_empty() {
+        Reason::Role.code_c().as_ptr()
     } else {
         std::ptr::null()
     }

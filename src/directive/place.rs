@@ -1,5 +1,6 @@
 //! The directives of a section (`<Location>` and its like): their words become a [`Setting`].
 
+use super::upstream::{is_http, not_for_identity};
 use super::{Builder, words};
 use crate::config::AuditOn;
 use crate::config::{Accept, HeaderChoice, HeaderValue, Lifetime, Mode, Place, Setting};
@@ -117,13 +118,10 @@ impl Builder {
                 "GateHeader takes a header and a value, as in GateHeader X-Login user".into(),
             );
         };
-        if FieldName::new(name).is_none() {
-            return Err(format!("GateHeader {name}: that is no header name"));
-        }
-        if RESERVED.iter().any(|it| it.eq_ignore_ascii_case(name)) {
-            return Err(format!(
-                "GateHeader {name}: that header carries the request itself; choose another name, as X-Login"
-            ));
+        let field = FieldName::new(name)
+            .ok_or_else(|| format!("GateHeader {name}: that is no header name"))?;
+        if let Some(why) = not_for_identity(field.as_str()) {
+            return Err(format!("GateHeader {name}: {why}"));
         }
         let value = match *value {
             "user" => HeaderValue::User,
@@ -196,6 +194,9 @@ fn source(word: &str) -> Result<Source, String> {
             }
             Some(field) if RESERVED.contains(&field.as_str()) => Err(format!(
                 "GateTokenFrom {word}: that header carries the request itself"
+            )),
+            Some(field) if is_http(field.as_str()) || field.as_str() == "sudo" => Err(format!(
+                "GateTokenFrom {word}: clients and the upstream use that header for something else, which would be taken for a token"
             )),
             Some(field) => Ok(Source::Header(field)),
             None => Err(format!("GateTokenFrom {word}: that is no header name")),

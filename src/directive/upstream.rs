@@ -150,6 +150,29 @@ fn file(directive: &str, word: &str) -> Result<PathBuf, String> {
     }
 }
 
+/// Whether every upstream reads it, beside what RESERVED holds.
+pub(super) fn is_http(field: &str) -> bool {
+    let starts = ["accept", "content-", "if-"];
+    HTTP.contains(&field) || starts.iter().any(|it| field.starts_with(it))
+}
+
+/// Why GateHeader may not send it, and what to write.
+pub(super) fn not_for_identity(field: &str) -> Option<&'static str> {
+    if RESERVED.contains(&field) {
+        Some("that header carries the request itself; choose another name, as X-Login")
+    } else if is_http(field) {
+        Some(
+            "that header is HTTP's own, and would be taken from every client of the whole server; choose another name, as X-Login",
+        )
+    } else if CREDENTIALS.contains(&field) {
+        Some("that header is for a credential; write GateUpstreamToken file:PATH header=NAME")
+    } else if field == "sudo" {
+        Some("as whom GitLab acts is said by GateSudo on")
+    } else {
+        None
+    }
+}
+
 /// A header of the gate's own choice: `others` are not for this directive, though for another.
 fn header_name(directive: &str, name: &str, others: &[&str]) -> Result<String, String> {
     let field = FieldName::new(name)
@@ -160,11 +183,7 @@ fn header_name(directive: &str, name: &str, others: &[&str]) -> Result<String, S
         "that header is for a credential"
     } else if !for_credential && RESERVED.contains(&field) {
         "that header carries the request itself"
-    } else if HTTP.contains(&field)
-        || ["accept", "content-", "if-"]
-            .iter()
-            .any(|it| field.starts_with(it))
-    {
+    } else if is_http(field) {
         "that header is HTTP's own, and the upstream would take it for the client's"
     } else if field == "sudo" || is_identity(field) {
         "the gate sets that header itself"

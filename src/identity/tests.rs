@@ -295,7 +295,7 @@ fn a_role_is_unknown_where_it_may_come_from_groups_that_were_left_out() {
         (&["GateKind entra", "GateRole a other=x"], false),
         (&["GateKind entra", "GateRoleClaim other"], false),
     ] {
-        let unknown = |claims: &Value| of(lines, claims.clone()).roles_unknown();
+        let unknown = |claims: &Value| of(lines, claims.clone()).groups_decide_roles();
         assert_eq!(unknown(&left_out), wanted, "{lines:?}");
         assert!(!unknown(&listed), "{lines:?}");
     }

@@ -58,8 +58,10 @@ pub fn check_url(url: &str) -> Result<(), UrlError> {
     judge(url).map(|_| ())
 }
 
-/// Whether it is an `http://` URL, which [`check_url`] allows to this machine only.
-pub(super) fn is_plain(url: &str) -> bool {
+/// Whether it is an `http://` URL, which [`check_url`] allows to this machine only, past every proxy. The
+/// one place that asks: a scheme has no case, and what is taken for the other one goes out in the clear.
+#[must_use]
+pub fn is_plain(url: &str) -> bool {
     judge(url) == Ok(true)
 }
 
@@ -172,6 +174,29 @@ mod tests {
         ] {
             assert_eq!(check_url(url), Ok(()), "{url}");
         }
+    }
+
+    #[test]
+    fn a_scheme_is_read_without_case() {
+        for (url, plain) in [
+            ("http://127.0.0.1/", true),
+            ("HTTP://127.0.0.1/", true),
+            ("hTTp://localhost/", true),
+            ("https://127.0.0.1/", false),
+            ("HTTPS://example.com/", false),
+            ("http://example.com/", false),
+            ("http:/127.0.0.1/", false),
+            ("", false),
+        ] {
+            assert_eq!(is_plain(url), plain, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_url_may_have_2048_bytes_and_no_more() {
+        let of = |bytes: usize| format!("https://example.com/{}", "a".repeat(bytes - 20));
+        assert_eq!(check_url(&of(2048)), Ok(()));
+        assert_eq!(check_url(&of(2049)), Err(UrlError::TooLong));
     }
 
     #[test]

@@ -183,13 +183,18 @@ impl Condition {
     /// shortest; `!=` holds for no number of the same worth, however it was written.
     #[must_use]
     pub fn holds(&self, claims: &Object, kind: Kind) -> bool {
-        self.path
-            .get(claims)
-            .is_some_and(|value| self.accepts(value))
-            && (kind != Kind::Gitlab
-                || self
-                    .twin_in(claims)
-                    .is_none_or(|(_, value)| self.accepts(value)))
+        self.answer(claims, kind) == Some(true)
+    }
+
+    /// As [`Condition::holds`]; `None` where the fork rule's two claims differ in it, so that
+    /// neither the condition nor its opposite may let anybody in.
+    #[must_use]
+    pub fn answer(&self, claims: &Object, kind: Kind) -> Option<bool> {
+        let own = self.path.get(claims).is_some_and(|it| self.accepts(it));
+        match self.twin_in(claims) {
+            Some((_, twin)) if kind == Kind::Gitlab => (self.accepts(twin) == own).then_some(own),
+            _ => Some(own),
+        }
     }
 
     /// What was wanted and what came, for the log: `PATH: wanted ..., got ...`.

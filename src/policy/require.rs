@@ -3,6 +3,7 @@
 use super::condition::Condition;
 use crate::identity::Identity;
 use crate::verdict::{Reason, Refusal};
+use std::fmt::Write as _;
 
 /// One Require line; any one of its words is enough.
 #[derive(Debug)]
@@ -13,6 +14,25 @@ pub enum Rule {
     Claim(Vec<Condition>),
     /// `gate-issuer ISSUER…`
     Issuer(Vec<String>),
+}
+
+/// Why a rule does not hold.
+#[derive(Debug)]
+pub struct Unfulfilled {
+    /// With what was wanted and what came.
+    pub refusal: Refusal,
+    /// Whether the opposite may be taken to hold. Not where the token leaves the answer open: it
+    /// lists no groups, or names two projects.
+    pub certain: bool,
+}
+
+impl Unfulfilled {
+    fn new(reason: Reason, certain: bool, detail: String) -> Self {
+        Self {
+            refusal: Refusal::new(reason, detail),
+            certain,
+        }
+    }
 }
 
 impl Rule {
@@ -41,41 +61,51 @@ impl Rule {
     /// Whether the identity fulfils the rule.
     ///
     /// # Errors
-    /// The refusal, with what was wanted and what came.
-    pub fn check(&self, identity: &Identity) -> Result<(), Refusal> {
+    /// See [`Unfulfilled`].
+    pub fn check(&self, identity: &Identity) -> Result<(), Unfulfilled> {
         match self {
             Self::Role(roles) => {
                 if roles.iter().any(|role| identity.has_role(role)) {
                     return Ok(());
                 }
-                if identity.roles_unknown() {
-                    return Err(Refusal::new(
+                if identity.groups_decide_roles() {
+                    return Err(Unfulfilled::new(
                         Reason::GroupsOverage,
+                        false,
                         format!(
                             "wanted role {}; the issuer left the groups out since there are too many",
                             roles.join(" or ")
                         ),
                     ));
                 }
-                Err(Refusal::new(
-                    Reason::Role,
-                    format!(
-                        "wanted role {}, got {}",
-                        roles.join(" or "),
-                        identity.roles_text()
-                    ),
-                ))
+                let mut detail = format!(
+                    "wanted role {}, got {}",
+                    roles.join(" or "),
+                    identity.roles_text()
+                );
+                let doubtful = identity.doubtful_roles();
+                let doubtful = roles.iter().find(|it| doubtful.contains(it));
+                if let Some(role) = doubtful {
+                    // Writing into a String can't fail.
+                    let _ = write!(
+                        detail,
+                        "; the token names two projects, and only one of them gives {role}"
+                    );
+                }
+                Err(Unfulfilled::new(Reason::Role, doubtful.is_none(), detail))
             }
             Self::Claim(conditions) => {
-                if conditions
-                    .iter()
-                    .any(|it| it.holds(identity.claims(), identity.kind()))
-                {
-                    return Ok(());
+                let mut two_projects = false;
+                for it in conditions {
+                    match it.answer(identity.claims(), identity.kind()) {
+                        Some(true) => return Ok(()),
+                        Some(false) => {}
+                        None => two_projects = true,
+                    }
                 }
-                let reason = if identity.groups_left_out()
-                    && conditions.iter().any(|it| it.path().is("groups"))
-                {
+                let no_groups = identity.groups_left_out()
+                    && conditions.iter().any(|it| it.path().is("groups"));
+                let reason = if no_groups {
                     Reason::GroupsOverage
                 } else {
                     Reason::Claim
@@ -84,14 +114,16 @@ impl Rule {
                     .iter()
                     .map(|it| it.explain(identity.claims()))
                     .collect();
-                Err(Refusal::new(reason, wanted.join("; ")))
+                let certain = !no_groups && !two_projects;
+                Err(Unfulfilled::new(reason, certain, wanted.join("; ")))
             }
             Self::Issuer(names) => {
                 if names.iter().any(|name| name == identity.issuer_name()) {
                     return Ok(());
                 }
-                Err(Refusal::new(
+                Err(Unfulfilled::new(
                     Reason::Issuer,
+                    true,
                     format!(
                         "wanted issuer {}, got {}",
                         names.join(" or "),
@@ -119,7 +151,7 @@ mod tests {
         Rule::parse(provider, &words)
             .unwrap()
             .check(&identity)
-            .map_err(|refusal| (refusal.reason, refusal.detail))
+            .map_err(|it| (it.refusal.reason, it.refusal.detail))
     }
 
     #[test]
@@ -176,6 +208,85 @@ mod tests {
         let by_claim = &["GateKind entra"];
         let refused = check("gate-role dev", by_claim, left_out).unwrap_err();
         assert_eq!(refused.0, Reason::Role);
+    }
+
+    #[test]
+    fn what_a_token_leaves_open_is_not_certain() {
+        let gitlab = &[
+            "GateKind gitlab",
+            "GateUserClaim sub",
+            "GateRole badp project_path=bad/x",
+            "GateRole goodbad project_path=bad/x ref=other",
+            "GateRole badp2 project_path=bad/x ref=main",
+        ][..];
+        let certain = |lines: &[&str], rule: &str, changes: Value| {
+            let (provider, words) = rule.split_once(' ').unwrap();
+            let rule = Rule::parse(provider, &words.split(' ').collect::<Vec<_>>()).unwrap();
+            let identity = identity(&issuer(lines), changes).unwrap();
+            rule.check(&identity).err().map(|it| it.certain)
+        };
+        let job = |own: &str, other: &str| {
+            json!({"job_id": "7", "pipeline_id": "8", "ref": "main",
+                "project_path": own, "job_project_path": other})
+        };
+        for (rule, forked, neither) in [
+            ("gate-claim project_path=bad/x", Some(false), Some(true)),
+            ("gate-claim project_path!=good/y", Some(false), Some(true)),
+            (
+                "gate-claim ref=x project_path~bad/.*",
+                Some(false),
+                Some(true),
+            ),
+            ("gate-claim ref=main project_path=bad/x", None, None),
+            ("gate-claim ref=x", Some(true), Some(true)),
+            ("gate-role badp", Some(false), Some(true)),
+            ("gate-role other badp2", Some(false), Some(true)),
+            ("gate-role goodbad", Some(true), Some(true)),
+            ("gate-issuer x", Some(true), Some(true)),
+        ] {
+            for (own, other) in [("bad/x", "good/y"), ("good/y", "bad/x")] {
+                assert_eq!(certain(gitlab, rule, job(own, other)), forked, "{rule}");
+            }
+            assert_eq!(
+                certain(gitlab, rule, job("good/y", "good/y")),
+                neither,
+                "{rule}"
+            );
+        }
+        // Both name it: it is so, and its opposite is not.
+        assert_eq!(
+            certain(gitlab, "gate-role badp", job("bad/x", "bad/x")),
+            None
+        );
+        let by_claim = &[
+            "GateKind gitlab",
+            "GateUserClaim sub",
+            "GateRoleClaim project_path",
+        ];
+        for (rule, forked) in [
+            ("gate-role bad/x", Some(false)),
+            ("gate-role good/y", Some(false)),
+            ("gate-role other", Some(true)),
+        ] {
+            assert_eq!(
+                certain(by_claim, rule, job("bad/x", "good/y")),
+                forked,
+                "{rule}"
+            );
+        }
+        assert_eq!(
+            certain(by_claim, "gate-role bad/x", job("bad/x", "bad/x")),
+            None
+        );
+        let entra = &["GateKind entra", "GateRole dev groups=x"][..];
+        let left_out = json!({"preferred_username": "d", "hasgroups": true});
+        for rule in ["gate-role dev", "gate-claim groups=x"] {
+            assert_eq!(
+                certain(entra, rule, left_out.clone()),
+                Some(false),
+                "{rule}"
+            );
+        }
     }
 
     #[test]

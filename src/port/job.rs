@@ -5,6 +5,7 @@
 use crate::identity::Identity;
 use crate::json::{self, Value};
 use crate::jwks::fetch::{Cancel, agent_for};
+use crate::jwks::is_plain;
 use crate::verdict::{Reason, Refusal};
 use std::fs;
 use std::path::PathBuf;
@@ -149,7 +150,7 @@ impl Question {
             .header(header, &token)
             .config()
             .timeout_global(Some(self.timeout));
-        let request = if self.url.starts_with("http:") {
+        let request = if is_plain(&self.url) {
             request.proxy(None)
         } else {
             request

@@ -120,6 +120,9 @@ my @wrong = (
         qw(Content-Type If-Match Accept Range Host X-Forwarded-For X-Forwarded-User PRIVATE-TOKEN Authorization Sudo)),
     (map { [ "an upstream token as $_",      in_location("GateUpstreamToken file:/x header=$_"), "header=$_",    7 ] }
         qw(Content-Type Host X-Gate-Subject Sudo)),
+    (map { [ "an identity header as $_",     in_location("GateHeader $_ user"),             "GateHeader $_",     7 ] }
+        qw(Sudo PRIVATE-TOKEN JOB-TOKEN Authorization Cookie Host content-type Range X-Forwarded-For If-Match Accept-Language)),
+    (map { [ "a header source as $_",        in_location("GateTokenFrom header:$_"),        "header:$_",         7 ] } qw(Content-Type Range X-Forwarded-For Sudo Host)),
     (map { [ "<$_> in a port",               $issuer . in_port("<$_ x>\n</$_>"),            "<$_>",              8 ] } qw(If ElseIf Files FilesMatch)),
     [ '<If> deep in a port',                 $issuer . in_port("<RequireAll>\n<If true>\n</If>\n</RequireAll>"), '<If>', 9 ],
 );
@@ -150,6 +153,8 @@ for my $case (
     [ 'a tenant that is named',           section('GateIssuerURL https://login.example.com/{tenantid}/v2.0', $aud, 'GateKind entra', 'GateRequire tid=a') ],
     [ 'every source',              in_location('GateTokenFrom bearer basic proxy header:X-Token cookie:token query:token', 'Require valid-user') ],
     [ 'a header source that GateKeepHeader lets in', "GateKeepHeader Gitlab-Kas-X\n" . in_location('GateTokenFrom header:Gitlab-Kas-X', 'Require valid-user') ],
+    [ 'identity headers as upstreams want them', in_location((map { "GateHeader $_ user" } qw(Remote-User X-WEBAUTH-USER X-Remote-User X-Forwarded-User X-Real-User)), 'GateHeader Remote-Groups roles', 'Require valid-user') ],
+    [ "GitLab's own headers as sources", in_location('GateTokenFrom header:PRIVATE-TOKEN header:JOB-TOKEN', 'Require valid-user') ],
     [ 'every header',              in_location((map { "GateHeader X-$_ $_" } qw(user email subject issuer roles none)), 'GateHeader X-C claim:a.b', 'Require valid-user') ],
     [ 'an assertion as X-Gate-Assertion', in_location('GateAssertion off header=X-Gate-Assertion', 'Require valid-user') ],
     [ 'a job that one of the accepted can be asked about', ci($api) . in_port('GateAccept a', 'GateJob on') ],

@@ -25,6 +25,13 @@ my @negated = (
     [ 'expr-not', q(Require not expr "'banned' in gate_roles('')") ],
     [ 'expr-text', q(Require expr "gate_claim('/groups') != 'bad'") ],
 );
+# Rules that keep a project's jobs out.
+my @unforked = (
+    [ 'claim', 'Require not gate-claim project_path=shop/orders' ],
+    [ 'role', 'Require not gate-role path' ],
+    [ 'none', "<RequireNone>\nRequire gate-claim ref=x project_path=shop/orders\n</RequireNone>" ],
+    [ 'expr', q(Require not expr "'path' in gate_roles('')") ],
+);
 my $httpd = httpd(
     issuer_section('okta', 'GateKind okta', 'GateRole admin groups=gitlab-admins')
         . issuer_section('kc', 'GateKind keycloak', 'GateRole maintainer resource_access.gitlab.roles=maintainer', 'GateRole backend "groups*=/shop/**"')
@@ -47,6 +54,7 @@ my $httpd = httpd(
         . gated('/ent1/', 'Require gate-role g1')
         . "<AuthzProviderAlias gate-claim inbad groups=bad>\n</AuthzProviderAlias>\n"
         . join('', map { gated("/not/$_->[0]/", '<RequireAll>', 'Require valid-user', $_->[1], '</RequireAll>') } @negated)
+        . join('', map { gated("/unforked/$_->[0]/", '<RequireAll>', 'Require valid-user', $_->[1], '</RequireAll>') } @unforked)
         . gated('/either/', 'Require gate-claim groups=g1', 'Require gate-claim tid~.*')
         . gated('/own/', 'GateHeader X-List roles', 'GateHeader X-Tags claim:tags', 'Require valid-user')
 );
@@ -98,6 +106,11 @@ for my $case (
     refused(try_shape('gl', 'gitlab', $claims, '/path/x'), 403, 'role', "$name: no role");
     refused(try_shape('gl', 'gitlab', $claims, '/claim/x'), 403, 'claim', "$name: Require gate-claim");
     refused(try_shape('glstrict', 'gitlab', $claims), 401, 'required_claim', "$name: GateRequire");
+    refused(try_shape('gl', 'gitlab', $claims, "/unforked/$_->[0]/x"), 403, $_->[0] =~ /claim|none/ ? 'claim' : 'role', "$name: nor is it let in where the parent is kept out ($_->[0])") for @unforked;
+}
+for my $way (map { $_->[0] } @unforked) {
+    refused(try_shape('gl', 'gitlab', {}, "/unforked/$way/x"), 403, 'rule', "the project is kept out ($way)");
+    passes(try_shape('gl', 'gitlab', { map { $_ => 'else/where' } qw(project_path job_project_path) }, "/unforked/$way/x"), "and another passes ($way)");
 }
 my $old = { map { $_ => undef } qw(job_project_id job_project_path job_namespace_id job_namespace_path) };
 passes(try_shape('gl', 'gitlab', $old, '/path/x'), 'an old GitLab, without job claims');

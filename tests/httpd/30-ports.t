@@ -11,10 +11,13 @@ use Time::HiRes qw(sleep time);
 my $target = target('127.0.0.1:0');
 my $six    = eval { target('[::1]:0') };
 my $gitlab = gitlab();
+# A scheme has no case, and nothing that goes to this machine goes by a proxy.
+local $ENV{http_proxy} = 'http://127.0.0.1:1';
+(my $capitals = $gitlab) =~ s/^http:/HTTP:/;
 my $closed_port = Gate::Httpd::free_port();
 my $issuer = issuer_section('ci', 'GateKind gitlab', 'GateRefresh 1s',
     'GateRole deployer project_path=shop/orders ref_protected=true',
-    "GateJobAPI $gitlab/api/v4 every=1s misses=3");
+    "GateJobAPI $capitals/api/v4 every=1s misses=3");
 
 my $dir = File::Temp->newdir('gate-ports-XXXXXX', TMPDIR => 1);
 chmod 0755, $dir;
@@ -28,8 +31,10 @@ sub port {
     return join "\n", "<GatePort $name>", 'AuthType Gate', 'AuthName "Ports"', $to, 'Require gate-role deployer', @lines, '</GatePort>', '';
 }
 
+# What goes to this machine goes past every proxy, however its scheme is written: there is none at this address.
+local $ENV{HTTP_PROXY} = "http://127.0.0.1:$closed_port";
 my $httpd = httpd(
-    $issuer . issuer_section('other') . issuer_section('pat', 'GateKind gitlab', 'GateRole deployer project_path=shop/orders', "GateJobAPI $gitlab/api/v4 token-file=$dir/pat every=1s misses=2")
+    $issuer . issuer_section('other') . issuer_section('pat', 'GateKind gitlab', 'GateRole deployer project_path=shop/orders', "GateJobAPI @{[ $gitlab =~ s/^http/HTTP/r ]}/api/v4 token-file=$dir/pat every=1s misses=2")
         . "GateMaxOpenTotal 12\n"
         . port('db:1', 'GateMaxOpen 20')
         . port('six:1', 'GateTarget ' . ($six || '[::1]:1'))

@@ -89,6 +89,19 @@ fn elliptic_keys_serve_their_curve_s_algorithm_only() {
 }
 
 #[test]
+fn a_key_whose_alg_is_its_own_is_fit() {
+    for (jwk, name, algorithm) in [
+        (ec("P-256", "e").1, "ES256", Algorithm::ES256),
+        (ec("P-384", "e").1, "ES384", Algorithm::ES384),
+        (ed25519("o").1, "EdDSA", Algorithm::EdDSA),
+    ] {
+        assert_eq!(name_of(algorithm), name);
+        let key = Key::from_jwk(&tree(&with(jwk, "alg", json!(name)))).unwrap();
+        assert_eq!(key.algorithms().collect::<Vec<_>>(), [algorithm]);
+    }
+}
+
+#[test]
 fn an_ecdsa_signature_that_is_not_exactly_r_and_s_is_refused() {
     let (pair, jwk) = ec("P-256", "e");
     let key = Key::from_jwk(&tree(&jwk)).unwrap();
