@@ -50,6 +50,7 @@ impl Notes {
             && let Some(section) = &place.section
         {
             self.ports.insert(section.clone());
+            self.sections.port(place);
         }
         if let Some(name) = ONCE.iter().find(|it| **it == name)
             && let Some(before) = self.once.insert(name, place.clone())
@@ -123,7 +124,11 @@ impl Builder {
                 self.notes.sections.auth_type(place, arguments);
             }
             "Require" => {
-                let words = arguments.split_whitespace().collect::<Vec<_>>().join(" ");
+                let words: Vec<_> = arguments
+                    .split_whitespace()
+                    .map(|word| word.trim_matches(['"', '\'']))
+                    .collect();
+                let words = words.join(" ");
                 self.notes.sections.require(place, words);
             }
             "SetHandler" if arguments == HANDLER => {
