@@ -6,7 +6,7 @@
 
 use super::fetch::{self, Cancel, FetchError, Fetched, Source};
 use super::key::Key;
-use super::keys::{Desk, Keys};
+use super::keys::{Desk, Keys, Lockout};
 use super::lock;
 use super::refresh::Report;
 use super::set::{KeySet, PassedOver};
@@ -22,9 +22,13 @@ use std::time::Duration;
 /// A `file:` that can't be read is tried again after so many seconds, changed or not.
 const READ_AGAIN: u64 = 10;
 
+/// So many seconds after a fetch must be over, its lock holds nobody up any more.
+const LOCK_SLACK: u64 = 2;
+
 /// The permission to fetch: the schedule has a fetch in it, and nobody else of the host is at it.
 pub(super) struct Ticket {
-    /// `None` where the state directory fails: each process is on its own then.
+    /// `None` where the state directory fails, or its lock is held beyond a fetch: each process is on
+    /// its own then.
     held: Option<HostLock>,
 }
 
@@ -91,6 +95,10 @@ impl Keys {
         // Before there is a refresher nobody of this process's time has said it.
         if newer && self.is_attached() {
             desk.said_failing = failing;
+        }
+        if newer {
+            // Whoever holds the lock works.
+            desk.lockout.since = 0;
         }
         if ended {
             self.end_round(desk);
@@ -162,12 +170,16 @@ impl Keys {
         let held = match self.store.try_lock() {
             Ok(Some(held)) => Some(held),
             // Another process is at it: what it brings is picked up.
-            Ok(None) => return None,
+            Ok(None) if !self.locked_out(report) => return None,
+            Ok(None) => None,
             Err(error) => {
                 self.store_failed(&error, report);
                 None
             }
         };
+        if held.is_some() {
+            lock(&self.desk).lockout = Lockout::default();
+        }
         // It may just have been done by another process.
         self.pick_up();
         let mut desk = lock(&self.desk);
@@ -191,6 +203,33 @@ impl Keys {
         // Before the fetch: even where the process dies in it, the throttle has counted it.
         self.save(&ticket, &kept, report);
         Some(ticket)
+    }
+
+    /// Whether the lock is held although the fetch that it is for must be over: its process was
+    /// stopped, or is none of ours. Said once, until the lock is to be had again.
+    fn locked_out(&self, report: &dyn Report) -> bool {
+        let now = clock::now();
+        let mut desk = lock(&self.desk);
+        let schedule = &desk.kept.schedule;
+        let longest = self.settings.timeout + 1 + LOCK_SLACK;
+        let since = match desk.lockout.since {
+            // The fetch that is known may be this one; an older one's process has long died.
+            0 if schedule.fetching && now <= schedule.attempted_at.saturating_add(longest) => {
+                schedule.attempted_at
+            }
+            0 => now,
+            since => since,
+        };
+        desk.lockout.since = since.min(now);
+        if now <= since.saturating_add(longest) {
+            return false;
+        }
+        let said = std::mem::replace(&mut desk.lockout.said, true);
+        drop(desk);
+        if !said {
+            report.store_failed(&self.store.held_too_long().to_string());
+        }
+        true
     }
 
     /// Whether the schedule has a fetch now. Where it has none, and none is on its way, whoever

@@ -41,6 +41,33 @@ fn a_state_directory_that_fails_is_said_once_and_stops_nothing() {
 }
 
 #[test]
+fn a_lock_that_is_not_given_back_holds_nobody_up_for_long() {
+    let (dir, heard) = (Dir::new(), Arc::default());
+    let server = Server::saying(ok(&jwks(&["a"])));
+    let of = || {
+        let settings = KeySettings {
+            refresh: 1,
+            timeout: 1,
+            ..settings(&server.url)
+        };
+        keys(&settings, dir.path())
+    };
+    let (stopped, own) = (of(), of());
+    let held = stopped.store.try_lock().unwrap();
+    assert!(held.is_some());
+    let refresher = start(&own, &heard);
+    assert!(within(20, || own.status().ok >= 3));
+    assert_eq!(heard.count("store"), 1, "{:?}", heard.lines());
+    assert!(heard.lines()[0].contains("locked"), "{:?}", heard.lines());
+    // Nothing was written without the lock, and with it all is as ever.
+    assert_eq!(own.store.stamp(), None);
+    drop(held);
+    assert!(within(20, || own.store.stamp().is_some()));
+    refresher.stop();
+    assert_eq!(heard.count("store"), 1, "{:?}", heard.lines());
+}
+
+#[test]
 fn a_damaged_document_is_said_once_and_fetched_over() {
     let (dir, heard) = (Dir::new(), Arc::default());
     let server = Server::saying(ok(&jwks(&["a"])));
