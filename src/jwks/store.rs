@@ -337,6 +337,11 @@ impl Store {
         }
     }
 
+    /// What is said of a document whose keys are none.
+    pub(super) fn damaged(&self, why: String) -> StoreError {
+        StoreError::Damaged(self.document.clone(), why)
+    }
+
     /// What is said of a lock that is not given back.
     pub(super) fn held_too_long(&self) -> StoreError {
         StoreError::Held(self.lock.clone())
