@@ -155,6 +155,7 @@ impl Builder {
                 issuer.name, issuer.refresh, issuer.max_stale
             ));
         }
+        self.notes.exposed_files(place, &issuer);
         if issuer.audience == Audience::Any {
             self.notes.any_audience(place, &issuer.name);
         }

@@ -173,12 +173,18 @@ for my $case (
 my $dir   = File::Temp->newdir('gate-config-XXXXXX', TMPDIR => 1);
 chmod 0755, $dir;
 my $lines = Gate::Httpd::spew("$dir/token", "one\ntwo\n");
+my $exposed = Gate::Httpd::spew("$dir/exposed.json", '{"keys":[]}');
+my $trusted = "$dir/exposed.pem";
+system("openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=ca -keyout /dev/null -out $trusted 2>/dev/null") == 0 or die 'openssl';
+chmod 0666, $exposed, $trusted;
 for my $case (
     [ 'an audience check that is off', issuer_section('a', 'GateAudience any'),                                  qr/\[\S*:warn\].*audience/i ],
     [ 'a port that is only observed', issuer_section('a') . in_port('GateMode observe'),                                      qr/\[\S*:warn\].*GATE202.*does not hold for ports/ ],
     [ "a job API's token that is none", issuer_section('a', 'GateKind gitlab', "GateJobAPI $api token-file=$lines"), qr/GATE704: GateJobAPI token-file=\S+: it holds more than one line/ ],
     [ 'published keys that are not there', "<Location /jwks>\nSetHandler gate-jwks\n</Location>\n",               qr/\[\S*:warn\].*GATE209/ ],
     [ 'a refresh that is too late',    issuer_section('a', 'GateRefresh 24h'),                                   qr/\[\S*:warn\].*GATE210: .*43200 s and not 86400 s/ ],
+    [ 'keys that everybody may write', issuer_section('a', "GateJWKS file:$exposed"),                            qr/\[\S*:warn\].*GATE211: GateJWKS \Q$exposed\E in <GateIssuer a>/ ],
+    [ 'trust that everybody may write', issuer_section('a', "GateCAFile $trusted"),                              qr/\[\S*:warn\].*GATE211: GateCAFile \Q$trusted\E in <GateIssuer a>/ ],
     [ 'a file without a key that fits', issuer_section('a', "GateJWKS file:$no_keys"),                          qr/\[\S*:warn\].*GATE207: / ],
     [ 'a gate that lets everybody in', issuer_section('a') . gated('/', 'Require all granted'),                  qr/\[\S*:warn\].*all granted/i ],
     [ 'a public place under a gate',   issuer_section('a') . gated('/', 'Require valid-user') . "<Location /pub/>\nRequire all granted\n</Location>\n",
@@ -195,7 +201,7 @@ for my $case (
 
 # -- the state directory: made with all that leads there, and nobody's else is taken
 SKIP: {
-    skip 'only root gives directories away', 9 if $> != 0;
+    skip 'only root gives directories away', 13 if $> != 0;
     my $httpd = httpd("GateStateDir \@DIR\@/one/two/state\n" . issuer_section('a') . gated('/', 'Require valid-user'));
     passes($httpd->get('/', token => mint(issuer => 'a')), 'a state directory whose parents are not there');
     my $dir = $httpd->dir;
@@ -207,6 +213,13 @@ SKIP: {
     my ($status, $said) = Gate::Httpd->start_fails("GateStateDir .\n" . issuer_section('a'));
     isnt($status, 0, 'ServerRoot for a state directory');
     like($said, qr/GATE305: GateStateDir \S+ is not taken/, 'is told');
+    mkdir "$dir/real";
+    symlink 'real', "$dir/link";
+    for my $link ("$dir/link", "$dir/link/") {
+        ($status, $said) = Gate::Httpd->start_fails("GateStateDir $link\n" . issuer_section('a'));
+        isnt($status, 0, 'a symbolic link for a state directory');
+        like($said, qr/GATE306: GateStateDir \S+ is a symbolic link/, 'is told');
+    }
     my $other = Gate::Httpd->new("GateStateDir .\n" . issuer_section('a'));
     is((stat $other->dir)[4], 0, 'and stays whose it is');
     my $whole = Gate::Httpd->new("GateStateDir \@DIR\@/run\n" . issuer_section('a') . gated('/', 'Require valid-user'));
