@@ -3,12 +3,14 @@
 
 use super::ffi::gate_pair;
 use std::fmt;
+use std::sync::Arc;
 
 /// A finished list.
 #[derive(Default)]
 pub struct Pairs {
-    /// What `raw` points into; never touched again, so that its address stays.
-    text: Box<[u8]>,
+    /// What `raw` points into; never touched again, and in no box, which its pointers would not outlive
+    /// as it is moved.
+    text: Arc<[u8]>,
     raw: Box<[gate_pair]>,
 }
 
@@ -81,7 +83,7 @@ impl PairsBuilder {
     /// The finished list.
     #[must_use]
     pub fn build(self) -> Pairs {
-        let text = self.text.into_boxed_slice();
+        let text: Arc<[u8]> = self.text.into();
         let at = |offset: usize| {
             text.get(offset..)
                 .map_or(c"".as_ptr(), |rest| rest.as_ptr().cast())
