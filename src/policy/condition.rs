@@ -1,4 +1,4 @@
-//! Conditions on claims: `PATH=VALUE`, `PATH!=VALUE`, `PATH~REGEX`, `PATH*=GLOB` (SPEC section 2),
+//! Conditions on claims: `PATH=VALUE`, `PATH!=VALUE`, `PATH~REGEX`, `PATH*=GLOB` (docs/directives.md),
 //! and the fork rule of the kind gitlab (section 3).
 //!
 //! Parsed once from the configuration, asked on each request without allocating. What follows
