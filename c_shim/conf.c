@@ -70,6 +70,7 @@ void *shim_merge_dir(apr_pool_t *pool, void *base, void *add)
         mine->slot[i] = inner->slot[i] ? inner->slot[i] : outer->slot[i];
     }
     mine->port = inner->port ? inner->port : outer->port;
+    mine->fallback = inner->fallback ? inner->fallback : outer->fallback;
     mine->headers = outer->headers;
     if (inner->headers) {
         const gate_chain *link;
@@ -256,6 +257,21 @@ static const char *note_word(cmd_parms *cmd, void *dir_config, const char *line)
     return DECLINE_CMD;
 }
 
+/* mod_proxy_wstunnel's. */
+static const char *note_fallback(cmd_parms *cmd, void *dir_config, const char *line)
+{
+    shim_dir *dir = dir_config;
+
+    if (!ap_find_linked_module("mod_proxy_wstunnel.c")) {
+        return "ProxyWebsocketFallbackToProxyHttp: mod_proxy_wstunnel is not loaded";
+    }
+    dir->fallback = ap_getword_conf(cmd->pool, &line);
+    if (reading && whole) {
+        whole->blind |= shim_is_blind(dir->fallback);
+    }
+    return DECLINE_CMD;
+}
+
 /* Trailers come when the gate has looked at the headers already. */
 static void keep_trailers_apart(server_rec *server)
 {
@@ -278,6 +294,12 @@ int shim_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, se
     keep_trailers_apart(server);
     shim_log_server = server;
     reading = 0;
+    if (whole && (whole->blind || shim_is_blind(NULL))) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, server,
+                     "GATE230: mod_proxy_wstunnel tunnels by itself, before an upstream has agreed to a WebSocket: whoever "
+                     "comes so far can send it any request, identity headers and all. Gated places refuse it; load "
+                     "mod_proxy_http and leave ProxyWebsocketFallbackToProxyHttp on");
+    }
     if (!config || gate_config_check(config) != 0) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -344,6 +366,7 @@ const command_rec shim_commands[] = {
 
     /* httpd's own, seen in passing */
     AP_INIT_RAW_ARGS("SetHandler", note_word, NULL, OR_FILEINFO, "core's"),
+    AP_INIT_RAW_ARGS("ProxyWebsocketFallbackToProxyHttp", note_fallback, NULL, RSRC_CONF | ACCESS_CONF, "mod_proxy_wstunnel's"),
     AP_INIT_RAW_ARGS("Require", note_require, NULL, OR_AUTHCFG, "mod_authz_core's"),
     AP_INIT_RAW_ARGS("AuthType", note_word, NULL, OR_AUTHCFG, "mod_authn_core's"),
     {NULL, {NULL}, NULL, 0, RAW_ARGS, NULL}

@@ -109,6 +109,27 @@ int shim_limit_upgrade(request_rec *r, const shim_state *state)
     return !failed;
 }
 
+/* Else mod_proxy_http does it, which waits for the upstream's 101. */
+int shim_is_blind(const char *fallback)
+{
+    return ap_find_linked_module("mod_proxy_wstunnel.c")
+        && ((fallback && !strcasecmp(fallback, "off")) || !ap_find_linked_module("mod_proxy_http.c"));
+}
+
+int shim_tunnels_blindly(request_rec *r)
+{
+    static const char *const schemes[] = {"ws:", "wss:", "balancer:", "unix:"}; /* the last two may lead to the first */
+    const char *to = r->filename && !strncmp(r->filename, "proxy:", 6) ? r->filename : r->handler;
+    size_t i;
+
+    for (i = 0; to && !strncmp(to, "proxy:", 6) && i < sizeof(schemes) / sizeof(schemes[0]); i++) {
+        if (!strncasecmp(to + 6, schemes[i], strlen(schemes[i]))) {
+            return apr_table_get(r->headers_in, "Upgrade") && shim_is_blind(SHIM_DIR(r)->fallback);
+        }
+    }
+    return 0;
+}
+
 void shim_register_cut(void)
 {
     cut_filter = ap_register_input_filter("GATE_CUT", read_until, NULL, AP_FTYPE_CONNECTION);

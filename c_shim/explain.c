@@ -27,23 +27,33 @@ static const char *parameter(request_rec *r, const char *name)
     return NULL;
 }
 
-static const char *body(request_rec *r)
+/* The token, NULL where none was sent; or why it can't be read. */
+static int body(request_rec *r, const char **token)
 {
-    char *text = apr_palloc(r->pool, LONGEST_TOKEN + 1);
-    long length = 0, got;
+    char *text = apr_palloc(r->pool, LONGEST_TOKEN + 2);
+    long length = 0, got = 0;
+    int status = ap_setup_client_block(r, REQUEST_CHUNKED_DECHUNK);
 
-    if (ap_setup_client_block(r, REQUEST_CHUNKED_DECHUNK) != OK || !ap_should_client_block(r)) {
-        return NULL;
+    *token = NULL;
+    if (status != OK || !ap_should_client_block(r)) {
+        return status;
     }
-    while (length < LONGEST_TOKEN
-           && (got = ap_get_client_block(r, text + length, (apr_size_t) (LONGEST_TOKEN - length))) > 0) {
+    while (length <= LONGEST_TOKEN
+           && (got = ap_get_client_block(r, text + length, (apr_size_t) (LONGEST_TOKEN + 1 - length))) > 0) {
         length += got;
+    }
+    if (got < 0) {
+        return HTTP_BAD_REQUEST;
+    }
+    if (length > LONGEST_TOKEN) {
+        return HTTP_REQUEST_ENTITY_TOO_LARGE;
     }
     while (length && apr_isspace(text[length - 1])) {
         length--;
     }
     text[length] = '\0';
-    return length ? text : NULL;
+    *token = length ? text : NULL;
+    return OK;
 }
 
 /* The question's own address in the place of the client's, for `Require ip`. */
@@ -116,7 +126,7 @@ int shim_explain(request_rec *r)
     gate_explained found;
     shim_state *state, *seen;
     request_rec *sub;
-    int port;
+    int port, status;
 
     if (r->method_number != M_GET && r->method_number != M_POST) {
         ap_allow_standard_methods(r, REPLACE_ALLOW, M_GET, M_POST, -1);
@@ -130,7 +140,9 @@ int shim_explain(request_rec *r)
     if (!path || (*path == '/') == port || !shim_process) {
         return HTTP_BAD_REQUEST;
     }
-    question.token = body(r);
+    if ((status = body(r, &question.token)) != OK) {
+        return status;
+    }
     question.rules = apr_array_make(r->pool, 4, sizeof(gate_pair));
     if (peer && !pretend(r, peer)) {
         return HTTP_BAD_REQUEST;

@@ -97,13 +97,16 @@ static void set_environment(request_rec *r, const gate_outcome *outcome)
 /* Before httpd's authorization: so that every kind of Require knows the person. */
 int shim_access(request_rec *r)
 {
-    const shim_state *origin;
+    apr_table_t *withheld;
     shim_state *state;
     shim_question *question;
     gate_request view;
-    int unknown = shim_is_port(r) && !SHIM_DIR(r)->port;
     int gated = shim_is_gated(r);
+    int unknown = shim_is_port(r) && (!SHIM_DIR(r)->port || !gated);
 
+    if (r->main) {
+        shim_clean_part(r);
+    }
     if (!gated && !unknown) {
         return DECLINED;
     }
@@ -118,11 +121,11 @@ int shim_access(request_rec *r)
         state->decided = 1;
         return DECLINED;
     }
-    origin = shim_origin_of(r);
     question = shim_question_of(r);
-    if (origin && origin->withheld && !question) {
+    withheld = shim_withheld_before(r);
+    if (withheld && !question) {
         /* a table of its own: what a sub-request adds goes with the sub-request */
-        state->withheld = apr_table_copy(r->pool, origin->withheld);
+        state->withheld = apr_table_copy(r->pool, withheld);
     }
     if (!shim_process) {
         return shim_refuse(r, state, "internal", "the gate did not start in this child", APLOG_CRIT);
@@ -148,7 +151,8 @@ int shim_access(request_rec *r)
     }
     if (unknown) { /* as any other section would: who is nobody is asked who they are */
         return state->outcome.identity
-            ? shim_refuse(r, state, "port_unknown", "no <GatePort> of this server has that name and port", APLOG_ERR)
+            ? shim_refuse(r, state, "port_unknown", SHIM_DIR(r)->port ? "AuthType Gate is not in force in this <GatePort>"
+                          : "no <GatePort> of this server has that name and port", APLOG_ERR)
             : shim_refuse(r, state, "token_missing", "no token was sent", APLOG_INFO);
     }
     if (state->outcome.detail && !state->observed) {

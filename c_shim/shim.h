@@ -25,6 +25,7 @@ typedef struct shim_whole {
     int ports;    /* some server has a <GatePort> */
     int upstream; /* some place adds to what the upstream gets beside the identity */
     int query;    /* some place takes tokens from the query */
+    int blind;    /* mod_proxy_wstunnel tunnels by itself, here or there */
 } shim_whole;
 
 /* A server's configuration: its place in the library's. */
@@ -53,6 +54,7 @@ typedef struct shim_dir {
     const gate_setting *slot[GATE_SLOTS];
     const gate_chain *headers;
     const char *port; /* NAME:PORT of the <GatePort> that this is */
+    const char *fallback; /* ProxyWebsocketFallbackToProxyHttp as it is written; NULL: it is not */
 } shim_dir;
 
 /* A question about a request that nobody sent (SetHandler gate-explain). */
@@ -91,6 +93,8 @@ typedef struct shim_state {
     apr_table_t *sub_withheld;
     apr_table_t *sub_denial;  /* what a sub-request's refusal says, should it become this request's */
     int sub_status;           /* and its status */
+    const char *sub_body;     /* and words, of that type */
+    const char *sub_type;
 } shim_state;
 
 #define SHIM_SERVER(s) ((shim_server *) ap_get_module_config((s)->module_config, &gitlab_gate_module))
@@ -114,6 +118,7 @@ extern gate_process *shim_process; /* this child's; NULL in the parent */
 extern server_rec *shim_log_server; /* whose log takes the library's lines; NULL: stderr */
 shim_state *shim_state_of(request_rec *r);
 shim_state *shim_origin_of(request_rec *r);
+apr_table_t *shim_withheld_before(request_rec *r);
 const shim_state *shim_effective_state(request_rec *r);
 shim_question *shim_question_of(request_rec *r);
 int shim_is_port(request_rec *r);
@@ -166,6 +171,8 @@ void shim_keep_out_of_caches(request_rec *r);
 /* document.c */
 int shim_is_document(request_rec *r);
 void shim_begin_document(request_rec *r);
+/* A sub-request that is decided for itself. */
+void shim_clean_part(request_rec *r);
 /* Before the log: the people are put back. From the first request on. */
 void shim_end_document(request_rec *r);
 
@@ -187,6 +194,9 @@ int shim_upstream(request_rec *r, const gate_identity *identity);
 /* 0: the connection should have an end, and can't be given one. */
 int shim_limit_upgrade(request_rec *r, const shim_state *state);
 void shim_register_cut(void);
+/* Whether mod_proxy_wstunnel is there, and would answer this request, or all of a place, by itself. */
+int shim_tunnels_blindly(request_rec *r);
+int shim_is_blind(const char *fallback);
 
 /* body.c */
 void shim_guard_body(request_rec *r);

@@ -458,7 +458,7 @@ fn audience(claims: &Object, wanted: &Audience) -> Result<(), Error> {
     )))
 }
 
-/// What a make of issuer must say (SPEC section 2, last table).
+/// What a make of issuer must say (docs/directives.md, GateKind).
 fn kind(claims: &Object, kind: Kind) -> Result<(), Error> {
     let is_id = |claim: &str| match claims.get(claim) {
         Some(Value::String(id)) => !id.is_empty(),

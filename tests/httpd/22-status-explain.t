@@ -82,6 +82,8 @@ sub asked_about {
     my $answer = $httpd->ask('POST', "/explain?$query", token => $admin, body => $token);
     return $answer->status == 200 ? JSON->new->utf8->decode($answer->body) : die $answer->as_string;
 }
+is($httpd->ask('POST', '/explain?path=/x', token => $admin, body => 'x' x 32768)->status, 200, 'a long text is judged');
+is($httpd->ask('POST', '/explain?path=/x', token => $admin, body => 'x' x 32769)->status, 413, 'and a longer one is not cut');
 refused($httpd->ask('POST', '/explain?path=/x', token => $dev, body => $dev), 403, 'role', 'an explanation is protected');
 sleep 0.3;
 my $before = scalar grep { $_->{event}{action} eq 'access' } Gate::Audit::lines($log);
