@@ -155,9 +155,6 @@ int shim_access(request_rec *r)
                           : "no <GatePort> of this server has that name and port", APLOG_ERR)
             : shim_refuse(r, state, "token_missing", "no token was sent", APLOG_INFO);
     }
-    if (state->outcome.detail && !state->observed) {
-        ap_log_rerror(APLOG_MARK, state->outcome.log_level, 0, r, "GATE402: %s", state->outcome.detail);
-    }
     shim_name_user(r, state);
     if (state->outcome.identity) {
         set_environment(r, &state->outcome);
