@@ -80,6 +80,18 @@ static int open_state_dir(apr_pool_t *ptemp, const char *dir, struct stat *info)
     return opened;
 }
 
+/* Root would give away what it leads to, wherever that is. */
+static int is_link(const char *dir, apr_pool_t *pool)
+{
+    char *name = apr_pstrdup(pool, dir), *end = name + strlen(name);
+    struct stat info;
+
+    while (end > name + 1 && end[-1] == '/') {
+        *--end = '\0';
+    }
+    return lstat(name, &info) == 0 && S_ISLNK(info.st_mode);
+}
+
 int shim_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *server)
 {
     const char *dir = shim_state_dir(ptemp, server);
@@ -95,6 +107,11 @@ int shim_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, ser
     gate_ports_prepare();
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
         return OK; /* the first of two readings */
+    }
+    if (is_link(dir, ptemp)) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, server,
+                     "GATE306: GateStateDir %s is a symbolic link: name the directory that it leads to", dir);
+        return HTTP_INTERNAL_SERVER_ERROR;
     }
     opened = open_state_dir(ptemp, dir, &info);
     if (opened < 0) {

@@ -81,8 +81,40 @@ static void explain_port(request_rec *sub, gate_explained *found)
     if (!found->status) {
         shim_view(sub, state, &view);
         found->port = gate_explain_port(shim_process, &view, state->outcome.identity, SHIM_DIR(sub)->port, &reason, &detail);
-        found->status = reason ? shim_refuse(sub, state, reason, detail, APLOG_DEBUG) : HTTP_OK;
+        found->status = !found->port ? HTTP_INTERNAL_SERVER_ERROR
+            : reason ? shim_refuse(sub, state, reason, detail, APLOG_DEBUG) : HTTP_OK;
     }
+}
+
+/* The question's sub-request is to be seen as the request that it asks about: with nothing in its environment that
+ * was found out about the question, and with what mod_setenvif finds out about it, which is not asked of
+ * sub-requests. First as when a request has been read (server-wide). */
+int shim_explain_begin(request_rec *r)
+{
+    const shim_question *question = shim_question_of(r);
+    const char *id;
+    int status;
+
+    if (!question) {
+        return DECLINED;
+    }
+    id = apr_table_get(r->subprocess_env, "UNIQUE_ID");
+    r->subprocess_env = apr_table_make(r->pool, 8);
+    if (id) {
+        apr_table_setn(r->subprocess_env, "UNIQUE_ID", id);
+    }
+    r->protocol = (char *) "HTTP/1.1";
+    r->proto_num = HTTP_VERSION(1, 1);
+    r->header_only = !strcmp(r->method, "HEAD");
+    r->the_request = apr_psprintf(r->pool, "%s %s HTTP/1.1", r->method, question->port ? question->port : r->unparsed_uri);
+    status = ap_run_header_parser(r);
+    return status == OK ? DECLINED : status;
+}
+
+/* Then with the place's own. */
+int shim_explain_place(request_rec *r)
+{
+    return shim_question_of(r) ? ap_run_header_parser(r) : DECLINED;
 }
 
 int shim_explain(request_rec *r)

@@ -178,6 +178,7 @@ void shim_end_document(request_rec *r);
 
 /* unlog.c */
 void shim_clean_referer(request_rec *r);
+int shim_forget(request_rec *r);
 
 /* edits.c */
 void shim_apply_edits(request_rec *r, const gate_outcome *outcome, shim_state *withholding);
@@ -187,7 +188,6 @@ void shim_set_pairs(apr_table_t *table, const gate_pair *pairs, size_t count);
 /* What was put in for the upstream of the request `from`, and what came with it for the gate alone. */
 void shim_unset_put(apr_table_t *fields, request_rec *from);
 void shim_take_back(request_rec *r);
-int shim_forget(request_rec *r);
 int shim_upstream(request_rec *r, const gate_identity *identity);
 
 /* cut.c */
@@ -228,6 +228,8 @@ apr_file_t *shim_audit_program(apr_pool_t *pconf, const char *named);
 /* status.c, explain.c */
 int shim_status(request_rec *r);
 int shim_explain(request_rec *r);
+int shim_explain_begin(request_rec *r);
+int shim_explain_place(request_rec *r);
 
 /* authz.c */
 void shim_register_authz(apr_pool_t *pool);

@@ -14,6 +14,9 @@ use crate::config::{Config, Place, Setting};
 use std::path::Path;
 use std::sync::Arc;
 
+/// The largest GateCacheSize: what is made at once for it stays small beside a child's own size.
+const MAX_CACHE: usize = 8 << 30;
+
 /// What a section's directive is worth at run time: the same numbers as `enum gate_slot`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -211,7 +214,14 @@ impl Builder {
             }
             "GateCacheSize" => {
                 self.main_server_only(place, name)?;
-                self.config.cache_size = Some(words::size(name, words)?);
+                let size = words::size(name, words)?;
+                if size > MAX_CACHE {
+                    return Err(format!(
+                        "{name} {}: each child keeps so much; at most 8G",
+                        words.join(" ")
+                    ));
+                }
+                self.config.cache_size = Some(size);
                 Ok(None)
             }
             "GateAuditLog" | "GateAuditChainKey" | "GateAuditRequired" => {
@@ -234,8 +244,13 @@ impl Builder {
                 {
                     return Err(format!(
                         "GateKeepHeader {other}: only GitLab's internal headers can be let through \
-                         (Gitlab-Workhorse-*, Gitlab-Kas-*, Gitlab-Shell-*, Gitlab-Agent-Api-Request, Geo-GL-Id); \
-                         identity headers never"
+                         (those that begin with Gitlab-Workhorse-, Gitlab-Kas- or Gitlab-Shell-, each by its whole name, \
+                         Gitlab-Agent-Api-Request and Geo-GL-Id); identity headers never"
+                    ));
+                }
+                if let Some(other) = words.iter().find(|it| it.contains('*')) {
+                    return Err(format!(
+                        "GateKeepHeader {other}: write each header by its whole name; * stands for nothing here"
                     ));
                 }
                 self.config

@@ -12,6 +12,7 @@
 //! - [`store`]: the state directory, in which the host's processes agree.
 //! - [`keys`]: one issuer's keys in this process; what a request asks and, rarely, waits for.
 //! - [`update`]: how keys come into it.
+//! - [`file`]: how those of a `file:` do.
 //! - [`refresh`]: the thread that keeps them fresh.
 //!
 //! Nothing here knows httpd, tokens or claims. Nothing in it lets a request through because
@@ -20,6 +21,7 @@
 mod bell;
 pub mod discovery;
 pub mod fetch;
+pub mod file;
 pub mod key;
 pub mod keys;
 pub mod refresh;

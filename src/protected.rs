@@ -3,7 +3,7 @@
 
 use crate::field::{folded, is_name_byte, same};
 
-/// The names that the gate sends by default (SPEC section 3).
+/// The names that the gate sends by default (docs/headers.md).
 pub const IDENTITY: &[&str] = &[
     "X-Forwarded-User",
     "X-Forwarded-Email",
@@ -17,7 +17,7 @@ pub const IDENTITY: &[&str] = &[
     "X-Gate-Assertion",
 ];
 
-/// GitLab's components trust these of each other (ASKS: HackerOne 1040786).
+/// GitLab's components trust these of each other (HackerOne 1040786).
 const INTERNAL_PREFIXES: &[&[u8]] = &[b"gitlab-workhorse-", b"gitlab-kas-", b"gitlab-shell-"];
 const INTERNAL: &[&str] = &["Gitlab-Agent-Api-Request", "Geo-GL-Id"];
 

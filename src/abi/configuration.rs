@@ -17,8 +17,7 @@ pub(super) struct Handle {
     pub(super) host: gate_host,
     pub(super) builder: Builder,
     /// What C points to: the values of slots, and what was wrong.
-    #[allow(clippy::vec_box, reason = "C holds their addresses")]
-    settings: Vec<Box<Setting>>,
+    settings: Vec<Arc<Setting>>,
     texts: Vec<CString>,
     /// It has been read whole, and requests look at it: nothing is written any more.
     sealed: bool,
@@ -187,9 +186,9 @@ pub unsafe extern "C" fn gate_directive(
                 .directive(&place, row.name, &words)
                 .map(|setting| {
                     if let Some(setting) = setting {
-                        let setting = Box::new(setting);
-                        // SAFETY: gate.h: `slot` is writable. The box's address stays while the handle lives.
-                        unsafe { *slot = (&raw const *setting).cast() };
+                        let setting = Arc::new(setting);
+                        // SAFETY: gate.h: `slot` is writable. What an Arc points to stays while the handle lives.
+                        unsafe { *slot = Arc::as_ptr(&setting).cast() };
                         handle.settings.push(setting);
                     }
                 });

@@ -21,7 +21,7 @@ pub struct Inherited(ManuallyDrop<File>);
 impl Inherited {
     /// `None`: that is no descriptor.
     #[must_use]
-    pub(super) fn new(descriptor: i32) -> Option<Self> {
+    pub(crate) fn new(descriptor: i32) -> Option<Self> {
         // SAFETY: gate.h: it stays open as long as this value; it is never closed here.
         (descriptor >= 0).then(|| Self(ManuallyDrop::new(unsafe { File::from_raw_fd(descriptor) })))
     }

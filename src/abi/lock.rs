@@ -37,10 +37,18 @@ impl Lock {
                 libc::pthread_mutex_consistent(self.0.get());
             }
         }
-        let result = body();
-        // SAFETY: locked above, by this thread.
-        unsafe { libc::pthread_mutex_unlock(self.0.get()) };
-        result
+        let _held = Held(self);
+        body()
+    }
+}
+
+/// The lock in this thread's hands: given back whatever becomes of who took it.
+struct Held<'l>(&'l Lock);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        // SAFETY: locked by `with`, in this thread.
+        unsafe { libc::pthread_mutex_unlock(self.0.0.get()) };
     }
 }
 
@@ -52,4 +60,24 @@ pub fn is_running(process: u32) -> bool {
     // SAFETY: signal 0 only asks.
     let answer = unsafe { libc::kill(process, 0) };
     answer == 0 || std::io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    #[test]
+    fn a_panic_gives_the_lock_back() {
+        // SAFETY: all zeroes is a mutex that `prepare` makes.
+        let lock: Lock = unsafe { std::mem::zeroed() };
+        assert!(lock.prepare());
+        let run = AssertUnwindSafe(|| lock.with(|| std::panic::resume_unwind(Box::new(()))));
+        assert!(catch_unwind::<_, ()>(run).is_err());
+        // SAFETY: prepared above; who can't have it is told so.
+        let free = unsafe { libc::pthread_mutex_trylock(lock.0.get()) };
+        assert_eq!(free, 0);
+        // SAFETY: locked just now, in this thread.
+        unsafe { libc::pthread_mutex_unlock(lock.0.get()) };
+    }
 }

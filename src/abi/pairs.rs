@@ -3,12 +3,14 @@
 
 use super::ffi::gate_pair;
 use std::fmt;
+use std::sync::Arc;
 
 /// A finished list.
 #[derive(Default)]
 pub struct Pairs {
-    /// What `raw` points into; never touched again, so that its address stays.
-    text: Box<[u8]>,
+    /// What `raw` points into; never touched again, and in no box, which its pointers would not outlive
+    /// as it is moved.
+    text: Arc<[u8]>,
     raw: Box<[gate_pair]>,
 }
 
@@ -57,10 +59,19 @@ impl fmt::Debug for Pairs {
 }
 
 /// A list in the making.
-#[derive(Default)]
 pub struct PairsBuilder {
     text: Vec<u8>,
     starts: Vec<(usize, usize)>,
+}
+
+/// With room for what a CI job's headers take: growing byte by byte costs more than they do.
+impl Default for PairsBuilder {
+    fn default() -> Self {
+        Self {
+            text: Vec::with_capacity(512),
+            starts: Vec::with_capacity(16),
+        }
+    }
 }
 
 impl PairsBuilder {
@@ -81,7 +92,7 @@ impl PairsBuilder {
     /// The finished list.
     #[must_use]
     pub fn build(self) -> Pairs {
-        let text = self.text.into_boxed_slice();
+        let text: Arc<[u8]> = self.text.into();
         let at = |offset: usize| {
             text.get(offset..)
                 .map_or(c"".as_ptr(), |rest| rest.as_ptr().cast())

@@ -7,7 +7,7 @@
 use super::text::Text;
 use crate::identity::{Identity, scalar};
 use crate::json::Value;
-use crate::verdict::Reason;
+use crate::verdict::{Challenge, Reason};
 use std::borrow::Cow;
 
 /// The version of the schema whose names are used.
@@ -189,7 +189,7 @@ impl Frame {
         });
         let (category, kind) = match it.reason {
             None => ("network", "\"access\",\"allowed\""),
-            Some(reason) if matches!(reason.status(), 400 | 401) => ("authentication", "\"start\""),
+            Some(reason) if is_of_authentication(reason) => ("authentication", "\"start\""),
             Some(_) => ("network", "\"access\",\"denied\""),
         };
         event(
@@ -290,6 +290,14 @@ impl Frame {
         );
         line.into_bytes()
     }
+}
+
+/// Whether who asks was not believed: an attempt to authenticate, of which nothing was asked yet.
+const fn is_of_authentication(reason: Reason) -> bool {
+    matches!(
+        reason.challenge(),
+        Challenge::Plain | Challenge::InvalidRequest | Challenge::InvalidToken
+    )
 }
 
 fn event(line: &mut Text, category: &str, kind: &str, action: &str, outcome: &str) {

@@ -20,6 +20,8 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How long a child's end waits for the last lines.
 const LAST: Duration = Duration::from_secs(2);
 
+const TOO_FAST: &str = "lines come faster than they can be written";
+
 /// What the administrator should hear of.
 pub trait Report: Send + Sync {
     /// Lines are lost from now on.
@@ -93,6 +95,7 @@ impl Writer {
         if queue.lines.len() + line.len() >= BOUND {
             drop(queue);
             self.shared.lose(1);
+            self.shared.fail(TOO_FAST);
             return;
         }
         queue.lines.extend_from_slice(line);
@@ -205,14 +208,16 @@ impl Shared {
         }
         if let Err(failure) = self.log.append(lines) {
             self.lose(count(lines).saturating_sub(failure.written as u64));
-            if !self.failing.swap(true, Relaxed) {
-                self.report.failing(&failure.error.to_string());
-            }
+            self.fail(&failure.error.to_string());
         } else if self.lost.load(Relaxed) > 0 {
-            // The queue ran over meanwhile: told by the line of the gap.
-            self.failing.store(true, Relaxed);
-            self.report
-                .failing("lines come faster than they can be written");
+            // The queue ran over while the log began to work again: told by the line of the gap.
+            self.fail(TOO_FAST);
+        }
+    }
+
+    fn fail(&self, why: &str) {
+        if !self.failing.swap(true, Relaxed) {
+            self.report.failing(why);
         }
     }
 
@@ -228,4 +233,60 @@ fn count(lines: &[u8]) -> u64 {
 
 fn lock(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
     queue.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::abi::file::Inherited;
+    use crate::jwks::testing::Dir;
+    use std::os::fd::AsRawFd as _;
+
+    #[derive(Clone, Default)]
+    struct Heard(Arc<AtomicU64>);
+
+    impl Report for Heard {
+        fn failing(&self, _: &str) {
+            self.0.fetch_add(1, Relaxed);
+        }
+        fn resumed(&self, _: u64) {}
+        fn lost(&self, _: u64) {}
+    }
+
+    #[test]
+    fn a_queue_that_runs_over_is_a_log_that_fails() {
+        let dir = Dir::new();
+        let null = std::fs::File::options()
+            .write(true)
+            .open("/dev/null")
+            .unwrap();
+        let target = Inherited::new(null.as_raw_fd()).unwrap();
+        let heard = Heard::default();
+        // Nobody empties the queue.
+        let writer = Writer {
+            shared: Arc::new(Shared {
+                log: Arc::new(Log::open(target, None, dir.path(), None).unwrap()),
+                frame: Arc::new(Frame::new()),
+                queue: Mutex::default(),
+                woken: Condvar::new(),
+                failing: AtomicBool::new(false),
+                lost: AtomicU64::new(0),
+                report: Box::new(heard.clone()),
+            }),
+            thread: Mutex::new(None),
+        };
+        writer.push(b"{");
+        assert!(!writer.is_failing());
+        let line = vec![b'x'; BOUND];
+        for _ in 0..2 {
+            writer.push(&line);
+            assert!(writer.is_failing());
+        }
+        assert_eq!(heard.0.load(Relaxed), 1, "said once");
+        // The line of the gap goes first, and it works again.
+        let (lines, _) = writer.shared.take();
+        writer.shared.deliver(&lines);
+        assert!(!writer.is_failing());
+    }
 }

@@ -3,7 +3,7 @@
 
 use super::Builder;
 use super::open::Sections;
-use crate::config::Place;
+use crate::config::{Issuer, KeyLocation, Place};
 use crate::field::folds_to;
 use crate::policy::require::Rule;
 use crate::request::FieldName;
@@ -11,6 +11,7 @@ use crate::status::board::{NAMES, OTHER};
 use crate::token::source::Source;
 use crate::upstream::login::HANDLER;
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt as _;
 
 /// What was seen while reading and can be judged only at the end.
 #[derive(Debug, Default)]
@@ -40,6 +41,15 @@ const ONCE: [&str; 4] = [
     "GateStateDir",
 ];
 
+/// What says something about an upstream's headers.
+const UPSTREAM: [&str; 5] = [
+    "GateHeader",
+    "GateForwardToken",
+    "GateUpstreamToken",
+    "GateSudo",
+    "GateAssertion",
+];
+
 /// What `SetHandler gate-…` may name.
 const HANDLERS: [&str; 4] = ["gate-status", "gate-explain", "gate-jwks", HANDLER];
 
@@ -51,6 +61,11 @@ impl Notes {
         {
             self.ports.insert(section.clone());
             self.sections.port(place);
+        }
+        if place.port && UPSTREAM.contains(&name) {
+            self.warnings.push(format!(
+                "GATE223: {name} ({place}) has no effect in <GatePort>: a port carries bytes, and no headers to put it in"
+            ));
         }
         if let Some(name) = ONCE.iter().find(|it| **it == name)
             && let Some(before) = self.once.insert(name, place.clone())
@@ -81,6 +96,24 @@ impl Notes {
         self.warnings.push(format!(
             "GATE201: GateAudience any in <GateIssuer {issuer}> ({place}): a token that this issuer made for anybody passes"
         ));
+    }
+
+    /// Whoever writes keys, or a certificate to trust, makes tokens.
+    pub(super) fn exposed_files(&mut self, place: &Place, issuer: &Issuer) {
+        let keys = match &issuer.keys {
+            KeyLocation::File(file) => Some(("GateJWKS", file)),
+            _ => None,
+        };
+        let trust = issuer.ca_file.as_ref().map(|file| ("GateCAFile", file));
+        for (directive, file) in keys.into_iter().chain(trust) {
+            if std::fs::metadata(file).is_ok_and(|it| it.mode() & 0o002 != 0) {
+                self.warnings.push(format!(
+                    "GATE211: {directive} {} in <GateIssuer {}> ({place}): everybody may write that file, and so make tokens. Say chmod o-w",
+                    file.display(),
+                    issuer.name
+                ));
+            }
+        }
     }
 
     pub(super) fn job(&mut self, place: &Place) {

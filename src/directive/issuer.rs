@@ -155,6 +155,7 @@ impl Builder {
                 issuer.name, issuer.refresh, issuer.max_stale
             ));
         }
+        self.notes.exposed_files(place, &issuer);
         if issuer.audience == Audience::Any {
             self.notes.any_audience(place, &issuer.name);
         }
@@ -216,7 +217,7 @@ impl Draft {
                     words => Some(words::some_time(name, words)?),
                 }
             }
-            "GateClockSkew" => self.clock_skew = Some(words::duration(name, words)?),
+            "GateClockSkew" => self.clock_skew = Some(words::leeway(name, words)?),
             "GateRefresh" => self.refresh = Some(words::some_time(name, words)?),
             "GateMaxStale" => self.max_stale = Some(words::some_time(name, words)?),
             "GateTimeout" => self.timeout = Some(words::some_time(name, words)?),
@@ -309,7 +310,7 @@ impl Draft {
     }
 }
 
-/// The user, e-mail and role claims of a kind (SPEC section 2, last table).
+/// The user, e-mail and role claims of a kind (docs/directives.md, GateKind).
 const fn defaults(
     kind: Kind,
 ) -> (

@@ -97,6 +97,20 @@ pub fn some_time(name: &str, words: &[&str]) -> Result<u64, String> {
     }
 }
 
+/// A duration by which every token lives longer: an hour at most.
+///
+/// # Errors
+/// It is none, or longer.
+pub fn leeway(name: &str, words: &[&str]) -> Result<u64, String> {
+    match duration(name, words)? {
+        seconds if seconds <= 3600 => Ok(seconds),
+        _ => Err(format!(
+            "{name} {}: at most 1h, since every token lives so much longer",
+            words.join(" ")
+        )),
+    }
+}
+
 /// A number from 1 to 65535.
 ///
 /// # Errors

@@ -261,6 +261,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_value_is_what_it_is_and_nothing_else() {
+        let all = super::super::parse(br#"[null, true, 7, -7, 1.5, "t", [], {"a": false}]"#);
+        let all = all.unwrap_or(Value::Null);
+        let all = all.as_array().unwrap_or_default();
+        let which = |is: &dyn Fn(&Value) -> bool| all.iter().map(is).collect::<Vec<_>>();
+        let only = |at: usize| (0..8).map(|it| it == at).collect::<Vec<_>>();
+        assert_eq!(which(&Value::is_null), only(0));
+        assert_eq!(which(&|it| it.as_bool().is_some()), only(1));
+        assert_eq!(which(&|it| it.as_u64().is_some()), only(2));
+        assert_eq!(which(&Value::is_string), only(5));
+        assert_eq!(which(&|it| it.as_str() == Some("t")), only(5));
+        assert_eq!(which(&|it| it.as_array().is_some()), only(6));
+        assert_eq!(which(&|it| it.get("a").is_some()), only(7));
+        assert_eq!(all.get(1).and_then(Value::as_bool), Some(true));
+        assert_eq!(all.get(2).and_then(Value::as_u64), Some(7));
+        let last = all.get(7).and_then(|it| it.get("a"));
+        assert_eq!(last.and_then(Value::as_bool), Some(false));
+    }
+
+    #[test]
     fn a_piece_of_a_text_is_no_copy() {
         let whole: Arc<str> = Arc::from("[\"häuser\"]");
         let piece = Text::within(&whole, whole.get(2..9).unwrap_or_default());

@@ -395,9 +395,17 @@ fn told(error: &ureq::Error) -> String {
     match error {
         ureq::Error::Timeout(_) => "no whole answer in time (GateTimeout)".to_owned(),
         ureq::Error::HostNotFound => "the host is not found".to_owned(),
-        ureq::Error::Io(error) => error.to_string(),
-        other => other.to_string(),
+        ureq::Error::Io(error) => in_words(error.to_string()),
+        other => in_words(other.to_string()),
     }
+}
+
+/// What rustls has no words for.
+fn in_words(text: String) -> String {
+    if text.contains("CaUsedAsEndEntity") {
+        return "its certificate is a CA's (basicConstraints CA:TRUE), which no server may show: give it one of its own, signed by the CA of GateCAFile".to_owned();
+    }
+    text
 }
 
 /// The keys of a `file:` location.

@@ -112,6 +112,15 @@ pub(super) struct Desk {
     pub(super) said_failing: bool,
     /// For the refresher to say at its next look.
     pub(super) unsaid: Vec<StoreError>,
+    pub(super) lockout: Lockout,
+}
+
+/// A fetch is due, and another process has the lock.
+#[derive(Default)]
+pub(super) struct Lockout {
+    /// Since when; 0: it is not so.
+    pub(super) since: u64,
+    pub(super) said: bool,
 }
 
 impl Keys {

@@ -130,7 +130,7 @@ impl Drop for Refresher {
 }
 
 /// Joins the thread if it ends by then.
-fn join_until(thread: JoinHandle<()>, deadline: Instant) {
+pub(crate) fn join_until(thread: JoinHandle<()>, deadline: Instant) {
     while !thread.is_finished() {
         if Instant::now() >= deadline {
             return;

@@ -60,6 +60,8 @@ pub enum StoreError {
     Damaged(PathBuf, String),
     /// Others own it or can write it.
     Exposed(PathBuf),
+    /// The lock is held beyond any fetch.
+    Held(PathBuf),
 }
 
 impl fmt::Display for StoreError {
@@ -72,6 +74,11 @@ impl fmt::Display for StoreError {
             Self::Exposed(path) => write!(
                 f,
                 "{} is not used: another user of this machine could have written it",
+                path.display()
+            ),
+            Self::Held(path) => write!(
+                f,
+                "{} is locked for longer than a fetch takes, by a process that was stopped or is none of the gate's; each child fetches for itself",
                 path.display()
             ),
         }
@@ -328,6 +335,16 @@ impl Store {
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(io(error)),
         }
+    }
+
+    /// What is said of a document whose keys are none.
+    pub(super) fn damaged(&self, why: String) -> StoreError {
+        StoreError::Damaged(self.document.clone(), why)
+    }
+
+    /// What is said of a lock that is not given back.
+    pub(super) fn held_too_long(&self) -> StoreError {
+        StoreError::Held(self.lock.clone())
     }
 
     /// Replaces the document.

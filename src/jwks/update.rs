@@ -1,4 +1,4 @@
-//! How keys come into a process: from the state document, from a fetch of its own, from a file.
+//! How keys come into a process: from the state document, from a fetch of its own ([`super::file`]: from a file).
 //!
 //! [`Keys`]' side that the refresher drives; the side that requests see is [`super::keys`]. A fetch
 //! goes: look whether the schedule has one ([`Keys::ticket`]), with the host's lock in hand look
@@ -6,30 +6,30 @@
 
 use super::fetch::{self, Cancel, FetchError, Fetched, Source};
 use super::key::Key;
-use super::keys::{Desk, Keys};
+use super::keys::{Desk, Keys, Lockout};
 use super::lock;
 use super::refresh::Report;
 use super::set::{KeySet, PassedOver};
-use super::store::{HostLock, Kept, KeptKeys, Stamp, StoreError};
+use super::store::{HostLock, Kept, KeptKeys, StoreError};
 use crate::clock;
 use crate::config::KeyLocation;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// A `file:` that can't be read is tried again after so many seconds, changed or not.
-const READ_AGAIN: u64 = 10;
+/// So many seconds after a fetch must be over, its lock holds nobody up any more.
+const LOCK_SLACK: u64 = 2;
 
 /// The permission to fetch: the schedule has a fetch in it, and nobody else of the host is at it.
 pub(super) struct Ticket {
-    /// `None` where the state directory fails: each process is on its own then.
+    /// `None` where the state directory fails, or its lock is held beyond a fetch: each process is on
+    /// its own then.
     held: Option<HostLock>,
 }
 
 /// What an installed set changed.
-struct Changes {
+pub(super) struct Changes {
     added: Vec<String>,
     removed: Vec<String>,
     passed_over: Vec<PassedOver>,
@@ -38,7 +38,7 @@ struct Changes {
 }
 
 impl Changes {
-    fn say(&self, name: &str, report: &dyn Report) {
+    pub(super) fn say(&self, name: &str, report: &dyn Report) {
         if self.emptied {
             report.no_key_fits(name);
         }
@@ -65,26 +65,54 @@ impl Keys {
     /// Takes over what another process wrote into the state document, if it is new.
     pub(super) fn pick_up(&self) {
         let stamp = self.store.stamp();
+        if stamp == lock(&self.desk).seen {
+            return;
+        }
+        // Nobody waits for the desk meanwhile: a file system may hang.
+        let loaded = self.load_kept();
         let mut desk = lock(&self.desk);
         if stamp == desk.seen {
             return;
         }
         desk.seen = stamp;
-        match self.store.load() {
-            Ok(Some(kept)) => self.take_over(&mut desk, kept),
+        match loaded {
+            Ok(Some((kept, set))) => self.take_over(&mut desk, kept, set),
             Ok(None) => {}
             Err(error) => desk.unsaid.push(error),
         }
     }
 
-    fn take_over(&self, desk: &mut Desk, theirs: Kept) {
+    /// The state document and, where its keys are not the current ones, their set.
+    pub(super) fn load_kept(&self) -> Result<Option<(Kept, Option<KeySet>)>, StoreError> {
+        let Some(kept) = self.store.load()? else {
+            return Ok(None);
+        };
+        let ours = lock(&self.desk)
+            .kept
+            .keys
+            .as_ref()
+            .map(|it| it.text.clone());
+        let set = match &kept.keys {
+            Some(theirs) if ours.as_ref() != Some(&theirs.text) => {
+                // An older gate may have kept what this one does not take: all of it is as good as none.
+                match KeySet::parse(theirs.text.as_bytes()) {
+                    Ok(set) => Some(set),
+                    Err(error) => return Err(self.store.damaged(error.to_string())),
+                }
+            }
+            _ => None,
+        };
+        Ok(Some((kept, set)))
+    }
+
+    fn take_over(&self, desk: &mut Desk, theirs: Kept, set: Option<KeySet>) {
         let newer = theirs.schedule.revision > desk.kept.schedule.revision;
         let failing = theirs.schedule.failures > 0;
         let ended = newer && !theirs.schedule.fetching;
         if let Some(keys) = theirs.keys {
             let ours = desk.kept.keys.as_ref();
             if newer || ours.is_none_or(|ours| ours.fetched_at < keys.fetched_at) {
-                self.take_keys(desk, keys);
+                self.take_keys(desk, keys, set);
             }
         }
         desk.kept.schedule = std::mem::take(&mut desk.kept.schedule).newest(theirs.schedule);
@@ -92,23 +120,23 @@ impl Keys {
         if newer && self.is_attached() {
             desk.said_failing = failing;
         }
+        if newer {
+            // Whoever holds the lock works.
+            desk.lockout.since = 0;
+        }
         if ended {
             self.end_round(desk);
         }
     }
 
-    fn take_keys(&self, desk: &mut Desk, keys: KeptKeys) {
-        let unchanged = desk
-            .kept
-            .keys
-            .as_ref()
-            .is_some_and(|ours| ours.text == keys.text);
-        if !unchanged {
-            match KeySet::parse(keys.text.as_bytes()) {
-                Ok(set) => drop(self.install(set)),
-                // An older gate may have kept what this one does not take.
-                Err(_) => return,
-            }
+    /// `set`: `None` where they were the current ones when they were read.
+    pub(super) fn take_keys(&self, desk: &mut Desk, keys: KeptKeys, set: Option<KeySet>) {
+        let ours = desk.kept.keys.as_ref();
+        match set {
+            _ if ours.is_some_and(|ours| ours.text == keys.text) => {}
+            Some(set) => drop(self.install(set)),
+            // The current ones have changed meanwhile: they are newer.
+            None => return,
         }
         self.fetched_at
             .store(keys.fetched_at.min(clock::now()), Ordering::Release);
@@ -117,7 +145,7 @@ impl Keys {
 
     /// Puts the set in the place of the current one. The desk is locked by the caller: one at a
     /// time.
-    fn install(&self, set: KeySet) -> Changes {
+    pub(super) fn install(&self, set: KeySet) -> Changes {
         let old = self.current.load_full();
         let succession = set.succeed(old.as_deref());
         let before = old.as_deref().map_or(&[][..], KeySet::passed_over);
@@ -144,6 +172,8 @@ impl Keys {
 
     /// The refresher's look, about once a second: takes what is new, and says whether to fetch.
     pub(super) fn look(&self, report: &dyn Report) -> Option<Ticket> {
+        // Where the clock was set back they age from now on, and not from a time that is to come.
+        self.fetched_at.fetch_min(clock::now(), Ordering::AcqRel);
         if let Some(path) = self.file() {
             self.read_file(path, Some(report));
             return None;
@@ -162,12 +192,16 @@ impl Keys {
         let held = match self.store.try_lock() {
             Ok(Some(held)) => Some(held),
             // Another process is at it: what it brings is picked up.
-            Ok(None) => return None,
+            Ok(None) if !self.locked_out(report) => return None,
+            Ok(None) => None,
             Err(error) => {
                 self.store_failed(&error, report);
                 None
             }
         };
+        if held.is_some() {
+            lock(&self.desk).lockout = Lockout::default();
+        }
         // It may just have been done by another process.
         self.pick_up();
         let mut desk = lock(&self.desk);
@@ -193,6 +227,33 @@ impl Keys {
         Some(ticket)
     }
 
+    /// Whether the lock is held although the fetch that it is for must be over: its process was
+    /// stopped, or is none of ours. Said once, until the lock is to be had again.
+    fn locked_out(&self, report: &dyn Report) -> bool {
+        let now = clock::now();
+        let mut desk = lock(&self.desk);
+        let schedule = &desk.kept.schedule;
+        let longest = self.settings.timeout + 1 + LOCK_SLACK;
+        let since = match desk.lockout.since {
+            // The fetch that is known may be this one; an older one's process has long died.
+            0 if schedule.fetching && now <= schedule.attempted_at.saturating_add(longest) => {
+                schedule.attempted_at
+            }
+            0 => now,
+            since => since,
+        };
+        desk.lockout.since = since.min(now);
+        if now <= since.saturating_add(longest) {
+            return false;
+        }
+        let said = std::mem::replace(&mut desk.lockout.said, true);
+        drop(desk);
+        if !said {
+            report.store_failed(&self.store.held_too_long().to_string());
+        }
+        true
+    }
+
     /// Whether the schedule has a fetch now. Where it has none, and none is on its way, whoever
     /// waits is told.
     fn may_start(&self, desk: &mut Desk) -> bool {
@@ -215,7 +276,7 @@ impl Keys {
         self.end_round(&mut lock(&self.desk));
     }
 
-    fn end_round(&self, desk: &mut Desk) {
+    pub(super) fn end_round(&self, desk: &mut Desk) {
         desk.forced = false;
         desk.rounds += 1;
         self.news.notify_all();
@@ -314,115 +375,6 @@ impl Keys {
         if self.store.dir().failed_first() {
             report.store_failed(&error.to_string());
         }
-    }
-
-    /// Reads `file:` keys, if they changed or the refresh interval is over. Without a report (before
-    /// the process serves) a failure is left for the next look to say.
-    fn read_file(&self, path: &Path, report: Option<&dyn Report>) {
-        let stamp = Stamp::of(path);
-        let now = clock::now();
-        let mut desk = lock(&self.desk);
-        let later = now.saturating_add(self.settings.refresh);
-        if stamp == desk.seen && (now < desk.read_at && desk.read_at <= later) {
-            return;
-        }
-        desk.seen = stamp;
-        desk.read_at = later;
-        desk.in_flight = true;
-        drop(desk);
-        // Nobody waits for the desk meanwhile: a file system may hang.
-        let read = fetch::read_file(path);
-        let mut desk = lock(&self.desk);
-        desk.in_flight = false;
-        if let Some(report) = report {
-            report.fetched(self.name(), read.is_ok());
-        }
-        match read {
-            Ok((text, set)) => {
-                self.ok.fetch_add(1, Ordering::Relaxed);
-                desk.kept.schedule.error = None;
-                let recovered = std::mem::take(&mut desk.said_failing);
-                let ours = desk.kept.keys.as_ref();
-                let changes = ours
-                    .is_none_or(|ours| *ours.text != *text)
-                    .then(|| self.install(set));
-                desk.kept.keys = Some(KeptKeys {
-                    source: path.display().to_string(),
-                    text: Arc::from(text),
-                    fetched_at: now,
-                });
-                self.fetched_at.store(now, Ordering::Release);
-                self.end_round(&mut desk);
-                let kept = desk.kept.clone();
-                drop(desk);
-                let Some(report) = report else { return };
-                if recovered {
-                    report.fetch_recovered(self.name());
-                }
-                if let Some(changes) = changes
-                    && self.first_to_see(&kept)
-                {
-                    changes.say(self.name(), report);
-                }
-            }
-            Err(detail) => {
-                self.failed.fetch_add(1, Ordering::Relaxed);
-                desk.read_at = now.saturating_add(self.settings.refresh.min(READ_AGAIN));
-                desk.kept.schedule.error = Some(detail.clone());
-                self.take_last_good(&mut desk, path);
-                self.end_round(&mut desk);
-                let Some(report) = report else {
-                    desk.read_at = 0;
-                    return;
-                };
-                let first = !std::mem::replace(&mut desk.said_failing, true);
-                drop(desk);
-                if first {
-                    report.fetch_failed(
-                        self.name(),
-                        &detail,
-                        self.settings.refresh.min(READ_AGAIN),
-                    );
-                }
-            }
-        }
-    }
-
-    /// A file that can't be read now may have been read since by another process of the host, which
-    /// wrote down what it held: a process that is new, or was late, serves no older keys. What was
-    /// written before GateMaxStale may be long withdrawn.
-    fn take_last_good(&self, desk: &mut Desk, path: &Path) {
-        if let Ok(Some(Kept {
-            keys: Some(theirs), ..
-        })) = self.store.load()
-            && *theirs.source == *path.display().to_string()
-            && clock::now() < theirs.fetched_at.saturating_add(self.settings.max_stale)
-            && desk
-                .kept
-                .keys
-                .as_ref()
-                .is_none_or(|ours| ours.fetched_at < theirs.fetched_at)
-        {
-            self.take_keys(desk, theirs);
-        }
-    }
-
-    /// Whether no other process of the host has seen these `file:` keys before: a change is said
-    /// once, not once a process. Where the state directory fails, each says it.
-    fn first_to_see(&self, kept: &Kept) -> bool {
-        let held = match self.store.try_lock() {
-            Ok(Some(held)) => held,
-            Ok(None) => return false,
-            Err(_) => return true,
-        };
-        let text = |kept: &Kept| kept.keys.as_ref().map(|keys| Arc::clone(&keys.text));
-        if let Ok(Some(theirs)) = self.store.load()
-            && text(&theirs) == text(kept)
-        {
-            return false;
-        }
-        let _ = self.store.save(&held, kept);
-        true
     }
 }
 

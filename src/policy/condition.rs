@@ -1,5 +1,5 @@
-//! Conditions on claims: `PATH=VALUE`, `PATH!=VALUE`, `PATH~REGEX`, `PATH*=GLOB` (SPEC section 2),
-//! and the fork rule of the kind gitlab (section 3).
+//! Conditions on claims: `PATH=VALUE`, `PATH!=VALUE`, `PATH~REGEX`, `PATH*=GLOB` (docs/directives.md),
+//! and the fork rule of the kind gitlab.
 //!
 //! Parsed once from the configuration, asked on each request without allocating. What follows
 //! from the answer (a role, a refusal) is not decided here.
@@ -67,6 +67,8 @@ pub enum ConditionError {
     Path(PathError),
     /// An operator that there is not, such as `==` or `!~`.
     UnknownOperator(String),
+    /// A blank before the path or beside the operator.
+    Blank(String),
     /// `~` or `*=` with nothing after it.
     EmptyPattern(String),
     /// Not a regular expression: the condition, and what the crate regex says of it.
@@ -83,6 +85,11 @@ impl fmt::Display for ConditionError {
                 write!(f, "the condition {} has no such operator", quoted(text))?;
             }
             Self::Path(error) => write!(f, "{error}")?,
+            Self::Blank(text) => write!(
+                f,
+                "the condition {} has a blank that would be part of the claim's name or of the value",
+                quoted(text)
+            )?,
             Self::EmptyPattern(text) => {
                 write!(
                     f,
@@ -128,6 +135,11 @@ impl Condition {
             || (operator == Operator::Equal && value.starts_with('~'))
         {
             return Err(ConditionError::UnknownOperator(text.to_owned()));
+        }
+        // It would never hold, and whom it keeps out would be let in.
+        let blank = [' ', '\t'];
+        if path.starts_with(blank) || path.ends_with(blank) || value.starts_with(blank) {
+            return Err(ConditionError::Blank(text.to_owned()));
         }
         let path = ClaimPath::parse(path)?;
         let pattern = match operator {

@@ -6,8 +6,8 @@ use crate::identity::Identity;
 use crate::json::{self, Value};
 use crate::jwks::fetch::{Cancel, agent_for};
 use crate::jwks::is_plain;
+use crate::upstream::credential;
 use crate::verdict::{Reason, Refusal};
-use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -138,9 +138,9 @@ impl Question {
         let (header, token) = match &self.credential {
             Credential::Job(token) => ("JOB-TOKEN", token.clone()),
             Credential::File(file) => {
-                let text = fs::read_to_string(file)
-                    .map_err(|error| format!("{}: {error}", file.display()))?;
-                ("PRIVATE-TOKEN", text.trim().to_owned())
+                let secret = credential::read(file)
+                    .map_err(|unfit| format!("{}: {unfit}", file.display()))?;
+                ("PRIVATE-TOKEN", secret.reveal().to_owned())
             }
         };
         let agent = agent_for(&self.url, self.ca_file.as_deref()).map_err(|it| it.to_string())?;
@@ -343,6 +343,19 @@ mod tests {
 
     fn says_nothing(answer: &Answer) -> bool {
         matches!(answer, Answer::Unknown(_))
+    }
+
+    #[test]
+    fn a_token_s_file_that_is_a_pipe_or_none_holds_nobody_up() {
+        let dir = crate::jwks::testing::Dir::new();
+        let path = dir.path().join("token");
+        let ask = || question(Credential::File(path.clone())).ask(&Cancel::default());
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.is_ok_and(|it| it.success()));
+        assert!(matches!(ask(), Answer::Unknown(why) if why.contains("no regular file")));
+        std::fs::remove_file(&path).unwrap_or_default();
+        std::fs::write(&path, "one\ntwo\n").unwrap_or_default();
+        assert!(matches!(ask(), Answer::Unknown(why) if why.contains("more than one line")));
     }
 
     #[test]

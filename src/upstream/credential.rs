@@ -3,6 +3,7 @@
 //! credential may do is the upstream's matter; its text appears in no log.
 
 use crate::clock;
+use crate::jwks::refresh::join_until;
 use arc_swap::ArcSwapOption;
 use std::fmt;
 use std::fs::{File, Metadata, OpenOptions};
@@ -11,10 +12,12 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long a stop waits for the thread.
+const STOP: Duration = Duration::from_millis(500);
 /// The longest credential.
 const MAX_BYTES: usize = 4096;
 /// A credential that is older is to be changed.
@@ -250,12 +253,13 @@ impl Credentials {
         self.watched.iter().map(status).collect()
     }
 
-    /// Stops the thread.
+    /// Stops the thread. One that is not done in time (a file system that hangs) is left to the
+    /// process's end: what is to be stopped after it is not to be lost.
     pub fn stop(mut self) {
         *lock(&self.stop.stopped) = true;
         self.stop.heard.notify_all();
         if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+            join_until(thread, Instant::now() + STOP);
         }
     }
 }
@@ -277,10 +281,12 @@ fn watch(watched: &[Watched], stop: &Stop, news: &dyn News, told: &Told) {
 
 impl Watched {
     fn look(&self, news: &dyn News, told: &Told) {
-        let mut seen = lock(&self.seen);
+        // Requests may ask for the status meanwhile, and a file system may hang: the lock comes after.
         let now = std::fs::metadata(&self.path).ok().map(|it| stamp(&it));
-        if now.is_none() || now != seen.stamp {
-            self.read_again(&mut seen, news);
+        let found = (now.is_none() || now != lock(&self.seen).stamp).then(|| self.read());
+        let mut seen = lock(&self.seen);
+        if let Some(found) = found {
+            self.take(&mut seen, now, found, news);
         }
         let age = seen
             .modified
@@ -288,16 +294,27 @@ impl Watched {
         if age > OLD
             && clock::now().saturating_sub(seen.warned) >= DAY
             && std::mem::replace(&mut seen.warned, clock::now()) <= clock::now()
-            && told.first(&self.path)
         {
-            news.credential_old(&self.path, age / DAY);
+            drop(seen);
+            if told.first(&self.path) {
+                news.credential_old(&self.path, age / DAY);
+            }
         }
     }
 
-    fn read_again(&self, seen: &mut Seen, news: &dyn News) {
-        let found = open(&self.path).and_then(|(file, metadata)| {
-            read_open(file, &metadata).map(|secret| (secret, metadata))
-        });
+    fn read(&self) -> Result<(Secret, Metadata), Unfit> {
+        let (file, metadata) = open(&self.path)?;
+        read_open(file, &metadata).map(|secret| (secret, metadata))
+    }
+
+    /// Takes what was read. `now`: the version that was there before.
+    fn take(
+        &self,
+        seen: &mut Seen,
+        now: Option<Stamp>,
+        found: Result<(Secret, Metadata), Unfit>,
+        news: &dyn News,
+    ) {
         match found {
             Ok((secret, metadata)) => {
                 seen.stamp = Some(stamp(&metadata));
@@ -317,7 +334,7 @@ impl Watched {
             }
             Err(Unfit::Moving) => {} // the next look has it whole
             Err(why) => {
-                seen.stamp = std::fs::metadata(&self.path).ok().map(|it| stamp(&it));
+                seen.stamp = now;
                 if seen.error.as_ref() != Some(&why) {
                     news.credential_unfit(&self.path, &why, self.secret.load().is_some());
                     seen.error = Some(why);

@@ -61,6 +61,8 @@ my @wrong = (
     [ 'a broken regular expression',         section($url, $aud, 'GateRole developer "groups~(a"'), 'GateRole',  4 ],
     [ 'a regular expression that looks back', section($url, $aud, 'GateRole developer "groups~(a)\\\\1"'), 'GateRole', 4 ],
     (map { [ "a condition $_",               section($url, $aud, "GateRole developer $_"),  'GateRole',          4 ] } qw(a==b a>=5 a<=5 a!~b a=~b a!==b)),
+    (map { [ "a condition with a blank, '$_'", section($url, $aud, qq(GateRole developer "$_")), 'GateRole',         4 ] } 'sub = x', 'sub =x', 'sub= x', ' sub=x', 'sub !=x', 'sub~ x'),
+    [ 'a rule with a blank',                 in_location('Require not gate-claim "sub = x"'), 'gate-claim',      7 ],
     [ 'a condition that is not UTF-8',       section($url, $aud, "GateRole developer a=\xff"), 'GateRole',      4 ],
     [ 'an audience that is not UTF-8',       section($url, "GateAudience \xff"),            'GateAudience',      3 ],
     [ 'a broken requirement',                section($url, $aud, 'GateRequire groups'),     'GateRequire',       4 ],
@@ -69,6 +71,9 @@ my @wrong = (
     [ 'no claim for the user',               section($url, $aud, 'GateUserClaim'),          'GateUserClaim',     4 ],
     (map { [ "a $_ that is no duration",     section($url, $aud, "$_ 5x"),                  $_,                  4 ] }
         qw(GateMaxLifetime GateClockSkew GateRefresh GateMaxStale GateTimeout)),
+    [ 'a leeway beyond an hour',             section($url, $aud, 'GateClockSkew 61m'),      'GateClockSkew',     4 ],
+    [ 'a cache beyond all memory',           "GateCacheSize 99999G\n",                      'GateCacheSize',     1 ],
+    [ 'kept headers by a star',              "GateKeepHeader Gitlab-Workhorse-*\n",         'GateKeepHeader',    1 ],
     [ 'a negative duration',                 section($url, $aud, 'GateRefresh -5'),         'GateRefresh',       4 ],
     [ 'a broken number in a duration',       section($url, $aud, 'GateRefresh 1.5h'),       'GateRefresh',       4 ],
     [ 'a duration beyond all time',          section($url, $aud, 'GateMaxStale 99999999999999999999d'), 'GateMaxStale', 4 ],
@@ -148,6 +153,8 @@ for my $case (
     [ 'every algorithm',           section($url, $aud, 'GateAlgorithms RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 EdDSA') ],
     [ 'every condition',           section($url, $aud, 'GateRole r a=b "a.b!=c" "/https:~1~1x.com~1roles~^x.*$" "ref*=release/**"', 'GateRequire a=b c=d') ],
     [ 'every way to write a time', section($url, $aud, 'GateMaxLifetime 300', 'GateClockSkew 300s', 'GateRefresh 5m', 'GateMaxStale 7d', 'GateTimeout 7') ],
+    [ 'the largest leeway and cache', "GateCacheSize 8G\n" . section($url, $aud, 'GateClockSkew 1h') ],
+    [ 'a value with a blank in it', section($url, $aud, 'GateRole r "name=Dana Doe"') ],
     [ 'a lifetime without end',    section($url, $aud, 'GateMaxLifetime off') ],
     [ 'one of two tenants',        section('GateIssuerURL https://login.example.com/{tenantid}/v2.0', $aud, 'GateKind entra', 'GateRequire tid~(a|b)') ],
     [ 'a tenant that is named',           section('GateIssuerURL https://login.example.com/{tenantid}/v2.0', $aud, 'GateKind entra', 'GateRequire tid=a') ],
@@ -169,12 +176,19 @@ for my $case (
 my $dir   = File::Temp->newdir('gate-config-XXXXXX', TMPDIR => 1);
 chmod 0755, $dir;
 my $lines = Gate::Httpd::spew("$dir/token", "one\ntwo\n");
+my $exposed = Gate::Httpd::spew("$dir/exposed.json", '{"keys":[]}');
+my $trusted = "$dir/exposed.pem";
+system("openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=ca -keyout /dev/null -out $trusted 2>/dev/null") == 0 or die 'openssl';
+chmod 0666, $exposed, $trusted;
 for my $case (
     [ 'an audience check that is off', issuer_section('a', 'GateAudience any'),                                  qr/\[\S*:warn\].*audience/i ],
     [ 'a port that is only observed', issuer_section('a') . in_port('GateMode observe'),                                      qr/\[\S*:warn\].*GATE202.*does not hold for ports/ ],
+    [ 'a header for a port',          issuer_section('a') . in_port('GateHeader X-Login user'),                                qr/\[\S*:warn\].*GATE223: GateHeader \(line \d+ of \S+\) has no effect in <GatePort>/ ],
     [ "a job API's token that is none", issuer_section('a', 'GateKind gitlab', "GateJobAPI $api token-file=$lines"), qr/GATE704: GateJobAPI token-file=\S+: it holds more than one line/ ],
     [ 'published keys that are not there', "<Location /jwks>\nSetHandler gate-jwks\n</Location>\n",               qr/\[\S*:warn\].*GATE209/ ],
     [ 'a refresh that is too late',    issuer_section('a', 'GateRefresh 24h'),                                   qr/\[\S*:warn\].*GATE210: .*43200 s and not 86400 s/ ],
+    [ 'keys that everybody may write', issuer_section('a', "GateJWKS file:$exposed"),                            qr/\[\S*:warn\].*GATE211: GateJWKS \Q$exposed\E in <GateIssuer a>/ ],
+    [ 'trust that everybody may write', issuer_section('a', "GateCAFile $trusted"),                              qr/\[\S*:warn\].*GATE211: GateCAFile \Q$trusted\E in <GateIssuer a>/ ],
     [ 'a file without a key that fits', issuer_section('a', "GateJWKS file:$no_keys"),                          qr/\[\S*:warn\].*GATE207: / ],
     [ 'a gate that lets everybody in', issuer_section('a') . gated('/', 'Require all granted'),                  qr/\[\S*:warn\].*all granted/i ],
     [ 'a gate that lets everybody in, in quotes', issuer_section('a') . gated('/', q(Require "all" granted)),    qr/\[\S*:warn\].*GATE204: / ],
@@ -195,7 +209,7 @@ for my $case (
 
 # -- the state directory: made with all that leads there, and nobody's else is taken
 SKIP: {
-    skip 'only root gives directories away', 9 if $> != 0;
+    skip 'only root gives directories away', 13 if $> != 0;
     my $httpd = httpd("GateStateDir \@DIR\@/one/two/state\n" . issuer_section('a') . gated('/', 'Require valid-user'));
     passes($httpd->get('/', token => mint(issuer => 'a')), 'a state directory whose parents are not there');
     my $dir = $httpd->dir;
@@ -207,6 +221,13 @@ SKIP: {
     my ($status, $said) = Gate::Httpd->start_fails("GateStateDir .\n" . issuer_section('a'));
     isnt($status, 0, 'ServerRoot for a state directory');
     like($said, qr/GATE305: GateStateDir \S+ is not taken/, 'is told');
+    mkdir "$dir/real";
+    symlink 'real', "$dir/link";
+    for my $link ("$dir/link", "$dir/link/") {
+        ($status, $said) = Gate::Httpd->start_fails("GateStateDir $link\n" . issuer_section('a'));
+        isnt($status, 0, 'a symbolic link for a state directory');
+        like($said, qr/GATE306: GateStateDir \S+ is a symbolic link/, 'is told');
+    }
     my $other = Gate::Httpd->new("GateStateDir .\n" . issuer_section('a'));
     is((stat $other->dir)[4], 0, 'and stays whose it is');
     my $whole = Gate::Httpd->new("GateStateDir \@DIR\@/run\n" . issuer_section('a') . gated('/', 'Require valid-user'));

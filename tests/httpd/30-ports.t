@@ -222,6 +222,11 @@ $ws = websocket($port, '/ws-short/cable', token());
 is($ws->{status}, 101, 'one with a GateLifetime opens');
 is($ws->{tunnel}->rest, '', 'it is cut after that time');
 ok($httpd->wait_for_log(qr/GATE703: a WebSocket was cut: lifetime/), 'and the log says so');
+$ws = websocket($port, '/ws-short/stream/30000000', token());
+is($ws->{status}, 200, 'one who asks for a WebSocket and gets a download');
+sleep 2;
+is(length $ws->{tunnel}->read(30_000_000), 30_000_000, 'gets it whole: there is nothing to be cut');
+$ws->{tunnel}->close;
 
 # --- a key that is withdrawn
 $ws = websocket($port, '/ws/cable', token());

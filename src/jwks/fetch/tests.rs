@@ -452,3 +452,12 @@ fn keys_of_a_file_are_read_or_the_fault_is_told() {
         assert!(read_file(&path).is_err());
     }
 }
+
+#[test]
+fn a_ca_that_stands_as_a_server_is_told_in_words() {
+    let raw = "invalid peer certificate: Other(OtherError(CaUsedAsEndEntity))";
+    let said = told(&ureq::Error::Io(std::io::Error::other(raw)));
+    assert!(said.starts_with("its certificate is a CA's"), "{said}");
+    let other = told(&ureq::Error::Io(std::io::Error::other("refused")));
+    assert_eq!(other, "refused");
+}

@@ -11,10 +11,12 @@ use super::*;
 use crate::jwks::Patience;
 use crate::jwks::keys::KeySettings;
 use crate::jwks::refresh::Refresher;
+use crate::jwks::store::Stamp;
 use crate::jwks::testing::{
     Dir, Heard, Server, down, has, jwks, keys, ok, rsa_jwk, settings, start, within,
 };
 use serde_json::json;
+use std::path::Path;
 use std::sync::Mutex;
 use std::time::Instant;
 
@@ -36,6 +38,33 @@ fn a_state_directory_that_fails_is_said_once_and_stops_nothing() {
     let refresher = start(&own, &heard);
     assert!(own.wait_for_first(&Patience::default()));
     assert!(within(6, || own.status().ok >= 3));
+    refresher.stop();
+    assert_eq!(heard.count("store"), 1, "{:?}", heard.lines());
+}
+
+#[test]
+fn a_lock_that_is_not_given_back_holds_nobody_up_for_long() {
+    let (dir, heard) = (Dir::new(), Arc::default());
+    let server = Server::saying(ok(&jwks(&["a"])));
+    let of = || {
+        let settings = KeySettings {
+            refresh: 1,
+            timeout: 1,
+            ..settings(&server.url)
+        };
+        keys(&settings, dir.path())
+    };
+    let (stopped, own) = (of(), of());
+    let held = stopped.store.try_lock().unwrap();
+    assert!(held.is_some());
+    let refresher = start(&own, &heard);
+    assert!(within(20, || own.status().ok >= 3));
+    assert_eq!(heard.count("store"), 1, "{:?}", heard.lines());
+    assert!(heard.lines()[0].contains("locked"), "{:?}", heard.lines());
+    // Nothing was written without the lock, and with it all is as ever.
+    assert_eq!(own.store.stamp(), None);
+    drop(held);
+    assert!(within(20, || own.store.stamp().is_some()));
     refresher.stop();
     assert_eq!(heard.count("store"), 1, "{:?}", heard.lines());
 }
@@ -253,6 +282,74 @@ fn whoever_missed_the_last_good_file_has_it_from_the_host() {
     let elsewhere = process(&dir.path().join("other.json"));
     assert!(elsewhere.current().is_none());
     assert!(process_of(&path, 0).current().is_none());
+}
+
+#[test]
+fn whoever_starts_when_the_file_is_broken_serves_as_the_others_do() {
+    let (dir, heard) = (Dir::new(), Heard::default());
+    let path = dir.path().join("keys.json");
+    let process = || {
+        let keys = keys(
+            &KeySettings {
+                location: KeyLocation::File(path.clone()),
+                refresh: 1,
+                max_stale: 6,
+                ..settings("")
+            },
+            dir.path(),
+        );
+        keys.load();
+        keys
+    };
+    std::fs::write(&path, jwks(&["a"])).unwrap();
+    let old = process();
+    // Longer than what was written at first may serve.
+    let end = Instant::now() + Duration::from_secs(8);
+    while Instant::now() < end {
+        assert!(old.look(&heard).is_none());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    std::fs::write(&path, "{").unwrap();
+    let new = process();
+    assert!(has(&new, "a") && new.usable(clock::now()));
+    // It was read anew, and not changed.
+    assert_eq!(heard.count("changed"), 0, "{:?}", heard.lines());
+}
+
+#[test]
+fn a_document_whose_keys_are_none_is_as_good_as_absent() {
+    let (dir, heard) = (Dir::new(), Arc::default());
+    let server = Server::saying(ok(&jwks(&["a"])));
+    let own = keys(&settings(&server.url), dir.path());
+    let held = own.store.try_lock().unwrap().unwrap();
+    let mut kept = Kept {
+        keys: Some(KeptKeys {
+            source: server.url.clone(),
+            text: Arc::from("[]"),
+            fetched_at: clock::now(),
+        }),
+        ..Kept::default()
+    };
+    kept.schedule.succeeded(clock::now(), own.pace(), 0);
+    own.store.save(&held, &kept).unwrap();
+    drop(held);
+    own.load();
+    let refresher = start(&own, &heard);
+    assert!(own.wait_for_first(&Patience::default()));
+    refresher.stop();
+    assert_eq!(heard.count("store"), 1, "{:?}", heard.lines());
+}
+
+#[test]
+fn keys_from_a_time_to_come_age_from_now_on() {
+    let (dir, heard) = (Dir::new(), Heard::default());
+    let server = Server::saying(down());
+    let own = keys(&settings(&server.url), dir.path());
+    let now = clock::now();
+    own.fetched_at.store(now + 86_400, Ordering::Release);
+    let _ = own.look(&heard);
+    let counted = own.status().fetched_at.unwrap();
+    assert!((now..now + 60).contains(&counted), "{counted} {now}");
 }
 
 #[test]

@@ -145,6 +145,19 @@ fn no_number_of_the_same_worth_is_another() {
 }
 
 #[test]
+fn a_blank_beside_the_operator_is_refused() {
+    for text in [
+        "a = b", "a =b", "a= b", " a=b", "a\t=b", "a != b", "a~ b", "a *=b", "/a =b",
+    ] {
+        let error = Condition::parse(text).unwrap_err();
+        assert_eq!(error, ConditionError::Blank(text.to_owned()));
+    }
+    for text in ["a=b c", "a=b ", "/a b=c", "a=", "a~.* x"] {
+        assert!(Condition::parse(text).is_ok(), "{text}");
+    }
+}
+
+#[test]
 fn operators_of_other_languages_are_refused() {
     for text in [
         "a==b", "a!==b", "a=~b", "a~=b", "a*==b", "a>=5", "a<=5", "a!~b", "/a/b==c",
