@@ -29,7 +29,8 @@ static void forget(request_rec *r)
 {
     shim_state *state = shim_state_of(r);
     shim_state kept = {.id = state->id, .question = state->question, .withheld = state->withheld,
-                       .sub_denial = state->sub_denial, .sub_status = state->sub_status};
+                       .sub_denial = state->sub_denial, .sub_status = state->sub_status,
+                       .sub_body = state->sub_body, .sub_type = state->sub_type};
     size_t i;
 
     if (!kept.withheld && state->sub_place == r->per_dir_config) {
@@ -82,8 +83,18 @@ int shim_before_handler(request_rec *r)
 {
     int status = DECLINED;
 
+    /* many a way leads to an upstream only now: SetHandler, a RewriteRule of a directory, a DirectoryIndex */
+    if ((r->proxyreq || (r->handler && !strncmp(r->handler, "proxy", 5))) && !shim_is_gated(r)) {
+        shim_refuse_h2c(r);
+    }
+
     if (!shim_is_port(r) && shim_has_moved(r)) {
         status = shim_decide_again(r);
+    }
+    if ((status == OK || status == DECLINED) && shim_is_gated(r) && shim_tunnels_blindly(r)) {
+        status = shim_refuse(r, shim_state_of(r), "internal", "mod_proxy_wstunnel would tunnel by itself, and let the next "
+                             "request past the gate: load mod_proxy_http and leave ProxyWebsocketFallbackToProxyHttp on",
+                             APLOG_ERR);
     }
     if (r->main && (status == OK || status == DECLINED)) {
         shim_audit_sub(r);

@@ -60,6 +60,8 @@ static void leave_denial(request_rec *r, const gate_answer *answer)
 
     state->sub_denial = apr_table_make(r->pool, (int) answer->field_count);
     state->sub_status = answer->status;
+    state->sub_body = answer->body;
+    state->sub_type = answer->content_type;
     for (i = 0; i < answer->field_count; i++) {
         apr_table_add(state->sub_denial, answer->fields[i].name, answer->fields[i].value);
     }
@@ -131,13 +133,19 @@ static apr_status_t body_type(ap_filter_t *f, apr_bucket_brigade *bb)
 
 void shim_insert_error_filter(request_rec *r)
 {
-    const shim_state *state = SHIM_STATE(r);
+    shim_state *state = SHIM_STATE(r);
     if (state && state->refused && state->content_type) {
         ap_add_output_filter_handle(body_filter, NULL, r, r->connection);
     }
-    else if (state && !state->refused && state->sub_denial && r->status == state->sub_status
-             && !apr_table_get(r->err_headers_out, "X-Gate-Reason")) {
-        r->err_headers_out = apr_table_overlay(r->pool, r->err_headers_out, state->sub_denial);
+    else if (state && !state->refused && state->sub_denial && r->status == state->sub_status) {
+        if (!apr_table_get(r->err_headers_out, "X-Gate-Reason")) { /* mod_dir takes them over, or not */
+            r->err_headers_out = apr_table_overlay(r->pool, r->err_headers_out, state->sub_denial);
+        }
+        if (state->sub_body && !ap_response_code_string(r, ap_index_of_response(r->status))) {
+            state->content_type = state->sub_type;
+            ap_custom_response(r, r->status, state->sub_body);
+            ap_add_output_filter_handle(body_filter, NULL, r, r->connection);
+        }
     }
 }
 

@@ -100,6 +100,10 @@ int shim_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, ser
 
     (void) plog;
     shim_log_server = server;
+    if (!dir) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, server, "GATE306: GateStateDir: that is no path");
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
     gate_ports_prepare();
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
         return OK; /* the first of two readings */

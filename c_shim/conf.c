@@ -70,6 +70,7 @@ void *shim_merge_dir(apr_pool_t *pool, void *base, void *add)
         mine->slot[i] = inner->slot[i] ? inner->slot[i] : outer->slot[i];
     }
     mine->port = inner->port ? inner->port : outer->port;
+    mine->fallback = inner->fallback ? inner->fallback : outer->fallback;
     mine->headers = outer->headers;
     if (inner->headers) {
         const gate_chain *link;
@@ -122,6 +123,17 @@ static int words(apr_pool_t *pool, const char *line, const char *const **argv)
     return list->nelts;
 }
 
+/* AllowOverrideList lets a .htaccess file name any directive, and <Limit> holds none of ours to its methods. */
+const char *shim_no_place(cmd_parms *cmd)
+{
+    const char *gt = *cmd->cmd->name == '<' ? ">" : "";
+
+    if (!reading || cmd->pool == cmd->temp_pool) {
+        return apr_pstrcat(cmd->pool, cmd->cmd->name, gt, " has no place in .htaccess", NULL);
+    }
+    return ap_check_cmd_context(cmd, NOT_IN_LIMIT);
+}
+
 /* Every directive of a server or a section. */
 static const char *directive(cmd_parms *cmd, void *dir_config, const char *line)
 {
@@ -133,6 +145,9 @@ static const char *directive(cmd_parms *cmd, void *dir_config, const char *line)
     int slot = gate_directive_slot(cmd->cmd->name);
     int argc = words(cmd->temp_pool, line, &argv);
 
+    if ((wrong = shim_no_place(cmd))) {
+        return wrong;
+    }
     if (!config) {
         return "mod_gitlab_gate could not start: out of memory";
     }
@@ -165,7 +180,7 @@ static const char *issuer_section(cmd_parms *cmd, void *dir_config, const char *
     gate_place place;
 
     (void) dir_config;
-    if ((wrong = ap_check_cmd_context(cmd, NOT_IN_DIR_LOC_FILE | NOT_IN_LIMIT))) {
+    if ((wrong = shim_no_place(cmd)) || (wrong = ap_check_cmd_context(cmd, NOT_IN_DIR_LOC_FILE))) {
         return wrong;
     }
     if (!end) {
@@ -204,9 +219,11 @@ static const char *issuer_section(cmd_parms *cmd, void *dir_config, const char *
 
 static const char *only_in_issuer(cmd_parms *cmd, void *dir_config, const char *line)
 {
+    const char *wrong = shim_no_place(cmd);
+
     (void) dir_config;
     (void) line;
-    return apr_pstrcat(cmd->pool, cmd->cmd->name,
+    return wrong ? wrong : apr_pstrcat(cmd->pool, cmd->cmd->name,
                        " may only stand inside <GateIssuer NAME> … </GateIssuer>", NULL);
 }
 
@@ -240,6 +257,21 @@ static const char *note_word(cmd_parms *cmd, void *dir_config, const char *line)
     return DECLINE_CMD;
 }
 
+/* mod_proxy_wstunnel's. */
+static const char *note_fallback(cmd_parms *cmd, void *dir_config, const char *line)
+{
+    shim_dir *dir = dir_config;
+
+    if (!ap_find_linked_module("mod_proxy_wstunnel.c")) {
+        return "ProxyWebsocketFallbackToProxyHttp: mod_proxy_wstunnel is not loaded";
+    }
+    dir->fallback = ap_getword_conf(cmd->pool, &line);
+    if (reading && whole) {
+        whole->blind |= shim_is_blind(dir->fallback);
+    }
+    return DECLINE_CMD;
+}
+
 /* Trailers come when the gate has looked at the headers already. */
 static void keep_trailers_apart(server_rec *server)
 {
@@ -262,6 +294,12 @@ int shim_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, se
     keep_trailers_apart(server);
     shim_log_server = server;
     reading = 0;
+    if (whole && (whole->blind || shim_is_blind(NULL))) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, server,
+                     "GATE230: mod_proxy_wstunnel tunnels by itself, before an upstream has agreed to a WebSocket: whoever "
+                     "comes so far can send it any request, identity headers and all. Gated places refuse it; load "
+                     "mod_proxy_http and leave ProxyWebsocketFallbackToProxyHttp on");
+    }
     if (!config || gate_config_check(config) != 0) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -328,6 +366,7 @@ const command_rec shim_commands[] = {
 
     /* httpd's own, seen in passing */
     AP_INIT_RAW_ARGS("SetHandler", note_word, NULL, OR_FILEINFO, "core's"),
+    AP_INIT_RAW_ARGS("ProxyWebsocketFallbackToProxyHttp", note_fallback, NULL, RSRC_CONF | ACCESS_CONF, "mod_proxy_wstunnel's"),
     AP_INIT_RAW_ARGS("Require", note_require, NULL, OR_AUTHCFG, "mod_authz_core's"),
     AP_INIT_RAW_ARGS("AuthType", note_word, NULL, OR_AUTHCFG, "mod_authn_core's"),
     {NULL, {NULL}, NULL, 0, RAW_ARGS, NULL}

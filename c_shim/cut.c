@@ -1,13 +1,16 @@
 /* cut.c: a connection that another module tunnels (mod_proxy's WebSockets) has no end of its own: GateLifetime
  * gives it one. Its socket is cut from outside (src/port/cut.rs); here that is turned into an error for whoever
- * reads, who would take the end for a half-close and keep the upstream's side. When it is, is not decided here. */
+ * reads, who would take the end for a half-close and keep the upstream's side. When it is, is not decided here.
+ *
+ * Who asks for another protocol may be answered in HTTP all the same, and a download has no end at `exp`: that
+ * answer comes through the request's output filters, which a tunnel's bytes never do. */
 #include "shim.h"
 #include "apr_portable.h"
 #include "util_filter.h"
 #include <pthread.h>
 #include <signal.h>
 
-static ap_filter_rec_t *cut_filter;
+static ap_filter_rec_t *cut_filter, *answer_filter;
 
 typedef struct cut_hold cut_hold;
 
@@ -21,6 +24,7 @@ struct cut_hold {
     cut_end *end;
     cut_hold *next;
     gate_cut *cut;
+    apr_pool_t *pool;
 };
 
 static apr_status_t read_until(ap_filter_t *f, apr_bucket_brigade *brigade, ap_input_mode_t mode,
@@ -47,6 +51,17 @@ static apr_status_t forget(void *data)
     return APR_SUCCESS;
 }
 
+static apr_status_t see_answer(ap_filter_t *f, apr_bucket_brigade *brigade)
+{
+    cut_hold *hold = f->ctx;
+
+    ap_remove_output_filter(f);
+    if (f->r->status != HTTP_SWITCHING_PROTOCOLS) {
+        apr_pool_cleanup_run(hold->pool, hold, forget);
+    }
+    return ap_pass_brigade(f->next, brigade);
+}
+
 static void end_by(request_rec *r, gate_cut *cut)
 {
     conn_rec *c = r->connection;
@@ -61,9 +76,11 @@ static void end_by(request_rec *r, gate_cut *cut)
     }
     hold->end = filter->ctx;
     hold->cut = cut;
+    hold->pool = r->pool;
     hold->next = hold->end->first;
     hold->end->first = hold;
     apr_pool_cleanup_register(r->pool, hold, forget, apr_pool_cleanup_null);
+    ap_add_output_filter_handle(answer_filter, hold, r, r->connection);
 }
 
 int shim_limit_upgrade(request_rec *r, const shim_state *state)
@@ -92,7 +109,30 @@ int shim_limit_upgrade(request_rec *r, const shim_state *state)
     return !failed;
 }
 
+/* Else mod_proxy_http does it, which waits for the upstream's 101. */
+int shim_is_blind(const char *fallback)
+{
+    return ap_find_linked_module("mod_proxy_wstunnel.c")
+        && ((fallback && !strcasecmp(fallback, "off")) || !ap_find_linked_module("mod_proxy_http.c"));
+}
+
+int shim_tunnels_blindly(request_rec *r)
+{
+    static const char *const schemes[] = {"ws:", "wss:", "balancer:", "unix:"}; /* the last two may lead to the first */
+    const char *to = r->filename && !strncmp(r->filename, "proxy:", 6) ? r->filename : r->handler;
+    size_t i;
+
+    for (i = 0; to && !strncmp(to, "proxy:", 6) && i < sizeof(schemes) / sizeof(schemes[0]); i++) {
+        if (!strncasecmp(to + 6, schemes[i], strlen(schemes[i]))) {
+            return apr_table_get(r->headers_in, "Upgrade") && shim_is_blind(SHIM_DIR(r)->fallback);
+        }
+    }
+    return 0;
+}
+
 void shim_register_cut(void)
 {
     cut_filter = ap_register_input_filter("GATE_CUT", read_until, NULL, AP_FTYPE_CONNECTION);
+    /* of the protocol: an internal redirect and an error's answer keep it */
+    answer_filter = ap_register_output_filter("GATE_ANSWERED", see_answer, NULL, AP_FTYPE_PROTOCOL);
 }

@@ -27,23 +27,33 @@ static const char *parameter(request_rec *r, const char *name)
     return NULL;
 }
 
-static const char *body(request_rec *r)
+/* The token, NULL where none was sent; or why it can't be read. */
+static int body(request_rec *r, const char **token)
 {
-    char *text = apr_palloc(r->pool, LONGEST_TOKEN + 1);
-    long length = 0, got;
+    char *text = apr_palloc(r->pool, LONGEST_TOKEN + 2);
+    long length = 0, got = 0;
+    int status = ap_setup_client_block(r, REQUEST_CHUNKED_DECHUNK);
 
-    if (ap_setup_client_block(r, REQUEST_CHUNKED_DECHUNK) != OK || !ap_should_client_block(r)) {
-        return NULL;
+    *token = NULL;
+    if (status != OK || !ap_should_client_block(r)) {
+        return status;
     }
-    while (length < LONGEST_TOKEN
-           && (got = ap_get_client_block(r, text + length, (apr_size_t) (LONGEST_TOKEN - length))) > 0) {
+    while (length <= LONGEST_TOKEN
+           && (got = ap_get_client_block(r, text + length, (apr_size_t) (LONGEST_TOKEN + 1 - length))) > 0) {
         length += got;
+    }
+    if (got < 0) {
+        return HTTP_BAD_REQUEST;
+    }
+    if (length > LONGEST_TOKEN) {
+        return HTTP_REQUEST_ENTITY_TOO_LARGE;
     }
     while (length && apr_isspace(text[length - 1])) {
         length--;
     }
     text[length] = '\0';
-    return length ? text : NULL;
+    *token = length ? text : NULL;
+    return OK;
 }
 
 /* The question's own address in the place of the client's, for `Require ip`. */
@@ -71,8 +81,40 @@ static void explain_port(request_rec *sub, gate_explained *found)
     if (!found->status) {
         shim_view(sub, state, &view);
         found->port = gate_explain_port(shim_process, &view, state->outcome.identity, SHIM_DIR(sub)->port, &reason, &detail);
-        found->status = reason ? shim_refuse(sub, state, reason, detail, APLOG_DEBUG) : HTTP_OK;
+        found->status = !found->port ? HTTP_INTERNAL_SERVER_ERROR
+            : reason ? shim_refuse(sub, state, reason, detail, APLOG_DEBUG) : HTTP_OK;
     }
+}
+
+/* The question's sub-request is to be seen as the request that it asks about: with nothing in its environment that
+ * was found out about the question, and with what mod_setenvif finds out about it, which is not asked of
+ * sub-requests. First as when a request has been read (server-wide). */
+int shim_explain_begin(request_rec *r)
+{
+    const shim_question *question = shim_question_of(r);
+    const char *id;
+    int status;
+
+    if (!question) {
+        return DECLINED;
+    }
+    id = apr_table_get(r->subprocess_env, "UNIQUE_ID");
+    r->subprocess_env = apr_table_make(r->pool, 8);
+    if (id) {
+        apr_table_setn(r->subprocess_env, "UNIQUE_ID", id);
+    }
+    r->protocol = (char *) "HTTP/1.1";
+    r->proto_num = HTTP_VERSION(1, 1);
+    r->header_only = !strcmp(r->method, "HEAD");
+    r->the_request = apr_psprintf(r->pool, "%s %s HTTP/1.1", r->method, question->port ? question->port : r->unparsed_uri);
+    status = ap_run_header_parser(r);
+    return status == OK ? DECLINED : status;
+}
+
+/* Then with the place's own. */
+int shim_explain_place(request_rec *r)
+{
+    return shim_question_of(r) ? ap_run_header_parser(r) : DECLINED;
 }
 
 int shim_explain(request_rec *r)
@@ -84,7 +126,7 @@ int shim_explain(request_rec *r)
     gate_explained found;
     shim_state *state, *seen;
     request_rec *sub;
-    int port;
+    int port, status;
 
     if (r->method_number != M_GET && r->method_number != M_POST) {
         ap_allow_standard_methods(r, REPLACE_ALLOW, M_GET, M_POST, -1);
@@ -98,7 +140,9 @@ int shim_explain(request_rec *r)
     if (!path || (*path == '/') == port || !shim_process) {
         return HTTP_BAD_REQUEST;
     }
-    question.token = body(r);
+    if ((status = body(r, &question.token)) != OK) {
+        return status;
+    }
     question.rules = apr_array_make(r->pool, 4, sizeof(gate_pair));
     if (peer && !pretend(r, peer)) {
         return HTTP_BAD_REQUEST;

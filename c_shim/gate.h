@@ -21,7 +21,7 @@
 #include <stdint.h>
 
 /* What a directive of a section is worth at run time: one slot each. A merge takes the inner
- * section's pointer where it has one. The order is Rust's directive::Slot. */
+ * section's pointer where it has one. Rust's directive::Slot takes its numbers from here. */
 enum gate_slot {
     GATE_SLOT_ACCEPT,
     GATE_SLOT_TOKEN_FROM,
@@ -186,7 +186,7 @@ typedef struct gate_opening {
     const char *detail; /* pool */
     int log_level;
     int target;          /* the socket to the target, connected, non-blocking; the port's */
-    const char *expires; /* Gate-Expires; pool */
+    const char *expires; /* Gate-Expires: seconds since the epoch; pool */
     const char *line;    /* for the error log; pool */
 } gate_opening;
 

@@ -27,10 +27,12 @@ static void register_hooks(apr_pool_t *pool)
 
     /* request */
     ap_hook_post_read_request(shim_strip, NULL, before_all, APR_HOOK_REALLY_FIRST); /* request.c */
+    ap_hook_pre_translate_name(shim_explain_begin, NULL, NULL, APR_HOOK_REALLY_FIRST); /* explain.c */
     ap_hook_translate_name(shim_port_translate, NULL, NULL, APR_HOOK_REALLY_FIRST); /* port.c */
     ap_hook_map_to_storage(shim_port_storage, NULL, NULL, APR_HOOK_REALLY_FIRST); /* port.c */
     /* Last, so that a <GatePort> wins over every other section. */
     ap_hook_post_perdir_config(shim_port_place, NULL, NULL, APR_HOOK_REALLY_LAST); /* port.c */
+    ap_hook_post_perdir_config(shim_explain_place, NULL, NULL, APR_HOOK_REALLY_LAST + 1); /* explain.c */
     ap_hook_check_access(shim_access, NULL, NULL, APR_HOOK_FIRST,
                          AP_AUTH_INTERNAL_PER_CONF);                            /* request.c */
     ap_hook_check_access_ex(shim_userless_rules, NULL, before_authz, APR_HOOK_FIRST,

@@ -49,7 +49,7 @@ const char *shim_port_section(cmd_parms *cmd, void *dir_config, const char *line
     int old_override = cmd->override;
 
     (void) dir_config;
-    if ((wrong = ap_check_cmd_context(cmd, NOT_IN_DIR_LOC_FILE | NOT_IN_LIMIT))) {
+    if ((wrong = shim_no_place(cmd)) || (wrong = ap_check_cmd_context(cmd, NOT_IN_DIR_LOC_FILE))) {
         return wrong;
     }
     if (!end) {

@@ -43,6 +43,7 @@ int shim_strip(request_rec *r)
 
     shim_take_back(r);
     shim_strip_spoofed(r);
+    shim_begin_document(r);
     shim_clean_referer(r);
     connection = apr_table_get(r->headers_in, "Connection");
     if (connection) {
@@ -55,6 +56,16 @@ int shim_strip(request_rec *r)
         }
     }
     return DECLINED;
+}
+
+/* Where the gate is in force it alone says who it is: a name that another module puts there, as mod_ssl's
+ * SSLUserName does behind shim_access, fulfils no rule and goes nowhere. */
+void shim_name_user(request_rec *r, const shim_state *state)
+{
+    int known = state->outcome.identity != NULL;
+
+    r->user = known ? (char *) state->outcome.user : NULL;
+    r->ap_auth_type = known ? (char *) GATE_AUTH_TYPE : NULL;
 }
 
 /* --- the token ----------------------------------------------------------------------------------- */
@@ -86,13 +97,16 @@ static void set_environment(request_rec *r, const gate_outcome *outcome)
 /* Before httpd's authorization: so that every kind of Require knows the person. */
 int shim_access(request_rec *r)
 {
-    const shim_state *origin;
+    apr_table_t *withheld;
     shim_state *state;
     shim_question *question;
     gate_request view;
-    int unknown = shim_is_port(r) && !SHIM_DIR(r)->port;
     int gated = shim_is_gated(r);
+    int unknown = shim_is_port(r) && (!SHIM_DIR(r)->port || !gated);
 
+    if (r->main) {
+        shim_clean_part(r);
+    }
     if (!gated && !unknown) {
         return DECLINED;
     }
@@ -102,16 +116,16 @@ int shim_access(request_rec *r)
     }
     state->place = r->per_dir_config;
     state->gated = gated;
-    origin = shim_origin_of(r);
-    if (origin && origin->refused && r->prev) {
-        /* the ErrorDocument of our own refusal: the token was judged, nobody is known */
+    shim_name_user(r, state);
+    if (shim_is_document(r)) { /* the token was judged, nobody is known */
         state->decided = 1;
         return DECLINED;
     }
     question = shim_question_of(r);
-    if (origin && origin->withheld && !question) {
+    withheld = shim_withheld_before(r);
+    if (withheld && !question) {
         /* a table of its own: what a sub-request adds goes with the sub-request */
-        state->withheld = apr_table_copy(r->pool, origin->withheld);
+        state->withheld = apr_table_copy(r->pool, withheld);
     }
     if (!shim_process) {
         return shim_refuse(r, state, "internal", "the gate did not start in this child", APLOG_CRIT);
@@ -137,15 +151,15 @@ int shim_access(request_rec *r)
     }
     if (unknown) { /* as any other section would: who is nobody is asked who they are */
         return state->outcome.identity
-            ? shim_refuse(r, state, "port_unknown", "no <GatePort> of this server has that name and port", APLOG_ERR)
+            ? shim_refuse(r, state, "port_unknown", SHIM_DIR(r)->port ? "AuthType Gate is not in force in this <GatePort>"
+                          : "no <GatePort> of this server has that name and port", APLOG_ERR)
             : shim_refuse(r, state, "token_missing", "no token was sent", APLOG_INFO);
     }
     if (state->outcome.detail && !state->observed) {
         ap_log_rerror(APLOG_MARK, state->outcome.log_level, 0, r, "GATE402: %s", state->outcome.detail);
     }
+    shim_name_user(r, state);
     if (state->outcome.identity) {
-        r->user = (char *) state->outcome.user;
-        r->ap_auth_type = (char *) GATE_AUTH_TYPE;
         set_environment(r, &state->outcome);
     }
     shim_keep_out_of_caches(r);
@@ -164,6 +178,7 @@ static int rules(request_rec *r, int (*run)(request_rec *), int *nested)
     if (!state || !state->decided || *nested) {
         return DECLINED;
     }
+    shim_name_user(r, state);
     *nested = 1;
     status = run(r);
     *nested = 0;
@@ -193,6 +208,7 @@ int shim_userless_rules(request_rec *r)
     if (state->refused) {
         return state->outcome.status;
     }
+    shim_name_user(r, state);
     if (!SHIM_DIR(r)->has_require) {
         return state->outcome.identity
             ? OK : shim_refuse(r, state, "token_missing", "no token was sent", APLOG_INFO);
@@ -243,7 +259,7 @@ static void send_upstream(request_rec *r, const gate_outcome *outcome)
 
 /* httpd would serve the rest of it as streams, without the token that has been taken out; an upstream
  * would take whatever comes in them, past the gate. The client goes on by HTTP/1.1. */
-static void refuse_h2c(request_rec *r)
+void shim_refuse_h2c(request_rec *r)
 {
     if (ap_find_token(r->pool, apr_table_get(r->headers_in, "Upgrade"), "h2c")) {
         apr_table_unset(r->headers_in, "Upgrade");
@@ -282,9 +298,6 @@ int shim_settle(request_rec *r)
     const shim_state *state;
 
     if (!shim_is_gated(r)) {
-        if (r->proxyreq) {
-            refuse_h2c(r);
-        }
         return shim_upstream(r, NULL);
     }
     state = shim_effective_state(r);
@@ -296,11 +309,12 @@ int shim_settle(request_rec *r)
         return r->prev && state != SHIM_STATE(r) ? shim_upstream(r, NULL) : state->outcome.status;
     }
     state = inherit(r);
+    shim_name_user(r, state);
     /* `Satisfy any` may have gone past the rules: no Require means valid-user all the same */
     if (!SHIM_DIR(r)->has_require && !state->outcome.identity) {
         return shim_refuse(r, shim_state_of(r), "token_missing", "no token was sent", APLOG_INFO);
     }
-    refuse_h2c(r);
+    shim_refuse_h2c(r);
     if (!shim_limit_upgrade(r, state)) {
         return shim_refuse(r, shim_state_of(r), "internal", "the connection's end can not be watched", APLOG_CRIT);
     }

@@ -25,6 +25,7 @@ typedef struct shim_whole {
     int ports;    /* some server has a <GatePort> */
     int upstream; /* some place adds to what the upstream gets beside the identity */
     int query;    /* some place takes tokens from the query */
+    int blind;    /* mod_proxy_wstunnel tunnels by itself, here or there */
 } shim_whole;
 
 /* A server's configuration: its place in the library's. */
@@ -53,6 +54,7 @@ typedef struct shim_dir {
     const gate_setting *slot[GATE_SLOTS];
     const gate_chain *headers;
     const char *port; /* NAME:PORT of the <GatePort> that this is */
+    const char *fallback; /* ProxyWebsocketFallbackToProxyHttp as it is written; NULL: it is not */
 } shim_dir;
 
 /* A question about a request that nobody sent (SetHandler gate-explain). */
@@ -69,6 +71,7 @@ typedef struct shim_state {
     int gated;              /* AuthType Gate is in force: asked once */
     int decided;            /* the library was asked; without it a gated request is refused */
     int refused;            /* the gate answered it */
+    int unnamed;            /* the person was taken out of the request, for its ErrorDocument */
     int nested;             /* the rest of a hook is being run from within it */
     int inherited;          /* httpd skipped the hooks: what holds was decided for the request before */
     gate_outcome outcome;
@@ -90,6 +93,8 @@ typedef struct shim_state {
     apr_table_t *sub_withheld;
     apr_table_t *sub_denial;  /* what a sub-request's refusal says, should it become this request's */
     int sub_status;           /* and its status */
+    const char *sub_body;     /* and words, of that type */
+    const char *sub_type;
 } shim_state;
 
 #define SHIM_SERVER(s) ((shim_server *) ap_get_module_config((s)->module_config, &gitlab_gate_module))
@@ -104,6 +109,8 @@ void *shim_create_dir(apr_pool_t *pool, char *section);
 void *shim_merge_dir(apr_pool_t *pool, void *base, void *add);
 /* Where a directive stands; 0: in a .htaccess file, which the library is not told of. */
 int shim_place_of(cmd_parms *cmd, const shim_dir *dir, gate_place *place);
+/* Why a directive of ours may not stand where it stands; NULL: it may. */
+const char *shim_no_place(cmd_parms *cmd);
 int shim_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *server);
 
 /* state.c */
@@ -111,6 +118,7 @@ extern gate_process *shim_process; /* this child's; NULL in the parent */
 extern server_rec *shim_log_server; /* whose log takes the library's lines; NULL: stderr */
 shim_state *shim_state_of(request_rec *r);
 shim_state *shim_origin_of(request_rec *r);
+apr_table_t *shim_withheld_before(request_rec *r);
 const shim_state *shim_effective_state(request_rec *r);
 shim_question *shim_question_of(request_rec *r);
 int shim_is_port(request_rec *r);
@@ -146,8 +154,10 @@ int shim_access(request_rec *r);
 int shim_userless_rules(request_rec *r);
 int shim_check_user(request_rec *r);
 int shim_user_rules(request_rec *r);
+void shim_name_user(request_rec *r, const shim_state *state);
 int shim_fixups(request_rec *r);
 int shim_settle(request_rec *r);
+void shim_refuse_h2c(request_rec *r);
 
 /* again.c */
 void shim_leave_for_main(request_rec *r, const shim_state *state);
@@ -158,8 +168,17 @@ int shim_before_handler(request_rec *r);
 /* cache.c */
 void shim_keep_out_of_caches(request_rec *r);
 
+/* document.c */
+int shim_is_document(request_rec *r);
+void shim_begin_document(request_rec *r);
+/* A sub-request that is decided for itself. */
+void shim_clean_part(request_rec *r);
+/* Before the log: the people are put back. From the first request on. */
+void shim_end_document(request_rec *r);
+
 /* unlog.c */
 void shim_clean_referer(request_rec *r);
+int shim_forget(request_rec *r);
 
 /* edits.c */
 void shim_apply_edits(request_rec *r, const gate_outcome *outcome, shim_state *withholding);
@@ -169,13 +188,15 @@ void shim_set_pairs(apr_table_t *table, const gate_pair *pairs, size_t count);
 /* What was put in for the upstream of the request `from`, and what came with it for the gate alone. */
 void shim_unset_put(apr_table_t *fields, request_rec *from);
 void shim_take_back(request_rec *r);
-int shim_forget(request_rec *r);
 int shim_upstream(request_rec *r, const gate_identity *identity);
 
 /* cut.c */
 /* 0: the connection should have an end, and can't be given one. */
 int shim_limit_upgrade(request_rec *r, const shim_state *state);
 void shim_register_cut(void);
+/* Whether mod_proxy_wstunnel is there, and would answer this request, or all of a place, by itself. */
+int shim_tunnels_blindly(request_rec *r);
+int shim_is_blind(const char *fallback);
 
 /* body.c */
 void shim_guard_body(request_rec *r);
@@ -207,6 +228,8 @@ apr_file_t *shim_audit_program(apr_pool_t *pconf, const char *named);
 /* status.c, explain.c */
 int shim_status(request_rec *r);
 int shim_explain(request_rec *r);
+int shim_explain_begin(request_rec *r);
+int shim_explain_place(request_rec *r);
 
 /* authz.c */
 void shim_register_authz(apr_pool_t *pool);

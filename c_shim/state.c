@@ -28,6 +28,19 @@ shim_state *shim_origin_of(request_rec *r)
     return NULL;
 }
 
+/* What the requests that this one follows from gave up. A place that the request was only led through decided
+ * nothing, and has it still. */
+apr_table_t *shim_withheld_before(request_rec *r)
+{
+    for (r = r->prev ? r->prev : r->main; r; r = r->prev ? r->prev : r->main) {
+        const shim_state *state = SHIM_STATE(r);
+        if (state && (state->decided || state->withheld)) {
+            return state->withheld;
+        }
+    }
+    return NULL;
+}
+
 /* What holds for this request: decided for it, or inherited where httpd skipped the hooks because
  * the configuration is the same (ap_process_request_internal). */
 const shim_state *shim_effective_state(request_rec *r)

@@ -6,6 +6,8 @@
  * library in each round (src/port.rs).
  */
 #include "shim.h"
+#include "http_connection.h"
+#include "http_ssl.h"
 #include "util_filter.h"
 #include "apr_portable.h"
 #include <fcntl.h>
@@ -36,6 +38,7 @@ typedef struct tunnel {
     unsigned client_ready : 1, target_ready : 1;
     unsigned client_eof : 1, target_eof : 1;
     unsigned client_shut : 1, target_shut : 1;
+    unsigned tls : 1, told_end : 1; /* the client's connection is TLS; it was told of the orderly end */
     unsigned client_gone : 1, target_gone : 1; /* reset: no half-close, nothing comes and nothing arrives */
     apr_time_t looked; /* shim_server_stops's */
 } tunnel;
@@ -190,6 +193,17 @@ static void wait_for(tunnel *t, int wait)
     }
 }
 
+/* The target has said all. Over TLS that is said within TLS, by mod_ssl, or a client could not tell it from a cut.
+ * It ends TLS both ways (as RFC 5246 would have it): what the client sends from now on can't be read. */
+static void tell_end(tunnel *t)
+{
+    t->told_end = 1;
+    t->client_eof = 1;
+    APR_BRIGADE_INSERT_TAIL(t->out, ap_bucket_eoc_create(t->c->bucket_alloc));
+    ap_pass_brigade(t->c->output_filters, t->out);
+    apr_brigade_cleanup(t->out);
+}
+
 /* Until one end is done or the library says so; the reason. */
 static const char *run(tunnel *t)
 {
@@ -236,7 +250,11 @@ static const char *run(tunnel *t)
                 first = "target";
             }
         }
-        if (t->target_eof && !t->c->data_in_output_filters && !t->client_shut) {
+        if (t->target_eof && !t->c->data_in_output_filters && t->tls && !t->told_end) {
+            tell_end(t);
+            moved = 1;
+        }
+        else if (t->target_eof && !t->c->data_in_output_filters && !t->client_shut) {
             apr_socket_shutdown(t->client, APR_SHUTDOWN_WRITE);
             t->client_shut = 1;
         }
@@ -282,6 +300,7 @@ static void finish(tunnel *t)
     }
     shutdown(t->target, SHUT_WR);
     apr_socket_shutdown(t->client, APR_SHUTDOWN_WRITE);
+    t->client_eof &= !t->told_end; /* its own end has not been seen yet */
     /* A close over unread bytes would take back what was sent: they are read away, for a moment. */
     end = apr_time_now() + apr_time_from_msec(LINGER_MS);
     while (apr_time_now() < end && !(t->client_eof && t->target_eof)) {
@@ -372,6 +391,7 @@ static int tunnel_with(tunnel *t, shim_state *state, const gate_opening *opening
     t->up = apr_palloc(r->pool, CHUNK);
     t->down = apr_palloc(r->pool, CHUNK);
     t->down_most = down_most(t->c);
+    t->tls = ap_ssl_conn_is_ssl(t->c) != 0;
     t->client_ready = t->target_ready = 1;
     ap_log_rerror(APLOG_MARK, APLOG_NOTICE, 0, r, "%s", opening->line);
 

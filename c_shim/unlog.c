@@ -30,6 +30,7 @@ int shim_forget(request_rec *r)
     while (r->prev) {
         r = r->prev;
     }
+    shim_end_document(r);
     for (; r; r = r->next) {
         shim_unset_put(r->headers_in, r);
         if (SHIM_SERVER(r->server)->whole->query) {

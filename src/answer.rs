@@ -1,5 +1,5 @@
 //! What the client sees of a refusal: status, challenges, the reason and the request's id, a short
-//! body (SPEC section 4). Composed from the reason alone: no token content can get in.
+//! body (docs/reasons.md). Composed from the reason alone: no token content can get in.
 
 use crate::token::source::Source;
 use crate::verdict::{Challenge, Reason};

@@ -1,4 +1,4 @@
-//! The audit log: who did what, and what was refused, one line each (SPEC section 8).
+//! The audit log: who did what, and what was refused, one line each (docs/audit.md).
 //!
 //! Read it in this order:
 //!

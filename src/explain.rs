@@ -6,30 +6,9 @@ use crate::config::{Audience, Issuer};
 use crate::gate::{Process, Section};
 use crate::identity::Identity;
 use crate::token::compact::Unverified;
-use crate::verdict::{Reason, Refusal};
-use crate::verify::shown;
+use crate::verdict::Refusal;
+use crate::verify::{Check, shown};
 use serde_json::{Value, json};
-
-/// The checks of one issuer in the order in which `verify` makes them, and the reasons each gives.
-const ORDER: &[(&str, &[Reason])] = &[
-    ("algorithm", &[Reason::Algorithm]),
-    (
-        "issuer",
-        &[Reason::IssuerUnknown, Reason::IssuerNotAccepted],
-    ),
-    ("keys", &[Reason::KeysUnavailable]),
-    ("key", &[Reason::KeyUnknown, Reason::KeyUnfit]),
-    ("signature", &[Reason::Signature]),
-    ("exp", &[Reason::Expired, Reason::RequiredClaim]),
-    ("nbf", &[Reason::NotYetValid]),
-    ("iat", &[Reason::IssuedInFuture]),
-    ("lifetime", &[Reason::Lifetime]),
-    ("audience", &[Reason::Audience]),
-    ("cnf", &[Reason::NotBound]),
-    ("type", &[Reason::Type, Reason::ClaimType]),
-    ("required", &[Reason::RequiredClaim]),
-    ("user", &[Reason::UserMissing]),
-];
 
 impl Process {
     /// Each check of the token in this section.
@@ -64,20 +43,25 @@ impl Process {
             return Value::Null;
         };
         let failed = verdict.as_ref().err();
-        let position = failed.map(stop);
+        // None where no check is to blame: then it can't be said of any that it was passed.
+        let position = failed.map(|it| {
+            Check::ALL
+                .iter()
+                .position(|(check, _)| Some(*check) == it.check)
+        });
         let status = issuer.keys.status();
         let mut rows = vec![json!({ "check": "form", "result": "passed" })];
-        for (at, (check, _)) in ORDER.iter().enumerate() {
-            let (wanted, got) = told(check, &issuer.settings, &unverified, &status);
+        for (at, (check, name)) in Check::ALL.iter().enumerate() {
+            let (wanted, got) = told(*check, &issuer.settings, &unverified, &status);
             let result = match position {
                 None => "passed",
-                Some(stop) if at < stop => "passed",
-                Some(stop) if at == stop => "failed",
+                Some(Some(stop)) if at < stop => "passed",
+                Some(Some(stop)) if at == stop => "failed",
                 Some(_) => "not reached",
             };
-            let here = failed.filter(|_| position == Some(at));
+            let here = failed.filter(|_| position == Some(Some(at)));
             rows.push(json!({
-                "check": check,
+                "check": name,
                 "result": result,
                 "wanted": wanted,
                 "got": got,
@@ -89,20 +73,8 @@ impl Process {
     }
 }
 
-/// Which check a refusal comes from. GateRequire and a missing `exp` share a reason.
-fn stop(refusal: &Refusal) -> usize {
-    let gives = |(_, reasons): &(&str, &[Reason])| reasons.contains(&refusal.reason);
-    let first = ORDER.iter().position(gives).unwrap_or(ORDER.len());
-    match refusal.reason {
-        Reason::RequiredClaim if !refusal.detail.contains("exp") => {
-            ORDER.iter().rposition(gives).unwrap_or(first)
-        }
-        _ => first,
-    }
-}
-
 fn told(
-    check: &str,
+    check: Check,
     issuer: &Issuer,
     token: &Unverified<'_>,
     keys: &crate::jwks::KeyStatus,
@@ -116,7 +88,7 @@ fn told(
     let now = clock::now();
     let skew = issuer.clock_skew;
     match check {
-        "algorithm" => {
+        Check::Algorithm => {
             let all: Vec<_> = issuer
                 .algorithms
                 .iter()
@@ -124,8 +96,8 @@ fn told(
                 .collect();
             (all.join(" or ").into(), format!("{:?}", header.alg).into())
         }
-        "issuer" => (issuer.url.clone().into(), claim("iss")),
-        "keys" => {
+        Check::Issuer => (issuer.url.clone().into(), claim("iss")),
+        Check::Keys => {
             let age = keys
                 .fetched_at
                 .map(|at| format!("{} keys, {} s old", keys.keys, now.saturating_sub(at)));
@@ -135,7 +107,7 @@ fn told(
                 age.unwrap_or_else(none).into(),
             )
         }
-        "key" => (
+        Check::Key => (
             "a key of the issuer's".into(),
             header
                 .kid
@@ -143,31 +115,31 @@ fn told(
                 .map_or("(no kid)".into(), shown)
                 .into(),
         ),
-        "exp" => (
+        Check::Exp => (
             format!("after {}", now.saturating_sub(skew)).into(),
             claim("exp"),
         ),
-        "nbf" | "iat" => (
+        Check::Nbf | Check::Iat => (
             format!("not after {}", now.saturating_add(skew)).into(),
-            claim(check),
+            claim(if check == Check::Nbf { "nbf" } else { "iat" }),
         ),
-        "lifetime" => match issuer.max_lifetime {
+        Check::Lifetime => match issuer.max_lifetime {
             Some(most) => (
                 format!("at most {most} s").into(),
                 format!("iat {} exp {}", claim("iat"), claim("exp")).into(),
             ),
             None => ("any".into(), Value::Null),
         },
-        "audience" => match &issuer.audience {
+        Check::Audience => match &issuer.audience {
             Audience::Any => ("any".into(), claim("aud")),
             Audience::OneOf(list) => (list.join(" or ").into(), claim("aud")),
         },
-        "cnf" => ("none".into(), claim("cnf")),
-        "type" => (
+        Check::Bound => ("none".into(), claim("cnf")),
+        Check::Type => (
             format!("as {:?} makes it", issuer.kind).into(),
             claim("typ"),
         ),
-        "required" => {
+        Check::Required => {
             let wanted: Vec<_> = issuer.require.iter().map(ToString::to_string).collect();
             let got: Vec<_> = issuer
                 .require
@@ -176,7 +148,7 @@ fn told(
                 .collect();
             (wanted.join(" and ").into(), got.join("; ").into())
         }
-        "user" => {
+        Check::User => {
             let names: Vec<_> = issuer.user_claims.iter().map(ToString::to_string).collect();
             let got = issuer
                 .user_claims
@@ -187,7 +159,7 @@ fn told(
                 got.map_or(Value::Null, |it| shown(&it.to_string()).into()),
             )
         }
-        _ => (Value::Null, Value::Null),
+        Check::Signature => (Value::Null, Value::Null),
     }
 }
 

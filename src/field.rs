@@ -11,6 +11,12 @@ fn fold(byte: u8) -> u8 {
     }
 }
 
+/// What a field's name, and every other token of HTTP, is made of (RFC 9110, section 5.6.2).
+#[must_use]
+pub fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
 /// A name as an upstream might fold it.
 #[must_use]
 pub fn folded(name: &[u8]) -> Box<[u8]> {

@@ -18,7 +18,7 @@ use crate::token::source::{self, Names, Source};
 use crate::token::take::Take;
 use crate::upstream::{Upstream, credential::News};
 use crate::verdict::{Reason, Refusal};
-use crate::verify::{self, Rejected, VerifiedClaims, shown, verify};
+use crate::verify::{self, Check, Rejected, VerifiedClaims, shown, verify};
 use std::ffi::CStr;
 use std::path::Path;
 use std::sync::Arc;
@@ -341,7 +341,7 @@ impl LiveIssuer {
         }?;
         Identity::new(verified, Arc::clone(&self.settings), Arc::clone(&self.keys)).map_err(
             |wrong| Unfit {
-                refusal: Refusal::new(wrong.reason(), wrong.to_string()),
+                refusal: Refusal::new(wrong.reason(), wrong.to_string()).at(Check::User),
                 token: None,
             },
         )
@@ -353,7 +353,7 @@ impl LiveIssuer {
         };
         verify(token, &self.settings, &keys, now).map_err(|rejected| {
             let Rejected { error, token } = *rejected;
-            Unfit::of(Refusal::new(error.reason(), error.to_string()), token)
+            Unfit::of(error.refusal(), token)
         })
     }
 
@@ -376,6 +376,7 @@ impl LiveIssuer {
             Reason::KeysUnavailable,
             format!("keys of issuer {}: {why}", self.settings.name),
         )
+        .at(Check::Keys)
     }
 }
 

@@ -1,9 +1,9 @@
 //! The names that no client may send: what the gate itself sends, and what GitLab's components trust of
 //! each other. Compared as an upstream might fold them. What they are set to is said in `headers`.
 
-use crate::field::{folded, same};
+use crate::field::{folded, is_name_byte, same};
 
-/// The names that the gate sends by default (SPEC section 3).
+/// The names that the gate sends by default (docs/headers.md).
 pub const IDENTITY: &[&str] = &[
     "X-Forwarded-User",
     "X-Forwarded-Email",
@@ -17,7 +17,7 @@ pub const IDENTITY: &[&str] = &[
     "X-Gate-Assertion",
 ];
 
-/// GitLab's components trust these of each other (ASKS: HackerOne 1040786).
+/// GitLab's components trust these of each other (HackerOne 1040786).
 const INTERNAL_PREFIXES: &[&[u8]] = &[b"gitlab-workhorse-", b"gitlab-kas-", b"gitlab-shell-"];
 const INTERNAL: &[&str] = &["Gitlab-Agent-Api-Request", "Geo-GL-Id"];
 
@@ -91,13 +91,13 @@ impl Protected {
     }
 
     /// `Connection` without the names that the gate sets, which mod_proxy would else drop
-    /// (RFC 9110, section 7.6.1); `None`: it names none of them.
+    /// (RFC 9110, section 7.6.1); `None`: it names none of them. httpd ends a name not at commas alone,
+    /// but none can go on over what no name may hold: so it ends here at whatever that is.
     #[must_use]
     pub fn connection_without(&self, value: &[u8]) -> Option<Vec<u8>> {
         let options = || {
             value
-                .split(|b| *b == b',')
-                .map(<[u8]>::trim_ascii)
+                .split(|b| !is_name_byte(*b))
                 .filter(|it| !it.is_empty())
         };
         if !options().any(|option| self.is_set(option)) {
@@ -186,6 +186,62 @@ mod tests {
         );
         for value in [&b"keep-alive"[..], b"", b",", b"X-Gate-Job-2, X-Gate Job 2"] {
             assert_eq!(protected.connection_without(value), None);
+        }
+        assert_eq!(
+            protected.connection_without(b"close;X-Gate-Job \"X-Gate-Issuer\"\tTE"),
+            Some(b"close, TE".to_vec())
+        );
+    }
+
+    /// What mod_proxy would drop: httpd's find_conn_headers and ap_get_token(…, 0), replayed.
+    fn dropped(value: &[u8]) -> Vec<&[u8]> {
+        let white = |b: &u8| b" \t\n\x0b\x0c\r".contains(b);
+        let end = |b: &u8| white(b) || b";,".contains(b);
+        let mut rest = value;
+        let mut names = Vec::new();
+        while !rest.is_empty() {
+            while let Some((b',' | b';', after)) = rest.split_first() {
+                rest = after;
+            }
+            let start = rest.iter().take_while(|b| white(b)).count();
+            rest = rest.get(start..).unwrap();
+            let mut at = 0;
+            while rest.get(at).is_some_and(|b| !end(b)) {
+                let quoted = rest.get(at) == Some(&b'"');
+                at += 1;
+                if quoted {
+                    let inside = rest.get(at..).unwrap();
+                    let close = inside.iter().position(|b| *b == b'"');
+                    at += close.map_or(inside.len(), |it| it + 1);
+                }
+            }
+            let (name, after) = rest.split_at(at);
+            names.push(name);
+            rest = after.trim_ascii_start();
+            while rest.first().is_some_and(white) {
+                rest = rest.get(1..).unwrap();
+            }
+        }
+        names
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn however_a_name_is_set_apart_nothing_that_the_gate_sets_is_dropped(
+            parts in proptest::collection::vec(proptest::prelude::prop_oneof![
+                proptest::prelude::Just("X-Forwarded-User".to_owned()),
+                proptest::prelude::Just("sUdO".to_owned()),
+                proptest::prelude::Just("close".to_owned()),
+                "[,; \t\x0b\x0c\r\n\"\\\\()/:=\u{a0}-]{1,3}",
+            ], 0..12)
+        ) {
+            let protected = Protected::new(std::iter::empty(), std::iter::empty())
+                .and_set(["Sudo"].into_iter());
+            let value = parts.concat();
+            let kept = protected.connection_without(value.as_bytes());
+            for name in dropped(kept.as_deref().unwrap_or(value.as_bytes())) {
+                proptest::prop_assert!(!protected.is_set(name), "{value:?}");
+            }
         }
     }
 

@@ -1,6 +1,8 @@
 //! What the gate sees of a request. It knows no httpd: [`Fields`] is implemented on httpd's table in
 //! `abi`, and on a plain list here, for tests.
 
+use crate::field::is_name_byte;
+
 /// A header's name, prepared for look-ups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldName {
@@ -12,10 +14,7 @@ impl FieldName {
     /// A field name (RFC 9110, section 5.1); `None` where it is not a token.
     #[must_use]
     pub fn new(name: &str) -> Option<Self> {
-        let token = !name.is_empty()
-            && name
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
+        let token = !name.is_empty() && name.bytes().all(is_name_byte);
         token.then(|| Self {
             lower: name.to_ascii_lowercase().into_bytes().into(),
             checksum: checksum(name.as_bytes()),

@@ -3,6 +3,7 @@
 //! Each [`Reason`] appears under the same code in the client's answer (`X-Gate-Reason`), the error
 //! log, the audit log and docs/reasons.md.
 
+use crate::verify::Check;
 use std::ffi::CStr;
 
 /// Why a request was refused.
@@ -397,6 +398,8 @@ pub struct Refusal {
     pub detail: String,
     /// The issuer that the token named, where it is one of the configuration's.
     pub issuer: Option<String>,
+    /// Which check of the token refused, where one did.
+    pub check: Option<Check>,
 }
 
 impl Refusal {
@@ -406,7 +409,15 @@ impl Refusal {
             reason,
             detail: detail.into(),
             issuer: None,
+            check: None,
         }
+    }
+
+    /// The same, by this check.
+    #[must_use]
+    pub const fn at(mut self, check: Check) -> Self {
+        self.check = Some(check);
+        self
     }
 
     /// The same, of a token that named this issuer.

@@ -7,13 +7,74 @@ use crate::json::{Object, Value};
 use crate::jwks::{Key, KeySet, NoKey};
 use crate::kind::Kind;
 use crate::token::compact::Unverified;
-use crate::verdict::Reason;
+use crate::verdict::{Reason, Refusal};
 use serde_json::Number;
 use std::fmt;
 use std::sync::Arc;
 
 /// The largest number that JSON keeps whole everywhere (2^53).
 const MAX_DATE: u64 = 1 << 53;
+
+/// A check that a token passes or fails: what an explanation names. In the order in which they are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Check {
+    Issuer,
+    Keys,
+    Algorithm,
+    Key,
+    Signature,
+    Exp,
+    Nbf,
+    Iat,
+    Lifetime,
+    Audience,
+    Bound,
+    Type,
+    Required,
+    User,
+}
+
+impl Check {
+    /// All of them, with their names, in their order.
+    pub const ALL: &'static [(Self, &'static str)] = &[
+        (Self::Issuer, "issuer"),
+        (Self::Keys, "keys"),
+        (Self::Algorithm, "algorithm"),
+        (Self::Key, "key"),
+        (Self::Signature, "signature"),
+        (Self::Exp, "exp"),
+        (Self::Nbf, "nbf"),
+        (Self::Iat, "iat"),
+        (Self::Lifetime, "lifetime"),
+        (Self::Audience, "audience"),
+        (Self::Bound, "cnf"),
+        (Self::Type, "type"),
+        (Self::Required, "required"),
+        (Self::User, "user"),
+    ];
+}
+
+/// A claim whose type its RFC fixes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Typed {
+    Exp,
+    Nbf,
+    Iat,
+    Aud,
+}
+
+impl Typed {
+    /// The claim.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Exp => "exp",
+            Self::Nbf => "nbf",
+            Self::Iat => "iat",
+            Self::Aud => "aud",
+        }
+    }
+}
 
 /// Why a token is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,9 +90,9 @@ pub enum Error {
     /// No key fits the signature.
     Signature(String),
     /// A claim is not of the type that its RFC says.
-    ClaimType(&'static str, String),
-    /// A claim that must be there is not.
-    Missing(&'static str),
+    ClaimType(Typed, String),
+    /// There is no `exp`.
+    NoEnd,
     /// `exp` is past.
     Expired { exp: u64, now: u64 },
     /// `nbf` is to come.
@@ -46,13 +107,40 @@ pub enum Error {
     Bound,
     /// Not the kind of token that is wanted (Keycloak's `typ`).
     Type(String),
-    /// What the kind or GateRequire asks for.
+    /// A claim that tokens of this make have (a CI job's `job_id`).
+    Kind(String),
+    /// What GateRequire asks for.
     Required(String),
     /// GateRequire asks for groups that the issuer left out.
     GroupsLeftOut(String),
 }
 
 impl Error {
+    /// Which check it did not pass.
+    #[must_use]
+    pub const fn check(&self) -> Check {
+        match self {
+            Self::Algorithm(_) => Check::Algorithm,
+            Self::Issuer(_) => Check::Issuer,
+            Self::KeyUnknown(_) | Self::KeyUnfit(_) => Check::Key,
+            Self::Signature(_) => Check::Signature,
+            Self::NoEnd | Self::Expired { .. } | Self::ClaimType(Typed::Exp, _) => Check::Exp,
+            Self::NotYetValid { .. } | Self::ClaimType(Typed::Nbf, _) => Check::Nbf,
+            Self::IssuedInFuture { .. } | Self::ClaimType(Typed::Iat, _) => Check::Iat,
+            Self::Lifetime(_) => Check::Lifetime,
+            Self::Audience(_) | Self::ClaimType(Typed::Aud, _) => Check::Audience,
+            Self::Bound => Check::Bound,
+            Self::Type(_) | Self::Kind(_) => Check::Type,
+            Self::Required(_) | Self::GroupsLeftOut(_) => Check::Required,
+        }
+    }
+
+    /// The refusal that says so.
+    #[must_use]
+    pub fn refusal(&self) -> Refusal {
+        Refusal::new(self.reason(), self.to_string()).at(self.check())
+    }
+
     /// The code of the refusal.
     #[must_use]
     pub const fn reason(&self) -> Reason {
@@ -63,7 +151,7 @@ impl Error {
             Self::KeyUnfit(_) => Reason::KeyUnfit,
             Self::Signature(_) => Reason::Signature,
             Self::ClaimType(..) => Reason::ClaimType,
-            Self::Missing(_) | Self::Required(_) => Reason::RequiredClaim,
+            Self::NoEnd | Self::Kind(_) | Self::Required(_) => Reason::RequiredClaim,
             Self::GroupsLeftOut(_) => Reason::GroupsOverage,
             Self::Expired { .. } => Reason::Expired,
             Self::NotYetValid { .. } => Reason::NotYetValid,
@@ -87,10 +175,11 @@ impl fmt::Display for Error {
             | Self::Lifetime(text)
             | Self::Audience(text)
             | Self::Type(text)
+            | Self::Kind(text)
             | Self::Required(text)
             | Self::GroupsLeftOut(text) => f.write_str(text),
-            Self::ClaimType(claim, text) => write!(f, "claim {claim}: {text}"),
-            Self::Missing(claim) => write!(f, "wanted claim {claim}, got none"),
+            Self::ClaimType(claim, text) => write!(f, "claim {}: {text}", claim.name()),
+            Self::NoEnd => f.write_str("wanted claim exp, got none"),
             Self::Expired { exp, now } => write!(f, "exp {exp} is past, it is {now}"),
             Self::NotYetValid { nbf, now } => write!(f, "nbf {nbf} is to come, it is {now}"),
             Self::IssuedInFuture { iat, now } => write!(f, "iat {iat} is to come, it is {now}"),
@@ -268,19 +357,18 @@ fn signing_key(
 
 /// `exp`, `nbf`, `iat` (RFC 7519, section 4.1.4 on); gives `exp`.
 fn times(claims: &Object, issuer: &Issuer, now: u64) -> Result<u64, Error> {
-    let exp = date(claims, "exp")?.ok_or(Error::Missing("exp"))?;
-    let nbf = date(claims, "nbf")?;
-    let iat = date(claims, "iat")?;
     let skew = issuer.clock_skew;
+    let exp = date(claims, Typed::Exp)?.ok_or(Error::NoEnd)?;
     let expires = exp.floor() as u64;
     if now >= expires.saturating_add(skew) {
         return Err(Error::Expired { exp: expires, now });
     }
-    if let Some(nbf) = nbf.map(|it| it.ceil() as u64)
+    if let Some(nbf) = date(claims, Typed::Nbf)?.map(|it| it.ceil() as u64)
         && nbf > now.saturating_add(skew)
     {
         return Err(Error::NotYetValid { nbf, now });
     }
+    let iat = date(claims, Typed::Iat)?;
     if let Some(iat) = iat.map(|it| it.ceil() as u64)
         && iat > now.saturating_add(skew)
     {
@@ -302,8 +390,8 @@ fn times(claims: &Object, issuer: &Issuer, now: u64) -> Result<u64, Error> {
     Ok(expires)
 }
 
-fn date(claims: &Object, claim: &'static str) -> Result<Option<f64>, Error> {
-    let Some(value) = claims.get(claim) else {
+fn date(claims: &Object, claim: Typed) -> Result<Option<f64>, Error> {
+    let Some(value) = claims.get(claim.name()) else {
         return Ok(None);
     };
     match value {
@@ -344,13 +432,13 @@ fn audience(claims: &Object, wanted: &Audience) -> Result<(), Error> {
         Some(Value::String(aud)) => is_wanted(aud),
         Some(Value::Array(list)) => {
             if !list.iter().all(Value::is_string) {
-                return Err(Error::ClaimType("aud", "wanted strings alone".into()));
+                return Err(Error::ClaimType(Typed::Aud, "wanted strings alone".into()));
             }
             list.iter().filter_map(Value::as_str).any(is_wanted)
         }
         Some(other) => {
             return Err(Error::ClaimType(
-                "aud",
+                Typed::Aud,
                 format!(
                     "wanted a string or an array of strings, got {}",
                     shown(&other.to_string())
@@ -370,7 +458,7 @@ fn audience(claims: &Object, wanted: &Audience) -> Result<(), Error> {
     )))
 }
 
-/// What a make of issuer must say (SPEC section 2, last table).
+/// What a make of issuer must say (docs/directives.md, GateKind).
 fn kind(claims: &Object, kind: Kind) -> Result<(), Error> {
     let is_id = |claim: &str| match claims.get(claim) {
         Some(Value::String(id)) => !id.is_empty(),
@@ -392,14 +480,14 @@ fn kind(claims: &Object, kind: Kind) -> Result<(), Error> {
             .find(|claim| !is_id(claim))
         {
             None => Ok(()),
-            Some(claim) => Err(Error::Required(format!(
+            Some(claim) => Err(Error::Kind(format!(
                 "wanted a CI job's token, got one without {claim}"
             ))),
         },
         Kind::Google => match claims.get("email_verified") {
             Some(Value::Bool(true)) => Ok(()),
             Some(Value::String(text)) if **text == *"true" => Ok(()),
-            _ => Err(Error::Required("wanted email_verified true".into())),
+            _ => Err(Error::Kind("wanted email_verified true".into())),
         },
         Kind::Generic | Kind::Okta | Kind::Entra | Kind::Aws => Ok(()),
     }

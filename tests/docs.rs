@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use gitlab_gate::directive::{Scope, TABLE};
+use gitlab_gate::port::limit::Cause;
 use gitlab_gate::verdict::Reason;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -133,6 +134,78 @@ fn the_reasons_are_documented_with_their_statuses() {
     documented.sort();
     known.sort();
     assert_eq!(documented, known);
+}
+
+/// The small words in quotes of some lines of the C shim.
+fn words_in_c(wanted: fn(&str, &str) -> bool) -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("c_shim");
+    let mut found = Vec::new();
+    for file in std::fs::read_dir(root).unwrap() {
+        let name = file.unwrap().file_name().into_string().unwrap();
+        if !name.ends_with(".c") {
+            continue;
+        }
+        for line in read(&format!("c_shim/{name}")).lines() {
+            if wanted(&name, line) {
+                let words = line.split('"').skip(1).step_by(2);
+                let is_code = |it: &&str| {
+                    !it.is_empty() && it.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+                };
+                found.extend(
+                    words
+                        .filter(is_code)
+                        .map(|it| (it.to_owned(), line.to_owned())),
+                );
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn the_codes_that_the_c_shim_says_are_reasons() {
+    let all = words_in_c(|_, line| {
+        ["shim_refuse(", "reason ?", "denied_by ?"]
+            .iter()
+            .any(|it| line.contains(it))
+    });
+    assert!(all.len() > 10);
+    for (code, line) in all {
+        // else it would be answered as `internal`
+        assert!(Reason::from_code(&code).is_some(), "{code}: {line}");
+    }
+}
+
+#[test]
+fn a_close_by_the_c_shim_has_a_cause_and_each_cause_is_documented() {
+    let all = words_in_c(|file, line| {
+        file == "tunnel.c"
+            && [
+                "return \"",
+                "first = \"",
+                "give_back(",
+                "aborted ?",
+                "\"stopping\"",
+            ]
+            .iter()
+            .any(|it| line.contains(it))
+    });
+    assert!(all.len() > 5);
+    for (code, line) in all {
+        // else it would be written down as the client's
+        assert!(
+            Cause::ALL.iter().any(|it| it.name() == code),
+            "{code}: {line}"
+        );
+    }
+    let page = read("docs/ports.md");
+    for cause in Cause::ALL {
+        assert!(
+            page.contains(&format!("| `{}` |", cause.name())),
+            "{}",
+            cause.name()
+        );
+    }
 }
 
 #[test]

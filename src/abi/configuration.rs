@@ -19,6 +19,8 @@ pub(super) struct Handle {
     /// What C points to: the values of slots, and what was wrong.
     settings: Vec<Arc<Setting>>,
     texts: Vec<CString>,
+    /// It has been read whole, and requests look at it: nothing is written any more.
+    sealed: bool,
     state_dir: Option<CString>,
     audit_log: Option<CString>,
     /// The open audit log, and whether the parent failed to write into it.
@@ -49,6 +51,19 @@ pub(super) const PANICKED: *const c_char =
 pub(super) unsafe fn handle<'a>(config: *mut ffi::gate_config) -> Option<&'a mut Handle> {
     // SAFETY: the caller's promise.
     unsafe { config.cast::<Handle>().as_mut() }
+}
+
+/// The configuration that is still being read; later on `AllowOverrideList` lets .htaccess files name any
+/// directive, from many threads at once: the shim refuses them, and what it let through comes to nothing here.
+///
+/// # Safety
+/// `config` came from gate_config_new; before the check nobody else uses it.
+unsafe fn unfinished<'a>(config: *mut ffi::gate_config) -> Option<&'a mut Handle> {
+    // SAFETY: the caller's promise. No reference that may be written through is made of a sealed one.
+    unsafe {
+        let sealed = config.cast::<Handle>().as_ref()?.sealed;
+        if sealed { None } else { handle(config) }
+    }
 }
 
 /// # Safety
@@ -86,6 +101,7 @@ pub unsafe extern "C" fn gate_config_new(host: *const gate_host) -> *mut ffi::ga
             builder: Builder::default(),
             settings: Vec::new(),
             texts: Vec::new(),
+            sealed: false,
             state_dir: None,
             audit_log: None,
             audit: None,
@@ -121,7 +137,7 @@ pub unsafe extern "C" fn gate_config_server(config: *mut ffi::gate_config, is_vi
         || -1,
         || {
             // SAFETY: gate.h.
-            let Some(handle) = (unsafe { handle(config) }) else {
+            let Some(handle) = (unsafe { unfinished(config) }) else {
                 return -1;
             };
             let servers = &mut handle.builder.config.servers;
@@ -153,7 +169,7 @@ pub unsafe extern "C" fn gate_directive(
             // SAFETY: gate.h.
             let (handle, place, name, words) = unsafe {
                 (
-                    handle(config),
+                    unfinished(config),
                     place_of(place),
                     lossy(name),
                     words(argc, argv),
@@ -214,7 +230,8 @@ pub unsafe extern "C" fn gate_issuer_open(
         || PANICKED,
         || {
             // SAFETY: gate.h.
-            let (handle, place, name) = unsafe { (handle(config), place_of(place), lossy(name)) };
+            let (handle, place, name) =
+                unsafe { (unfinished(config), place_of(place), lossy(name)) };
             let (Some(handle), Some(place), Some(name)) = (handle, place, name) else {
                 return PANICKED;
             };
@@ -242,7 +259,7 @@ pub unsafe extern "C" fn gate_issuer_directive(
             // SAFETY: gate.h.
             let (handle, place, name, words) = unsafe {
                 (
-                    handle(config),
+                    unfinished(config),
                     place_of(place),
                     lossy(name),
                     words(argc, argv),
@@ -272,7 +289,7 @@ pub unsafe extern "C" fn gate_issuer_close(
         || PANICKED,
         || {
             // SAFETY: gate.h.
-            let (handle, place) = unsafe { (handle(config), place_of(place)) };
+            let (handle, place) = unsafe { (unfinished(config), place_of(place)) };
             let (Some(handle), Some(place)) = (handle, place) else {
                 return PANICKED;
             };
@@ -302,7 +319,7 @@ pub unsafe extern "C" fn gate_note_rule(
             // SAFETY: gate.h.
             let (handle, place, rule) = unsafe {
                 (
-                    handle(config),
+                    unfinished(config),
                     place_of(place),
                     rule.cast::<Rule>().as_ref(),
                 )
@@ -331,7 +348,7 @@ pub unsafe extern "C" fn gate_note(
             // SAFETY: gate.h.
             let (handle, place, directive, arguments) = unsafe {
                 (
-                    handle(config),
+                    unfinished(config),
                     place_of(place),
                     lossy(directive),
                     lossy(arguments),
@@ -359,6 +376,7 @@ pub unsafe extern "C" fn gate_config_check(config: *mut ffi::gate_config) -> i32
             let Some(handle) = (unsafe { handle(config) }) else {
                 return 1;
             };
+            handle.sealed = true;
             let found = handle.builder.check();
             handle.state_dir = handle
                 .builder

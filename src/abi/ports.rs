@@ -47,8 +47,11 @@ pub unsafe extern "C" fn gate_port_name(
 }
 
 /// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
 #[unsafe(no_mangle)]
-pub extern "C" fn gate_ports_prepare() {
+pub unsafe extern "C" fn gate_ports_prepare() {
     boundary(
         || (),
         || {
@@ -381,6 +384,7 @@ pub unsafe extern "C" fn gate_cut_forget(cut: *mut ffi::gate_cut) {
 
 as_declared! {
     gate_port_name
+    gate_ports_prepare
     gate_ports_workers
     gate_port_open
     gate_port_check

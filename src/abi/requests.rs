@@ -20,12 +20,16 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 impl View<'_> {
     /// GateMode observe: the refusal is only written down. The gate's own failure is never passed
-    /// over, a port can't be opened for nobody, and what the gate itself tells is not for everybody.
+    /// over, a port can't be opened for nobody, what the gate itself tells is not for everybody, and a body
+    /// that has been cut off can't be passed on.
     fn only_observes(&self, reason: Reason) -> bool {
         // SAFETY: gate.h: live text or NULL.
         let handler = unsafe { bytes(self.raw.handler) }.unwrap_or_default();
         self.raw.connect == 0
-            && !matches!(reason, Reason::Internal | Reason::AuditUnavailable)
+            && !matches!(
+                reason,
+                Reason::Internal | Reason::AuditUnavailable | Reason::SudoBody
+            )
             && !handler.starts_with(b"gate-")
             && matches!(self.setting(Slot::Mode), Some(Setting::Mode(Mode::Observe)))
     }
@@ -51,6 +55,7 @@ impl View<'_> {
                 reason,
                 detail,
                 issuer,
+                check: _,
             }) => {
                 outcome.issuer = issuer.map_or(std::ptr::null(), |it| self.pool.text(it));
                 outcome.status = i32::from(reason.status());

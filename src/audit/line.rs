@@ -5,9 +5,9 @@
 //! sequence and the hash stand in `event`. Nothing here decides or writes.
 
 use super::text::Text;
-use crate::identity::Identity;
+use crate::identity::{Identity, scalar};
 use crate::json::Value;
-use crate::verdict::Reason;
+use crate::verdict::{Challenge, Reason};
 use std::borrow::Cow;
 
 /// The version of the schema whose names are used.
@@ -189,7 +189,7 @@ impl Frame {
         });
         let (category, kind) = match it.reason {
             None => ("network", "\"access\",\"allowed\""),
-            Some(reason) if matches!(reason.status(), 400 | 401) => ("authentication", "\"start\""),
+            Some(reason) if is_of_authentication(reason) => ("authentication", "\"start\""),
             Some(_) => ("network", "\"access\",\"denied\""),
         };
         event(
@@ -292,6 +292,14 @@ impl Frame {
     }
 }
 
+/// Whether who asks was not believed: an attempt to authenticate, of which nothing was asked yet.
+const fn is_of_authentication(reason: Reason) -> bool {
+    matches!(
+        reason.challenge(),
+        Challenge::Plain | Challenge::InvalidRequest | Challenge::InvalidToken
+    )
+}
+
 fn event(line: &mut Text, category: &str, kind: &str, action: &str, outcome: &str) {
     for piece in [
         ",\"event\":{\"kind\":\"event\",\"category\":[\"",
@@ -311,7 +319,7 @@ fn event(line: &mut Text, category: &str, kind: &str, action: &str, outcome: &st
 /// What depends on the token alone: `user.*`, and the open `gitlab_gate`. Made once per token.
 #[must_use]
 pub fn fragment(identity: &Identity) -> Vec<u8> {
-    let mut line = Text::default();
+    let mut line = Text::with_capacity(512);
     line.member(",\"user\":{\"name\":", Some(identity.user().as_bytes()));
     line.member(",\"id\":", identity.subject().map(str::as_bytes));
     line.member(",\"email\":", identity.email().map(str::as_bytes));
@@ -328,11 +336,8 @@ pub fn fragment(identity: &Identity) -> Vec<u8> {
         (",\"sha\":", "sha"),
         (",\"token_id\":", "jti"),
     ] {
-        if matches!(
-            identity.claims().get(claim),
-            Some(Value::String(_) | Value::Number(_))
-        ) {
-            line.member(name, identity.claim(claim).as_deref().map(str::as_bytes));
+        if let Some(value @ (Value::String(_) | Value::Number(_))) = identity.claims().get(claim) {
+            line.member(name, scalar(value).as_deref().map(str::as_bytes));
         }
     }
     line.push(&format!(",\"expires\":{},", identity.expires()));

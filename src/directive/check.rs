@@ -41,6 +41,15 @@ const ONCE: [&str; 4] = [
     "GateStateDir",
 ];
 
+/// What says something about an upstream's headers.
+const UPSTREAM: [&str; 5] = [
+    "GateHeader",
+    "GateForwardToken",
+    "GateUpstreamToken",
+    "GateSudo",
+    "GateAssertion",
+];
+
 /// What `SetHandler gate-…` may name.
 const HANDLERS: [&str; 4] = ["gate-status", "gate-explain", "gate-jwks", HANDLER];
 
@@ -51,6 +60,12 @@ impl Notes {
             && let Some(section) = &place.section
         {
             self.ports.insert(section.clone());
+            self.sections.port(place);
+        }
+        if place.port && UPSTREAM.contains(&name) {
+            self.warnings.push(format!(
+                "GATE223: {name} ({place}) has no effect in <GatePort>: a port carries bytes, and no headers to put it in"
+            ));
         }
         if let Some(name) = ONCE.iter().find(|it| **it == name)
             && let Some(before) = self.once.insert(name, place.clone())
@@ -142,7 +157,11 @@ impl Builder {
                 self.notes.sections.auth_type(place, arguments);
             }
             "Require" => {
-                let words = arguments.split_whitespace().collect::<Vec<_>>().join(" ");
+                let words: Vec<_> = arguments
+                    .split_whitespace()
+                    .map(|word| word.trim_matches(['"', '\'']))
+                    .collect();
+                let words = words.join(" ");
                 self.notes.sections.require(place, words);
             }
             "SetHandler" if arguments == HANDLER => {

@@ -310,7 +310,7 @@ impl Draft {
     }
 }
 
-/// The user, e-mail and role claims of a kind (SPEC section 2, last table).
+/// The user, e-mail and role claims of a kind (docs/directives.md, GateKind).
 const fn defaults(
     kind: Kind,
 ) -> (

@@ -1,5 +1,6 @@
 //! Places under the gate that need no token, since all that httpd asks there is `Require all granted`: their own,
-//! or another section's over the same requests. Said at start-up; what is refused is not decided here.
+//! or another section's over the same requests; and rules and ports of the gate's that it is not in force for.
+//! Said at start-up; what is refused is not decided here.
 
 use crate::config::Place;
 
@@ -45,6 +46,11 @@ impl Sections {
         self.at(place).requires.push((words, place.clone()));
     }
 
+    /// A section that may say nothing of authentication, and should.
+    pub(super) fn port(&mut self, place: &Place) {
+        self.at(place);
+    }
+
     fn at(&mut self, place: &Place) -> &mut Section {
         let (kind, path) = (Kind::of(place), place.section.clone().unwrap_or_default());
         let found = self
@@ -75,7 +81,7 @@ impl Sections {
         let mut warnings: Vec<String> = self
             .0
             .iter()
-            .filter(|it| it.is_granted())
+            .filter(|it| it.is_granted() && !it.place.port)
             .filter_map(|it| {
                 let place = it.gate()?;
                 Some(format!(
@@ -103,7 +109,52 @@ impl Sections {
                 }
             }
         }
+        warnings.extend(self.0.iter().filter_map(|it| self.idle(it, servers)));
         warnings
+    }
+
+    /// What is wrong with a port, or a place with rules of the gate's, where no `AuthType Gate` is in force.
+    fn idle(&self, section: &Section, servers: &[bool]) -> Option<String> {
+        let is_virtual = servers.get(section.place.server) == Some(&true);
+        let mut over = self.0.iter().filter(|it| {
+            it.place.server == section.place.server
+                || it.place.server == 0 && is_virtual
+                || section.place.server == 0 && servers.get(it.place.server) == Some(&true)
+        });
+        if section.place.port {
+            let is_gated = match section.auth {
+                Auth::Gate(_) => true,
+                Auth::Other => false,
+                Auth::Nothing => over.any(|it| it.is_server() && it.gate().is_some()),
+            };
+            return (!is_gated).then(|| {
+                format!(
+                    "GATE231: <GatePort {}> ({}): AuthType Gate is not in force there, and every CONNECT is refused; write AuthType Gate",
+                    section.path, section.place
+                )
+            });
+        }
+        let (rule, line) = section.requires.iter().find(|(rule, _)| {
+            let mut words = rule.split(' ');
+            let first = words.next().unwrap_or_default();
+            let provider = if first.eq_ignore_ascii_case("not") {
+                words.next().unwrap_or_default()
+            } else {
+                first
+            };
+            provider.starts_with("gate-")
+        })?;
+        let may_be_gated = match section.auth {
+            Auth::Gate(_) => true,
+            Auth::Other => false,
+            Auth::Nothing => over.any(|it| it.gate().is_some() && it.overlaps(section)),
+        };
+        (!may_be_gated).then(|| {
+            format!(
+                "GATE232: Require {rule} in {} ({line}): AuthType Gate is not in force there, and no token is looked at: the rule never holds, and negated it keeps nobody out; write AuthType Gate",
+                section.shown()
+            )
+        })
     }
 }
 
@@ -185,6 +236,11 @@ impl Section {
         }
     }
 
+    /// What stands outside of all sections.
+    fn is_server(&self) -> bool {
+        self.kind == Kind::Other && self.path.is_empty()
+    }
+
     fn is_granted(&self) -> bool {
         !self.requires.is_empty()
             && self
@@ -240,7 +296,7 @@ mod tests {
     fn warnings(text: &[&str]) -> Vec<String> {
         let mut sections = Sections::default();
         for (at, section) in text.iter().enumerate() {
-            let (head, lines) = section.split_once(':').unwrap_or_default();
+            let (head, lines) = section.split_once(": ").unwrap_or_default();
             let (container, path) = head.split_once(' ').unwrap_or_default();
             let (server, container) = match container.strip_prefix('v') {
                 Some(container) => (1, container),
@@ -253,7 +309,7 @@ mod tests {
                     file: "f".into(),
                     section: Some(path.into()),
                     container: Some(container.into()),
-                    port: false,
+                    port: container == "<GatePort",
                 };
                 match line.split_once(' ') {
                     Some(("AuthType", word)) => sections.auth_type(&place, word),
@@ -351,6 +407,63 @@ mod tests {
                     .any(|it| it.contains(&format!("line {line} of f")));
                 assert!(said, "{text:?}: {told:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_port_or_a_rule_without_the_gate_is_told() {
+        for (text, code) in [
+            (&["<GatePort db:1: Require valid-user"][..], "GATE231"),
+            (&["<GatePort db:1: AuthType Basic"], "GATE231"),
+            (
+                &["<GatePort db:1: AuthType None, Require all granted"],
+                "GATE231",
+            ),
+            (
+                &[
+                    "<GatePort db:1: Require gate-role x",
+                    "<Location /: AuthType Gate",
+                ],
+                "GATE231",
+            ),
+            (&["<Location /: Require gate-role x"], "GATE232"),
+            (
+                &["<Location /: Require not gate-claim a=b, Require all granted"],
+                "GATE232",
+            ),
+            (
+                &["<Location /: AuthType Basic, Require gate-issuer a"],
+                "GATE232",
+            ),
+            (
+                &[
+                    "<Location /a: Require gate-role x",
+                    "<Location /b: AuthType Gate",
+                ],
+                "GATE232",
+            ),
+            (&["v<Files x: Require gate-role x"], "GATE232"),
+        ] {
+            let told = warnings(text);
+            assert_eq!(told.len(), 1, "{text:?}: {told:?}");
+            assert!(
+                told.iter().all(|it| it.starts_with(code)),
+                "{text:?}: {told:?}"
+            );
+        }
+        for text in [
+            &["<GatePort db:1: AuthType Gate, Require all granted"][..],
+            &["v<GatePort db:1: Require valid-user", "< : AuthType Gate"],
+            &[
+                "<Location /a/: AuthType Gate",
+                "<Location /a/b/: Require gate-role x",
+            ],
+            &[
+                "<Directory /a/: Require gate-role x",
+                "v<Location /: AuthType Gate",
+            ],
+        ] {
+            assert_eq!(warnings(text), Vec::<String>::new(), "{text:?}");
         }
     }
 

@@ -35,6 +35,16 @@ impl Text {
             _ => Self::from(piece),
         }
     }
+
+    fn is(&self, text: &str) -> bool {
+        (self.to - self.from) as usize == text.len() && self.bytes() == text.as_bytes()
+    }
+
+    /// For comparing: that it begins and ends with a whole character need not be seen to then.
+    fn bytes(&self) -> &[u8] {
+        let piece = self.from as usize..self.to as usize;
+        self.whole.as_bytes().get(piece).unwrap_or_default()
+    }
 }
 
 impl From<&str> for Text {
@@ -59,7 +69,7 @@ impl Deref for Text {
 
 impl PartialEq for Text {
     fn eq(&self, other: &Self) -> bool {
-        **self == **other
+        self.bytes() == other.bytes()
     }
 }
 
@@ -175,7 +185,7 @@ impl Object {
     /// # Errors
     /// The name that stands twice.
     pub fn new(mut members: Vec<(Text, Value)>) -> Result<Self, Text> {
-        members.sort_unstable_by(|(one, _), (other, _)| (**one).cmp(other));
+        members.sort_unstable_by(|(one, _), (other, _)| one.bytes().cmp(other.bytes()));
         let twice = members.windows(2).find_map(|pair| match pair {
             [(one, _), (other, _)] if one == other => Some(one.clone()),
             _ => None,
@@ -191,8 +201,9 @@ impl Object {
     /// A member.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {
-        let at = self.members.binary_search_by(|(it, _)| (**it).cmp(name));
-        self.members.get(at.ok()?).map(|(_, value)| value)
+        // Not halved and halved again: of 40 names few are as long, and no others are looked at.
+        let mut members = self.members.iter();
+        members.find(|(it, _)| it.is(name)).map(|(_, value)| value)
     }
 
     /// Whether there is such a member, null or not.
@@ -250,6 +261,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_value_is_what_it_is_and_nothing_else() {
+        let all = super::super::parse(br#"[null, true, 7, -7, 1.5, "t", [], {"a": false}]"#);
+        let all = all.unwrap_or(Value::Null);
+        let all = all.as_array().unwrap_or_default();
+        let which = |is: &dyn Fn(&Value) -> bool| all.iter().map(is).collect::<Vec<_>>();
+        let only = |at: usize| (0..8).map(|it| it == at).collect::<Vec<_>>();
+        assert_eq!(which(&Value::is_null), only(0));
+        assert_eq!(which(&|it| it.as_bool().is_some()), only(1));
+        assert_eq!(which(&|it| it.as_u64().is_some()), only(2));
+        assert_eq!(which(&Value::is_string), only(5));
+        assert_eq!(which(&|it| it.as_str() == Some("t")), only(5));
+        assert_eq!(which(&|it| it.as_array().is_some()), only(6));
+        assert_eq!(which(&|it| it.get("a").is_some()), only(7));
+        assert_eq!(all.get(1).and_then(Value::as_bool), Some(true));
+        assert_eq!(all.get(2).and_then(Value::as_u64), Some(7));
+        let last = all.get(7).and_then(|it| it.get("a"));
+        assert_eq!(last.and_then(Value::as_bool), Some(false));
+    }
+
+    #[test]
     fn a_piece_of_a_text_is_no_copy() {
         let whole: Arc<str> = Arc::from("[\"häuser\"]");
         let piece = Text::within(&whole, whole.get(2..9).unwrap_or_default());
@@ -263,7 +294,10 @@ mod tests {
         for other in ["another", "another that is longer than the first"] {
             assert_eq!(&*Text::within(&whole, other), other);
         }
-        let begins_before: Arc<str> = Arc::from("");
-        assert_eq!(&*Text::within(&begins_before, "x"), "x");
+        let mut pair: [Arc<str>; 2] = [Arc::from("lies near by"), Arc::from("and after it")];
+        pair.sort_by_key(|it| it.as_ptr() as usize);
+        let [near, after] = pair;
+        assert_eq!(&*Text::within(&near, &after), &*after);
+        assert_eq!(&*Text::within(&after, &near), &*near);
     }
 }

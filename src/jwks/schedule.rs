@@ -244,6 +244,22 @@ mod tests {
             other.failed(NOW, PACE, true, "down".to_owned(), 3);
             assert_ne!(one.next_at, other.next_at, "{times}");
         }
+        for dice in 0..10 {
+            let mut first = Schedule::default();
+            first.failed(NOW, PACE, true, "down".to_owned(), dice);
+            assert!([2, 3].contains(&(first.next_at - NOW)), "{dice}");
+        }
+    }
+
+    #[test]
+    fn a_time_that_no_pause_reaches_is_another_configuration_s() {
+        let at = |next_at| Schedule {
+            next_at,
+            ..Schedule::default()
+        };
+        let last = NOW + PACE.longest();
+        assert!(!at(last).due(NOW, PACE, Some(NOW)));
+        assert!(at(last + 1).due(NOW, PACE, Some(NOW)));
     }
 
     #[test]

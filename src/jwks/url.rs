@@ -58,9 +58,10 @@ pub fn check_url(url: &str) -> Result<(), UrlError> {
     judge(url).map(|_| ())
 }
 
-/// Whether it is an `http://` URL, which [`check_url`] allows to this machine only: what is asked
-/// there goes past every proxy.
-pub(crate) fn is_plain(url: &str) -> bool {
+/// Whether it is an `http://` URL, which [`check_url`] allows to this machine only, past every proxy. The
+/// one place that asks: a scheme has no case, and what is taken for the other one goes out in the clear.
+#[must_use]
+pub fn is_plain(url: &str) -> bool {
     judge(url) == Ok(true)
 }
 

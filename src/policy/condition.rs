@@ -1,5 +1,5 @@
-//! Conditions on claims: `PATH=VALUE`, `PATH!=VALUE`, `PATH~REGEX`, `PATH*=GLOB` (SPEC section 2),
-//! and the fork rule of the kind gitlab (section 3).
+//! Conditions on claims: `PATH=VALUE`, `PATH!=VALUE`, `PATH~REGEX`, `PATH*=GLOB` (docs/directives.md),
+//! and the fork rule of the kind gitlab.
 //!
 //! Parsed once from the configuration, asked on each request without allocating. What follows
 //! from the answer (a role, a refusal) is not decided here.

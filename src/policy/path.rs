@@ -6,7 +6,7 @@
 use crate::json::{Object, Value, quoted};
 use std::fmt;
 
-/// A path to a claim (SPEC section 2), as written in the configuration.
+/// A path to a claim (docs/directives.md), as written in the configuration.
 ///
 /// Two paths are equal if they lead to the same place, however they are written.
 #[derive(Clone, Debug)]

@@ -6,6 +6,7 @@ use super::limit::{Cause, LOOK, Limits, Moment};
 use crate::clock;
 use crate::jwks::Key;
 use std::net::{Shutdown, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
@@ -22,6 +23,14 @@ struct Entry {
     fired: Arc<AtomicBool>,
     limits: Limits,
     since: Instant,
+}
+
+impl Entry {
+    /// Whoever moves its bytes reads an end, and is told that it is none of the peer's.
+    fn cut(&self) {
+        self.fired.store(true, Ordering::Release);
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
 }
 
 #[derive(Default)]
@@ -84,7 +93,11 @@ impl Cutter {
             Builder::new()
                 .name("gate-cut".to_owned())
                 .stack_size(256 << 10)
-                .spawn(move || shared.run(report))
+                .spawn(move || {
+                    while catch_unwind(AssertUnwindSafe(|| shared.run(report))).is_err() {
+                        shared.cut_all();
+                    }
+                })
                 .ok()?;
             watched.running = true;
         }
@@ -125,6 +138,12 @@ impl Shared {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// After a panic, which has been said: whose moment is not known any more does not stay open, and the
+    /// next are watched as ever.
+    fn cut_all(&self) {
+        self.lock().entries.drain(..).for_each(|it| it.cut());
+    }
+
     fn run(&self, report: Report) {
         let mut watched = self.lock();
         while !watched.stopped {
@@ -141,9 +160,7 @@ impl Shared {
                     Err(cause) => cause,
                     Ok(_) => return true,
                 };
-                // Whoever moves its bytes reads an end, and is told that it is none of the peer's.
-                it.fired.store(true, Ordering::Release);
-                let _ = it.socket.shutdown(Shutdown::Both);
+                it.cut();
                 over.push((it.request.clone(), cause));
                 false
             });
@@ -214,6 +231,33 @@ mod tests {
         let _ = kept.set_read_timeout(Some(Duration::from_millis(900)));
         // Its own descriptor went with the watch: the peer sees an orderly end of that alone.
         assert_eq!(kept.read(&mut [0; 1]).ok(), Some(0));
+        cutter.stop();
+    }
+
+    #[test]
+    fn after_a_panic_all_that_was_watched_is_cut_and_the_next_are_cut_at_their_moment() {
+        fn fails_at_first(request: &str, _: Cause) {
+            assert_ne!(request, "first", "as a bug would");
+        }
+        let cutter = Cutter::default();
+        let now = clock::now();
+        let mut held = Vec::new();
+        let mut watch = |request: &str, expires| {
+            let (one, other) = pair();
+            let cut = cutter.watch(other, request.into(), key(), expires, None, fails_at_first);
+            let fired = cut.as_ref().map(|it| Arc::clone(&it.fired));
+            held.push(cut);
+            (one, fired)
+        };
+        let ends = |(mut one, fired): (TcpStream, Option<Arc<AtomicBool>>)| {
+            let _ = one.set_read_timeout(Some(Duration::from_secs(20)));
+            one.read(&mut [0; 1]).ok() == Some(0)
+                && fired.is_some_and(|it| it.load(Ordering::Acquire))
+        };
+        let beside = watch("beside", u64::MAX);
+        assert!(ends(watch("first", now)));
+        assert!(ends(beside));
+        assert!(ends(watch("next", now)));
         cutter.stop();
     }
 

@@ -1,4 +1,4 @@
-//! What is told of a port's opening and close: one place that knows every field (SPEC section 8).
+//! What is told of a port's opening and close: one place that knows every field (docs/audit.md).
 
 use super::limit::Cause;
 use crate::audit::line::{Frame, Tunnel, TunnelEnd};

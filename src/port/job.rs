@@ -5,7 +5,7 @@
 use crate::identity::Identity;
 use crate::json::{self, Value};
 use crate::jwks::fetch::{Cancel, agent_for};
-use crate::jwks::url::is_plain;
+use crate::jwks::is_plain;
 use crate::upstream::credential;
 use crate::verdict::{Reason, Refusal};
 use std::path::PathBuf;

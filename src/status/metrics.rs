@@ -1,4 +1,4 @@
-//! The figures in Prometheus' text format. The names are the contract's (SPEC section 8).
+//! The figures in Prometheus' text format. The names are fixed (docs/audit.md).
 
 use super::view::View;
 use std::fmt::Write as _;

@@ -327,7 +327,7 @@ fn exp_is_rounded_down_and_told_without_leeway() {
 #[test]
 fn a_token_without_exp_is_refused() {
     let error = refused(&[], json!({"exp": null})).unwrap();
-    assert_eq!(error, Error::Missing("exp"));
+    assert_eq!(error, Error::NoEnd);
     assert_eq!(error.reason(), Reason::RequiredClaim);
     assert_eq!(error.to_string(), "wanted claim exp, got none");
 }
@@ -350,7 +350,7 @@ fn a_time_that_is_no_number_from_0_to_2_to_the_53_is_refused() {
         ] {
             let error = refused(&[], json!({ claim: value })).unwrap();
             assert!(
-                matches!(error, Error::ClaimType(it, _) if it == claim),
+                matches!(error, Error::ClaimType(it, _) if it.name() == claim),
                 "{claim} {value}: {error}"
             );
             assert_eq!(error.reason(), Reason::ClaimType);

@@ -89,6 +89,9 @@ my @wrong = (
     [ 'the state directory in a location',   in_location('GateStateDir state'),             'GateStateDir',      7 ],
     [ 'no state directory',                  "GateStateDir \"\"\n",                         'GateStateDir',      1 ],
     [ 'a kept header in a location',         in_location('GateKeepHeader Geo-GL-Id'),       'GateKeepHeader',    7 ],
+    (map { [ "$_->[1] for some methods alone", in_location($_->[0], $_->[1], $_->[0] =~ s{<(\w+).*}{</$1>}r), $_->[1] =~ s/ .*//r, 8 ] }
+        [ '<Limit POST>', 'GateMode observe' ], [ '<LimitExcept GET>', 'GateAccept a' ], [ '<Limit POST>', 'GateHeader X-Who user' ],
+        [ '<Limit POST>', 'GateAuditOn none' ], [ '<Limit POST>', 'GateForwardToken on' ]),
     [ 'an issuer accepted that is not there', in_location('GateAccept b'),                  'GateAccept',        7 ],
     [ 'no issuer accepted',                  in_location('GateAccept'),                     'GateAccept',        7 ],
     [ 'an unknown source',                   in_location('GateTokenFrom body'),             'GateTokenFrom',     7 ],
@@ -180,6 +183,7 @@ chmod 0666, $exposed, $trusted;
 for my $case (
     [ 'an audience check that is off', issuer_section('a', 'GateAudience any'),                                  qr/\[\S*:warn\].*audience/i ],
     [ 'a port that is only observed', issuer_section('a') . in_port('GateMode observe'),                                      qr/\[\S*:warn\].*GATE202.*does not hold for ports/ ],
+    [ 'a header for a port',          issuer_section('a') . in_port('GateHeader X-Login user'),                                qr/\[\S*:warn\].*GATE223: GateHeader \(line \d+ of \S+\) has no effect in <GatePort>/ ],
     [ "a job API's token that is none", issuer_section('a', 'GateKind gitlab', "GateJobAPI $api token-file=$lines"), qr/GATE704: GateJobAPI token-file=\S+: it holds more than one line/ ],
     [ 'published keys that are not there', "<Location /jwks>\nSetHandler gate-jwks\n</Location>\n",               qr/\[\S*:warn\].*GATE209/ ],
     [ 'a refresh that is too late',    issuer_section('a', 'GateRefresh 24h'),                                   qr/\[\S*:warn\].*GATE210: .*43200 s and not 86400 s/ ],
@@ -187,6 +191,10 @@ for my $case (
     [ 'trust that everybody may write', issuer_section('a', "GateCAFile $trusted"),                              qr/\[\S*:warn\].*GATE211: GateCAFile \Q$trusted\E in <GateIssuer a>/ ],
     [ 'a file without a key that fits', issuer_section('a', "GateJWKS file:$no_keys"),                          qr/\[\S*:warn\].*GATE207: / ],
     [ 'a gate that lets everybody in', issuer_section('a') . gated('/', 'Require all granted'),                  qr/\[\S*:warn\].*all granted/i ],
+    [ 'a gate that lets everybody in, in quotes', issuer_section('a') . gated('/', q(Require "all" granted)),    qr/\[\S*:warn\].*GATE204: / ],
+    [ 'a rule where the gate is not in force', issuer_section('a', 'GateRole dev groups=devs') . "<Location /x/>\n<RequireAll>\nRequire all granted\nRequire not gate-role dev\n</RequireAll>\n</Location>\n",
+        qr{\[\S*:warn\].*GATE232: Require not gate-role dev in /x/ \(line } ],
+    [ 'a port without the gate',      issuer_section('a') . "<GatePort db:1>\nGateTarget 127.0.0.1:1\n</GatePort>\n", qr/\[\S*:warn\].*GATE231: <GatePort db:1> / ],
     [ 'a public place under a gate',   issuer_section('a') . gated('/', 'Require valid-user') . "<Location /pub/>\nRequire all granted\n</Location>\n",
         qr{\[\S*:warn\].*GATE204: Require all granted in /pub/ \(line \d+ of \S+\) is under AuthType Gate in / \(line \d+ } ],
     [ 'a gate over files that are open to all', issuer_section('a') . "<IfModule mod_dir.c>\n<Directory \@DIR\@/htdocs>\n<RequireAll>\nRequire all granted\n</RequireAll>\n</Directory>\n</IfModule>\n<Location /files/>\nAuthType Gate\n</Location>\n",

@@ -62,6 +62,12 @@ $answer = $httpd->get('/x', token => $token, headers => [ Connection => 'X-Forwa
 is($answer->sent('X-Forwarded-User'), 'dana', 'two Connection headers do not either');
 is($answer->sent('X-Gate-Issuer'), 'a', 'for none of the names');
 is($answer->sent('X-Extra'), undef, 'and what else is named there is dropped as ever');
+# mod_proxy ends a name at white space and at a semicolon too, and skips what is quoted.
+for my $name ('X-Forwarded-User', 'X-Gate-Issuer') {
+    for my $value ("close;$name", "close; $name", ";$name", "$name;", "close $name", "close\t$name", "$name close", qq("a" $name), qq("a, b";$name), "a=b;$name", "\\ $name") {
+        is($httpd->get('/x', token => $token, headers => [ Connection => $value ])->sent($name), $name =~ /User/ ? 'dana' : 'a', "Connection: $value does not drop it");
+    }
+}
 $answer = $httpd->get('/own/x', token => $token, headers => [ Connection => 'X-Who' ]);
 is($answer->sent('X-Who'), 'dana', "nor a header of the administrator's");
 

@@ -36,6 +36,9 @@ my $httpd = httpd(
         . "<Location /merge/off/out/>\n AuthType None\n Require all granted\n</Location>\n"
         . "<Location /lower/>\n AuthType gATE\n AuthName x\n Require valid-user\n ProxyPass " . upstream_base() . "/lower/\n</Location>\n"
         . qq(<Directory "\@DIR\@/htdocs/ht">\n AllowOverride AuthConfig\n</Directory>\n)
+        . qq(<Directory "\@DIR\@/htdocs/named">\n AuthType Gate\n AuthName Files\n Require valid-user\n AllowOverride None\n)
+        . ' AllowOverrideList Require GateMode GateAccept GateHeader GateTokenFrom GateSudo GateIdle GateIssuerURL'
+        . "\n</Directory>\n"
         . qq(<Directory "\@DIR\@/htdocs/gated">\n AuthType Gate\n AuthName Files\n Require gate-role dev\n</Directory>\n),
 );
 expect_in_log(qr/AH0(?:1630|1629|1617)/, qr/GATE20/);
@@ -83,8 +86,8 @@ passes($out, 'AuthType None inside a gated place: a token is not looked at');
 is($out->sent('X-Forwarded-User'), undef, 'and gives no identity');
 
 # files, by <Directory> and by .htaccess, which request threads read
-mkdir $httpd->dir . "/htdocs/$_" for qw(ht gated);
-for my $dir (qw(ht gated)) { $httpd->write_file("htdocs/$dir/page.txt", "page\n") }
+mkdir $httpd->dir . "/htdocs/$_" for qw(ht gated named);
+for my $dir (qw(ht gated named)) { $httpd->write_file("htdocs/$dir/page.txt", "page\n") }
 is($httpd->get('/gated/page.txt', token => $dev)->body, "page\n", '<Directory>: the role passes');
 refused($httpd->get('/gated/page.txt', token => $shop), 403, 'role', '<Directory>: no role is refused');
 refused($httpd->get('/gated/page.txt'), 401, 'token_missing', '<Directory>: no token is refused');
@@ -106,5 +109,17 @@ expect_in_log(qr/\.htaccess: .*gate-claim/);
 $httpd->write_file('htdocs/ht/.htaccess', "GateAccept a\n");
 is($httpd->get('/ht/page.txt', token => $dev)->status, 500, '.htaccess: no directive of ours');
 expect_in_log(qr/\.htaccess: GateAccept not allowed here/);
+
+# AllowOverrideList lets a file name any directive; what the gate says of itself is said at start alone
+for my $line ('GateMode observe', 'GateAccept a', 'GateHeader X-Own user', 'GateTokenFrom query:t', 'GateSudo on', 'GateIdle 5', 'GateIssuerURL https://x') {
+    my ($name) = $line =~ /(\w+)/;
+    $httpd->write_file('htdocs/named/.htaccess', "$line\n");
+    is($httpd->get('/named/page.txt', token => $dev)->status, 500, "AllowOverrideList: $name is not read");
+    like($httpd->error_log, qr{\.htaccess: $name has no place in \.htaccess}, '... and the log says why');
+}
+$httpd->write_file('htdocs/named/.htaccess', "Require gate-role dev\n");
+is($httpd->get('/named/page.txt', token => $dev)->body, "page\n", 'AllowOverrideList: Require, which is asked as ever');
+refused($httpd->get('/named/page.txt', token => $shop), 403, 'role', '... and refuses');
+expect_in_log(qr/has no place in \.htaccess/);
 
 finish();

@@ -13,7 +13,10 @@ my $httpd = httpd(
         # ErrorDocument
         . gated('/doc/open/', 'ErrorDocument 401 /sorry.txt', 'ErrorDocument 403 /sorry.txt', 'Require gate-role dev')
         . gated('/doc/proxied/', 'ErrorDocument 401 /upstream/sorry', 'ErrorDocument 403 /upstream/sorry', 'Require gate-role dev')
-        . gated('/doc/gated/', 'ErrorDocument 401 /doc/gated/sorry', 'ErrorDocument 403 /doc/gated/sorry', 'Require gate-role dev')
+        . gated('/doc/gated/', 'ErrorDocument 401 /doc/gated/sorry', 'ErrorDocument 403 /doc/gated/sorry', 'Require gate-role dev',
+            'RequestHeader set X-Seen "expr=%{REMOTE_USER}|%{AUTH_TYPE}|%{THE_REQUEST}"')
+        . qq(<Directory "\@DIR\@/htdocs/page">\n AuthType Gate\n AuthName x\n Require gate-role dev\n ErrorDocument 401 /page/sorry.shtml\n ErrorDocument 403 /page/sorry.shtml\n)
+        . qq( Options +Includes\n AddOutputFilter INCLUDES .shtml\n AddType text/html .shtml\n</Directory>\n)
         . gated('/doc/other/', 'ErrorDocument 401 /secret/sorry', 'ErrorDocument 403 /secret/sorry', 'Require gate-role dev')
         . gated('/doc/granted/', 'ErrorDocument 401 /doc/granted/sorry', 'Require valid-user')
         . qq(<Location /doc/granted/sorry>\n Require all granted\n</Location>\n)
@@ -37,8 +40,9 @@ my $httpd = httpd(
     modules => ['include'],
 );
 expect_in_log(qr/AH0(?:1630|1629|1617|1374)|include|GATE204/, qr/GATE401: refused: role: .*got no role/);    # sub-requests have no client to tell
-mkdir $httpd->dir . "/htdocs/$_" for qw(hop gatedhop gated index ssi);
+mkdir $httpd->dir . "/htdocs/$_" for qw(hop gatedhop gated index ssi page);
 $httpd->write_file('htdocs/sorry.txt', "sorry\n");
+$httpd->write_file('htdocs/page/sorry.shtml', 'of ' . join(',', map { qq(<!--#echo var="$_" -->) . ($_ eq 'REQUEST_URI' ? ':' : '') } qw(REQUEST_URI REMOTE_USER AUTH_TYPE REDIRECT_REMOTE_USER REDIRECT_GATE_USER)) =~ s/:,/: /r . "\n");
 $httpd->write_file('htdocs/gated/page.txt', "secret page\n");
 $httpd->write_file('htdocs/ssi/page.shtml', qq(before <!--#include virtual="/gated/page.txt" --> after <!--#include virtual="/secret/y" -->\n));
 $httpd->write_file("htdocs/$_", "x\n") for 'hop/in', 'hop/out';
@@ -68,6 +72,10 @@ for my $case ([ 'no token', undef, 401, 'token_missing' ], [ 'no role', $none, 4
     is($answer->header('X-Gate-Reason'), $code, "an ErrorDocument of the same gated place, $who: the reason stays");
     is($answer->target, '/doc/gated/sorry', 'and the upstream wrote it');
     nobody($answer, "an ErrorDocument of the same gated place, $who");
+    is($answer->sent('X-Seen'), '||GET /doc/gated/sorry HTTP/1.1', 'nor has httpd anybody for it, and what was asked for is the document');
+    $answer = $httpd->get('/page/secret.txt?x=1', token => $token);
+    refused($answer, $status, $code, "an ErrorDocument that is a program's, $who: status and reason stay");
+    is($answer->body, "of /page/sorry.shtml: (none),(none),(none),(none)\n", 'and it is told of itself and of nobody');
 
     # but where it falls into another one, that one's rules hold
     $answer = $httpd->get('/doc/other/x', token => $token);
@@ -145,5 +153,6 @@ $answer = $httpd->get('/ssi/page.shtml', token => $dev, headers => [ 'X-Forwarde
 like($answer->body, qr/before secret page/, 'with the role it does');
 like($answer->body, qr/"X-Forwarded-User","dana"/i, 'and a proxied sub-request has the identity');
 unlike($answer->body, qr/mallory/, 'and no other');
+like($httpd->access_log, qr{GET /page/secret\.txt\?x=1 HTTP/1\.1" 403 user=dana }, 'the access log knows the person whose refusal had a document');
 
 finish();

@@ -10,7 +10,8 @@ my $up = upstream_base();
 my $h2 = Gate::Httpd::mpm() ne 'prefork' && `curl --version` =~ /HTTP2/;    # mod_http2 does not work with prefork
 my $tls = Gate::Httpd::free_port();
 my $keys = File::Temp->newdir;
-system("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=main.test -keyout $keys/key.pem -out $keys/cert.pem 2>/dev/null") if $h2;
+system("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=main.test -keyout $keys/key.pem -out $keys/cert.pem 2>/dev/null");
+my $certified = Gate::Httpd::free_port();
 my $secure = $h2 ? <<"CONF" : '';
 Listen 127.0.0.1:$tls
 <VirtualHost *:$tls>
@@ -33,12 +34,19 @@ my $httpd = httpd(
         . issuer_section('mine')
         . gated('/mine/', 'GateAccept mine', 'Require valid-user')
         . "</VirtualHost>\n"
+        # mod_ssl names somebody as well
+        . "Listen 127.0.0.1:$certified\n<VirtualHost *:$certified>\n ServerName main.test\n SSLEngine on\n SSLCertificateFile $keys/cert.pem\n"
+        . " SSLCertificateKeyFile $keys/key.pem\n SSLVerifyClient optional_no_ca\n SSLUserName SSL_CLIENT_S_DN_CN\n"
+        . join('', map { gated(@$_, 'RequestHeader set X-Seen "expr=%{REMOTE_USER}|%{AUTH_TYPE}"') } [ '/cert/none/' ], [ '/cert/valid/', 'Require valid-user' ],
+            [ '/cert/user/', 'Require user main.test' ], [ '/cert/expr/', q(Require expr "%{REMOTE_USER} == 'main.test'") ],
+            [ '/cert/all/', 'Require all granted' ], [ '/cert/observed/', 'GateMode observe', 'Require valid-user' ])
+        . "</VirtualHost>\n"
         . gated('/', 'Require valid-user')
         . gated('/dev/', 'Require gate-role dev')
         . gated('/a/', 'GateAccept a', 'Require valid-user')
         . gated('/optional/', '<RequireAny>', 'Require ip 127.0.0.1', 'Require valid-user', '</RequireAny>')
         . gated('/upgrade/', 'Require valid-user'),
-    $h2 ? (modules => [ 'http2', 'ssl', 'socache_shmcb' ]) : (),
+    modules => [ $h2 ? 'http2' : (), 'ssl', 'socache_shmcb' ],
 );
 
 my %who = map { $_ => mint(issuer => 'a', claims => { sub => $_, $_ eq 'dana' ? (groups => ['devs']) : () }) } qw(dana eve);
@@ -116,6 +124,25 @@ refused(at_host('inherits.test', '/x', mint(issuer => 'mine')), 401, 'issuer_unk
 my $b = mint(issuer => 'b');
 passes($httpd->get('/x', token => $b), 'a token of b where all are accepted');
 refused($httpd->get('/a/x', token => $b), 401, 'issuer_not_accepted', 'is refused where only a is, cached or not') for 1 .. 3;
+
+# -- a client's certificate is no token, whoever it names
+my $with_cert = sub {
+    my ($path, @more) = @_;
+    my $text = `curl -sS -i --max-time 20 -k --cert $keys/cert.pem --key $keys/key.pem @{[ map { "-H '$_'" } @more ]} https://127.0.0.1:$certified$path`;
+    my ($status) = $text =~ m{^HTTP/\S+ (\d+)};
+    return join ' ', $status, $text =~ /^X-Gate-Reason: (\w+)/mi, $text =~ /"X-Seen","([^"]*)"/;
+};
+for my $case (
+    [ none => '401 token_missing', '200 dana|Gate' ], [ valid => '401 token_missing', '200 dana|Gate' ],
+    [ user => '401 token_missing', '403 rule' ],     [ expr => '401 token_missing', '403 rule' ],
+    [ all => '200 |', '200 dana|Gate' ],              [ observed => '200 |', '200 dana|Gate' ],
+) {
+    my ($name, $without, $with) = @$case;
+    is($with_cert->("/cert/$name/x"), $without, "a certificate alone, /cert/$name/");
+    is($with_cert->("/cert/$name/x", "Authorization: Bearer $who{dana}"), $with, '... and with a token');
+}
+unlike($httpd->access_log, qr/user=main\.test/, 'nor is it logged as if it were');
+expect_in_log(qr/GATE401: refused: rule/, qr/AH01630/, qr/\[ssl:warn\]/, qr/GATE20[24]/, qr/GATE403/);
 
 # -- HTTP/2, with curl
 SKIP: {

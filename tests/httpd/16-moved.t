@@ -18,19 +18,28 @@ my $httpd = httpd(
         . gated('/g/', 'GateTokenFrom bearer query:gate cookie:gate', 'GateHeader X-Who user', 'Require gate-role dev')
         . "<Location /open/>\n ProxyPass $up/open/\n</Location>\n"
         . "<Location /own/>\n $secret\n ProxyPass $up/own/\n</Location>\n"
-        . join('', map {; qq(<Directory "\@DIR\@/htdocs/$_->[0]">\n Options +FollowSymLinks +Includes\n AddOutputFilter INCLUDES .shtml\n AddType text/html .shtml\n $_->[1]\n</Directory>\n) }
+        . join('', map {; qq(<Directory "\@DIR\@/htdocs/$_->[0]">\n Options +FollowSymLinks +Includes +ExecCGI\n AddHandler cgi-script .cgi\n AddOutputFilter INCLUDES .shtml\n AddType text/html .shtml\n $_->[1]\n</Directory>\n) }
             [ index    => 'DirectoryIndex /g/x' ],
             [ fallback => 'FallbackResource /g/y' ],
             [ own      => 'DirectoryIndex /own/x' ],
             [ gated    => "AuthType Gate\n AuthName x\n Require valid-user\n $secret\n GateHeader X-First user\n DirectoryIndex /open/x" ],
             [ change   => "AuthType Gate\n AuthName x\n Require valid-user\n $secret\n GateHeader X-First user\n DirectoryIndex /g/x" ],
             [ views    => qq(Options +MultiViews\n <Files "page.txt">\n AuthType Gate\n AuthName x\n Require valid-user\n</Files>) ],
+            [ through  => "AuthType Gate\n AuthName x\n Require valid-user\n DirectoryIndex /pages/p.shtml" ],
+            [ whole    => "AuthType Gate\n AuthName x\n GateTokenFrom cookie:gate\n Require valid-user" ],
+            [ other    => "AuthType Gate\n AuthName x\n GateTokenFrom cookie:another\n Require all granted" ],
+            [ by_env   => "AuthType Gate\n AuthName x\n GateTokenFrom cookie:another\n Require env GATE_USER" ],
             [ pages    => '' ],
             [ front    => "AuthType Gate\n AuthName x\n Require valid-user\n RewriteEngine On\n RewriteRule ^([a-z]+)\$ \$1.txt\n <If \"gate_claim('sub') == 'dana'\">\n Header set X-If yes\n </If>\n Header always set X-Env %{GATE_USER}e" ]),
-    modules => [qw(negotiation include)],
+    modules => [qw(negotiation include cgid)],
 );
-expect_in_log(qr/GATE401: refused: (?:role|token_missing)/, qr/AH01374|AH0068[67]|AH00690|unable to include/);
-mkdir $httpd->dir . "/htdocs/$_" for qw(index fallback own gated change views pages front);
+expect_in_log(qr/GATE204/, qr/GATE401: refused: (?:rule|role|token_missing)/, qr/AH01374|AH0068[67]|AH00690|unable to include/);
+mkdir $httpd->dir . "/htdocs/$_" for qw(index fallback own gated change views pages front through whole other by_env);
+for my $place (qw(pages whole other by_env)) {
+    $httpd->write_file("htdocs/$place/who.cgi", "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'\necho \"$place: \$GATE_USER \$REMOTE_USER \$AUTH_TYPE \$HTTP_X_FORWARDED_USER\"\n");
+    chmod 0755, $httpd->dir . "/htdocs/$place/who.cgi";
+}
+$httpd->write_file('htdocs/whole/page.shtml', join '', map { qq(<!--#include virtual="/$_/who.cgi" -->) } qw(pages whole other by_env));
 $httpd->write_file('htdocs/views/page.txt', "a view\n");
 $httpd->write_file('htdocs/front/page.txt', "a page\n");
 $httpd->write_file('htdocs/pages/p.shtml',  qq(before <!--#include virtual="/g/part" --> after\n));
@@ -75,6 +84,14 @@ for my $case ([ '/index/', '/g/x' ], [ '/fallback/nothing', '/g/y' ]) {
     refused($answer, 401, 'token_missing', "$path: without a token too");
     like($answer->header('WWW-Authenticate'), qr/^Bearer/, 'with the challenge');
     told(1);
+    for my $with ([ 401, 'token_missing' ], [ 403, 'role', token => $none ]) {
+        my ($status, $reason, @token) = @$with;
+        $answer = $httpd->get($path, @token, headers => [ Accept => 'application/json' ]);
+        refused($answer, $status, $reason, "$path: who takes JSON");
+        is((eval { JSON::decode_json($answer->body) } || {})->{error}, $reason, '... is told in it');
+        like($answer->header('Content-Type'), qr{^application/json}, '... as such');
+        told(1);
+    }
 }
 
 # -- a gated place that is left for another one
@@ -105,6 +122,13 @@ is($answer->header('X-If'), undef, 'and <If> has no claims, there neither');
 is(told(1), '/front/page success', 'one line tells of it');
 
 # -- a page that is made of others
+$answer = $httpd->get('/whole/page.shtml', headers => [ Cookie => "gate=$dev", 'X-Forwarded-User' => 'mallory' ]);
+like($answer->body, qr/^whole: dana dana Gate dana$/m, 'a part in the same place has the identity');
+like($answer->body, qr/^$_:    $/m, "one in another place, $_, has none of the page's") for qw(pages other);
+unlike($answer->body, qr/by_env/, "nor does the page's fulfil a rule there");
+like($httpd->get('/through/', token => $dev)->body, qr/X-Forwarded-User","dana"/, 'a part of an open page that a gated directory led to has the token');
+sleep 1;
+told(0);
 $answer = $httpd->get('/pages/p.shtml', token => $dev);
 like($answer->body, qr/X-Forwarded-User/, 'mod_include: a gated part, with the role');
 is(told(1), '/g/part success', 'the part is written down');

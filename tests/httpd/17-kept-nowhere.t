@@ -9,6 +9,7 @@ use File::Temp ();
 use IO::Socket::INET;
 
 my $up  = upstream_base();
+my $ws  = $up =~ s/^http/ws/r;
 my $tmp = File::Temp->newdir('gate-kept-XXXXXX', TMPDIR => 1);
 chmod 0755, $tmp;
 Gate::Httpd::spew("$tmp/token", "glpat-kept-nowhere-1\n");
@@ -64,9 +65,17 @@ my $httpd = httpd(
         . "<Location /fcgi/>\n AuthType Gate\n AuthName x\n Require valid-user\n ProxyPass fcgi://127.0.0.1:" . $fcgi->sockport . "/\n</Location>\n"
         . "<Location /raw/>\n AuthType Gate\n AuthName x\n Require valid-user\n ProxyPass $up/raw/ upgrade=ANY\n</Location>\n"
         . "<Location /open/>\n ProxyPass $up/open/\n</Location>\n"
+        . "<Proxy \"$up\">\n ProxySet upgrade=ANY\n</Proxy>\n<Location /late/handler/>\n SetHandler \"proxy:$up\"\n</Location>\n"
+        . qq(<Directory "\@DIR\@/htdocs/late/rewrite">\n Options +FollowSymLinks\n RewriteEngine On\n RewriteRule ^(.*)\$ $up/late/\$1 [P]\n</Directory>\n)
+        . qq(<Directory "\@DIR\@/htdocs/late/index">\n DirectoryIndex /raw/open/x\n</Directory>\n<Location /raw/open/>\n AuthType None\n Require all granted\n</Location>\n)
+        . join('', map { my ($name, @lines) = @$_; "<Location /ws/$name/>\n AuthType Gate\n AuthName x\n Require valid-user\n @{[ join qq(\n ), @lines ]}\n</Location>\n" }
+            [ seeing => "ProxyPass $ws/ws/" ], [ blind => 'ProxyWebsocketFallbackToProxyHttp Off', "ProxyPass $ws/ws/" ],
+            [ handled => 'ProxyWebsocketFallbackToProxyHttp Off', qq(SetHandler "proxy:$ws/ws/") ], [ http => 'ProxyWebsocketFallbackToProxyHttp Off', "ProxyPass $up/ws/" ])
         . "RewriteEngine On\nRewriteRule ^/hop/(.*)\$ /q/\$1 [PT]\n",
-    modules => [qw(proxy_fcgi)],
+    modules => [qw(proxy_fcgi proxy_wstunnel)],
 );
+mkdir $httpd->dir . "/htdocs/late$_" for '', '/rewrite', '/index';
+expect_in_log(qr/AH01146/, qr/GATE204/);
 expect_in_log(qr/GATE202: GateMode observe/, qr/GATE208: MergeTrailers/, qr/GATE403: would have been refused/);
 
 # -- TRACE comes back with all that the request holds
@@ -90,6 +99,24 @@ waitpid $child, 0;
 $answer = $httpd->raw("GET /raw/x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer $dana\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n");
 is($answer->status, 200, 'an offer of h2c is answered by HTTP/1.1');
 is($answer->sent('Upgrade'), undef, 'and does not go on to the upstream');
+for my $place ('/late/handler/x', '/late/rewrite/x', '/late/index/') {
+    $answer = $httpd->raw("GET $place HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n");
+    passes($answer, "$place, open, which is found to be proxied only late");
+    is($answer->sent('Upgrade'), undef, '... is not offered h2c either');
+}
+
+# mod_proxy_wstunnel by itself tunnels before the upstream has agreed, and the next request would have no gate
+my $handshake = "Authorization: Bearer $dana\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+for my $place (qw(seeing http)) {
+    passes($httpd->raw("GET /ws/$place/x HTTP/1.1\r\nHost: x\r\n$handshake"), "/ws/$place/: mod_proxy_http waits for the upstream's 101");
+}
+for my $place (qw(blind handled)) {
+    my $answer = $httpd->raw("GET /ws/$place/x HTTP/1.1\r\nHost: x\r\n$handshake");
+    refused($answer, 500, 'internal', "/ws/$place/: mod_proxy_wstunnel by itself");
+    is($answer->upstream_saw, undef, '... asks no upstream');
+}
+like($httpd->error_log, qr/GATE230: mod_proxy_wstunnel tunnels by itself/, '... which is told at start');
+expect_in_log(qr/GATE230/);
 
 # -- no log holds a token that came by the query, whatever became of the request (finish() looks)
 my $foreign = mint(issuer => 'a', claims => { jti => 'watched' });

@@ -9,15 +9,18 @@ use Gate::Gatectl;
 use Time::HiRes qw(sleep);
 
 my $issuers = issuer_section('okta', "GateRole dev groups=devs\nGateRole admin groups=admins acr=mfa");
+$issuers .= issuer_section('made', 'GateRequire environment=export') . issuer_section('cloud', 'GateKind entra', 'GateRequire groups=devs') . issuer_section('ci', 'GateKind gitlab');
 my $dev     = mint(issuer => 'okta', claims => { sub => 'ana', groups => ['devs'] });
 my $admin   = mint(issuer => 'okta', claims => { sub => 'root', groups => ['admins'], acr => 'mfa' });
 my $expired = mint(issuer => 'okta', claims => { sub => 'ana', groups => ['devs'], exp => time - 3600 });
 
-my $config = "GateAuditLog \@DIR\@/audit.log\n" . $issuers . join '',
+my $config = "GateAuditLog \@DIR\@/audit.log\nSetEnvIf Request_URI ^/env/ seen\nSetEnvIf Request_URI ^/explain asked\nSetEnvIf Remote_Addr ^127 here\n" . $issuers . join '',
     gated('/', 'Require gate-role dev'),
+    gated('/env/', "SetEnvIf Request_Method ^PUT\$ put", '<RequireAll>', 'Require gate-role dev', (map { "Require env $_" } qw(seen put here)), q(Require expr "%{THE_REQUEST} == 'PUT /env/x?a HTTP/1.1'"), '<RequireNone>', 'Require env asked', '</RequireNone>', '</RequireAll>'),
     gated('/admin/', 'Require gate-role admin'),
     gated('/net/', '<RequireAll>', 'Require gate-role dev', 'Require ip 192.0.2.0/24', '</RequireAll>'),
     gated('/watch/', 'GateMode observe', 'Require gate-role admin'),
+    gated('/made/', 'GateAccept made', 'Require valid-user'), gated('/cloud/', 'GateAccept cloud', 'Require valid-user'),
     "<Location /status>\nSetHandler gate-status\nRequire gate-role admin\n</Location>\n<Location /explain>\nSetHandler gate-explain\nRequire gate-role admin\n</Location>\n";
 my $httpd = httpd($config);
 my $log   = $httpd->dir . '/audit.log';
@@ -64,7 +67,7 @@ $httpd->restart('USR1');
 my $later = $httpd->get('/status?metrics', token => $admin);
 like($later->body, qr/reason="expired",issuer="okta"\} 1$/m, 'counters outlive a restart');
 my $json = JSON->new->utf8->decode($httpd->get('/status?json', token => $admin)->body);
-is($json->{issuers}[0]{name}, 'okta', 'as JSON');
+ok((grep { $_->{name} eq 'okta' } @{ $json->{issuers} }), 'as JSON');
 is(scalar @{ $json->{minutes} }, 60, 'with the last hour');
 my $page = $httpd->get('/status', token => $admin);
 like($page->header('Content-Type'), qr{^text/html}, 'a page');
@@ -79,6 +82,8 @@ sub asked_about {
     my $answer = $httpd->ask('POST', "/explain?$query", token => $admin, body => $token);
     return $answer->status == 200 ? JSON->new->utf8->decode($answer->body) : die $answer->as_string;
 }
+is($httpd->ask('POST', '/explain?path=/x', token => $admin, body => 'x' x 32768)->status, 200, 'a long text is judged');
+is($httpd->ask('POST', '/explain?path=/x', token => $admin, body => 'x' x 32769)->status, 413, 'and a longer one is not cut');
 refused($httpd->ask('POST', '/explain?path=/x', token => $dev, body => $dev), 403, 'role', 'an explanation is protected');
 sleep 0.3;
 my $before = scalar grep { $_->{event}{action} eq 'access' } Gate::Audit::lines($log);
@@ -92,6 +97,21 @@ is(scalar(grep { $_->{result} ne 'passed' } @{ $it->{token}{checks} }), 0, 'each
 $it = asked_about($expired, '/x');
 is_deeply([ @{$it}{qw(granted status reason)} ], [ JSON::false, 401, 'expired' ], 'a bad token is explained');
 is_deeply([ map { $_->{result} } grep { $_->{check} =~ /^(?:signature|exp|audience)$/ } @{ $it->{token}{checks} } ], [ 'passed', 'failed', 'not reached' ], 'up to the check that failed');
+for my $case (
+    [ 'required', 'required_claim',  '/made/x',  issuer => 'made',  claims => { environment => 'import' } ],
+    [ 'exp',      'required_claim',  '/made/x',  issuer => 'made',  claims => { environment => 'export', exp => undef } ],
+    [ 'iat',      'claim_type',      '/made/x',  issuer => 'made',  claims => { environment => 'export', iat => 'now' } ],
+    [ 'audience', 'claim_type',      '/made/x',  issuer => 'made',  claims => { environment => 'export', aud => 7 } ],
+    [ 'required', 'groups_overage',  '/cloud/x', issuer => 'cloud', claims => { hasgroups => JSON::true } ],
+    [ 'type',     'required_claim',  '/x',       issuer => 'ci' ],
+) {
+    my ($check, $reason, $path, @mint) = @$case;
+    my $it = asked_about(mint(@mint), $path);
+    is($it->{reason}, $reason, "$reason of $check") or diag(JSON::encode_json($it));
+    my @results = map { $_->{result} } @{ $it->{token}{checks} };
+    is_deeply([ map { $_->{check} } grep { $_->{result} eq 'failed' } @{ $it->{token}{checks} } ], [$check], 'that check failed');
+    like("@results", qr/^(?:passed )+failed(?: not reached)*$/, 'those before it were passed, the others not reached');
+}
 $it = asked_about($dev, '/admin/x');
 is_deeply([ @{$it}{qw(status reason place)} ], [ 403, 'role', '/admin/' ], 'a rule is explained');
 ok(!$it->{rules}[0]{holds}, 'the rule that failed');
@@ -103,6 +123,14 @@ is(asked_about($dev, '/watch/')->{observed}, JSON::true, 'observation');
 sleep 0.2;
 my @asked = grep { $_->{event}{action} eq 'access' } Gate::Audit::lines($log);
 is(scalar(grep { $_->{url}{path} ne '/explain' } @asked[ $before .. $#asked ]), 0, 'what is only asked is not written down');
+
+# the environment and the request's line are those of the request that is asked about
+for my $case ([ 'as the request has it', 'PUT', '/env/x?a' ], [ 'the wrong method', 'POST', '/env/x?a' ], [ 'another line', 'PUT', '/env/x?b' ]) {
+    my ($name, $method, $path) = @$case;
+    is(asked_about($dev, $path, method => $method)->{status}, $httpd->ask($method, $path, token => $dev)->status, "SetEnvIf, THE_REQUEST: $name");
+}
+is(asked_about($dev, '/env/x?a', method => 'PUT')->{status}, 200, 'a grant among them');
+is(asked_about($dev, '/env/x?a', method => 'PUT', peer => '192.0.2.7')->{status}, 403, 'and not from elsewhere');
 
 # --- gatectl -----------------------------------------------------------------------------------------------------------------
 
@@ -123,5 +151,5 @@ like($out, qr/refused: audience/, 'naming the code');
 is((gatectl($dev, 'token', '--nonsense', 'x'))[0], 2, 'wrong usage');
 
 is(join("\n", grep { length } map { Gate::Audit::wrong($_) } Gate::Audit::lines($log)), '', 'every line is as the schema wants it');
-expect_in_log(qr/GATE20[24]/, qr{AH01630: .*/(?:net|watch)/});
+expect_in_log(qr/GATE20[24]/, qr{AH01630: .*/(?:net|watch|env)/});
 finish();

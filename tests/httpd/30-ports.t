@@ -11,10 +11,13 @@ use Time::HiRes qw(sleep time);
 my $target = target('127.0.0.1:0');
 my $six    = eval { target('[::1]:0') };
 my $gitlab = gitlab();
+# A scheme has no case, and nothing that goes to this machine goes by a proxy.
+local $ENV{http_proxy} = 'http://127.0.0.1:1';
+(my $capitals = $gitlab) =~ s/^http:/HTTP:/;
 my $closed_port = Gate::Httpd::free_port();
 my $issuer = issuer_section('ci', 'GateKind gitlab', 'GateRefresh 1s',
     'GateRole deployer project_path=shop/orders ref_protected=true',
-    "GateJobAPI $gitlab/api/v4 every=1s misses=3");
+    "GateJobAPI $capitals/api/v4 every=1s misses=3");
 
 my $dir = File::Temp->newdir('gate-ports-XXXXXX', TMPDIR => 1);
 chmod 0755, $dir;
@@ -219,6 +222,11 @@ $ws = websocket($port, '/ws-short/cable', token());
 is($ws->{status}, 101, 'one with a GateLifetime opens');
 is($ws->{tunnel}->rest, '', 'it is cut after that time');
 ok($httpd->wait_for_log(qr/GATE703: a WebSocket was cut: lifetime/), 'and the log says so');
+$ws = websocket($port, '/ws-short/stream/30000000', token());
+is($ws->{status}, 200, 'one who asks for a WebSocket and gets a download');
+sleep 2;
+is(length $ws->{tunnel}->read(30_000_000), 30_000_000, 'gets it whole: there is nothing to be cut');
+$ws->{tunnel}->close;
 
 # --- a key that is withdrawn
 $ws = websocket($port, '/ws/cable', token());

@@ -76,7 +76,9 @@ for my $way ([ plain => "--gate http://127.0.0.1:$plain" ], [ TLS => "--gate htt
     }
 }
 
-my ($status, $out) = run("curl -sS --noproxy '' -p --proxy http://127.0.0.1:$plain --proxy-header \"Proxy-Authorization: Bearer \$GATE_TOKEN\" http://web/bearer");
+my ($status, $out) = run("printf 'late\\nabc' | $gatectl port --gate HTTPS://LOCALHOST:$tls --ca-file $dir/cert.pem --token-env GATE_TOKEN --to echo:1 --stdio");
+is($out, "8 bytes\n", 'gatectl: a scheme in capitals is TLS too');
+($status, $out) = run("curl -sS --noproxy '' -p --proxy http://127.0.0.1:$plain --proxy-header \"Proxy-Authorization: Bearer \$GATE_TOKEN\" http://web/bearer");
 like($out, qr{"target":"/bearer"}, 'curl --proxy with Bearer');
 ($status, $out) = run("curl -sS --noproxy '' -p --proxy-cacert $dir/cert.pem --proxy https://job:\$GATE_TOKEN\@localhost:$tls http://web/basic");
 like($out, qr{"target":"/basic"}, 'curl --proxy over TLS with Basic');

@@ -18,7 +18,7 @@ sub port { return join "\n", "<GatePort $_[0]>", "GateTarget $target", 'AuthType
 sub vhost { my ($name, $where, @lines) = @_; return join "\n", "Listen 127.0.0.1:$at{$where}", "<VirtualHost 127.0.0.1:$at{$where}>", "ServerName $name", @lines, '</VirtualHost>', '' }
 
 my $httpd = httpd($issuer
-        . "<VirtualHost 127.0.0.1:\@PORT\@>\nServerName ports.test\n" . port('db:1') . "</VirtualHost>\n"
+        . "<VirtualHost 127.0.0.1:\@PORT\@>\nServerName ports.test\n" . port('db:1') . port('db:2') =~ s/AuthType Gate/AuthType None/r . port('db:3') =~ s/AuthType Gate\nRequire .*/Require valid-user/r . "</VirtualHost>\n"
         . "<VirtualHost 127.0.0.1:\@PORT\@>\nServerName other.test\nServerAlias db2\n<Location />\nRequire all granted\n</Location>\n</VirtualHost>\n"
         . vhost('bare.test', 'bare', "<Location />\nRequire all granted\n</Location>")
         . vhost('proxy.test', 'proxy', $proxy . port('db:1'))
@@ -29,6 +29,16 @@ my ($answer, $t);
 ($answer, $t) = tunnel($httpd->port, 'db:1', $token);
 is($answer->status, 200, 'the port is there');
 $t->close;
+
+# --- a section without the gate
+for my $name ('db:2', 'db:3') {
+    ($answer) = tunnel($httpd->port, $name, undef);
+    refused($answer, 407, 'token_missing', "$name without AuthType Gate: nobody");
+    ($answer) = tunnel($httpd->port, $name, $token);
+    refused($answer, 403, 'port_unknown', '... and somebody');
+    like($httpd->error_log, qr/\[\S*:warn\].*GATE231: <GatePort $name> /, '... which is told at start');
+}
+expect_in_log(qr/GATE231/);
 
 # --- servers without a section
 ($answer) = tunnel($at{bare}, 'db:1', $token);

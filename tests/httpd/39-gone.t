@@ -85,6 +85,18 @@ for my $case (
     $socket->close(SSL_no_shutdown => 1);
     like(closing($httpd, $answer), qr/closed: client /, 'one over TLS is gone too');
 }
+{ # over TLS an end that is none of the service's own can be told from one that is
+    my $socket = IO::Socket::SSL->new(PeerAddr => '127.0.0.1', PeerPort => $tls, SSL_verify_mode => 0) or die 'TLS';
+    my $answer = Gate::Client::raw($tls, "CONNECT db:1 HTTP/1.1\r\nHost: db:1\r\nProxy-Authorization: Bearer @{[ job(1) ]}\r\n\r\n", method => 'CONNECT', socket => $socket);
+    print {$socket} "half\n";
+    my $said = '';
+    while (length $said < 5 && $socket->sysread(my $bytes, 5)) { $said .= $bytes }
+    is($said, "half\n", 'TLS: a service that says its word and closes its side');
+    is($socket->sysread(my $more, 1), 0, 'that is the end');
+    ok(Net::SSLeay::get_shutdown($socket->_get_ssl_object) & 2, 'with close_notify');
+    $socket->close;
+    like(closing($httpd, $answer), qr/closed: target /, 'it was the service');
+}
 {
     my ($answer, $t) = tunnel($port, 'db:1', job(1));
     $t->say("reset\n");

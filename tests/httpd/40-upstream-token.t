@@ -31,6 +31,7 @@ my $httpd = httpd(
         . gated('/optional/', "GateUpstreamToken file:$token header=X-Up", 'GateSudo on', 'Require all granted')
         . gated('/missing/', "GateUpstreamToken file:$missing", 'Require valid-user')
         . gated('/sudo/', 'GateSudo on', 'Require valid-user')
+        . gated('/watch/', 'GateMode observe', 'GateSudo on', 'Require valid-user')
         . gated('/header/', 'GateTokenFrom header:PRIVATE-TOKEN', "GateUpstreamToken file:$token", 'Require valid-user')
         . "<Location /open/>\n GateUpstreamToken file:$token\n GateSudo on\n AuthType None\n Require all granted\n ProxyPass $up/open/ nocanon\n</Location>\n"
         . "<Location /plain/>\n GateUpstreamToken file:$token\n AuthType None\n Require all granted\n ProxyPass $up/plain/\n</Location>\n"
@@ -39,7 +40,7 @@ my $httpd = httpd(
         . "<Location /api/err/>\n ErrorDocument 403 /outside/refused\n</Location>\n"
         . "LogFormat \"%{PRIVATE-TOKEN}i %{X-Up}i %{Sudo}i %{Authorization}i\" curious\nCustomLog curious.txt curious\n"
 );
-expect_in_log('all granted', 'AH01095: prefetch request body failed', 'AH01097: pass request body failed', 'AH10154: pass request body failed', qr/GATE80[13]/, 'GATE205', qr{AH(?:00957|01114): .*127\.0\.0\.1});
+expect_in_log('all granted', 'AH01095: prefetch request body failed', 'AH01097: pass request body failed', 'AH10154: pass request body failed', qr/GATE80[13]/, 'GATE205', 'GATE202', qr{AH(?:00957|01114): .*127\.0\.0\.1});
 my $jwt = mint(issuer => 'a');
 
 # -- what goes in
@@ -89,6 +90,11 @@ is($httpd->get('/outside/x', headers => [ 'PRIVATE-TOKEN' => 'mine' ])->sent('PR
 for my $name (qw(PRIVATE-TOKEN Sudo private-token SUDO)) {
     my $answer = $httpd->get('/api/x', token => $jwt, headers => [ Connection => "close, $name" ]);
     ok(defined $answer->sent('PRIVATE-TOKEN') && defined $answer->sent('Sudo'), "Connection: $name drops nothing");
+    for my $end (';', ' ', "\t", '"x" ') {
+        my $answer = $httpd->get('/api/x', token => $jwt, headers => [ Connection => "close$end$name" ]);
+        is($answer->sent('Sudo'), 'dana', "nor does $name after '$end' drop the person whom the gate's credential acts for");
+        ok(defined $answer->sent('PRIVATE-TOKEN'), '... nor the credential');
+    }
 }
 
 # -- Sudo takes digits for the number of an account
@@ -120,6 +126,7 @@ for my $body (
     my $answer = $httpd->ask('POST', '/api/x', token => $jwt, headers => [@type], body => $good);
     ok($answer->status == 200 && ($answer->upstream_saw || {})->{body} eq $good, "$name: another one arrives whole") or diag($answer->as_string);
 }
+refused($httpd->ask('POST', '/watch/x', token => $jwt, body => 'sudo=root'), 400, 'sudo_body', 'nor where the gate only observes: half a body is nothing to pass on');
 is(($httpd->ask('POST', '/api/own/x', token => $jwt, body => 'sudo=1')->upstream_saw || {})->{body}, 'sudo=1', 'elsewhere bodies are not looked at');
 
 # -- as Rack itself reads it: what the gate lets through says no sudo, and comes as this person's

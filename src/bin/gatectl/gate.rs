@@ -2,7 +2,7 @@
 //! that two threads may use at once.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use gitlab_gate::jwks::check_url;
+use gitlab_gate::jwks::{check_url, is_plain};
 use gitlab_gate::verdict::Reason;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -47,13 +47,14 @@ impl Gate {
         ca_file: Option<&str>,
     ) -> Result<Self, String> {
         check_url(url).map_err(|wrong| format!("--gate {url}: {wrong}"))?;
-        let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+        let in_clear = is_plain(url);
+        let (_, rest) = url.split_once("://").unwrap_or(("", url));
         let authority = rest.split(['/', '?']).next().unwrap_or(rest);
         let (host, port) = match authority.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') => {
                 (host, port.parse().map_err(|_| "--gate: its port is none")?)
             }
-            _ => (authority, if scheme == "https" { 443 } else { 80 }),
+            _ => (authority, if in_clear { 80 } else { 443 }),
         };
         let host = host
             .trim_start_matches('[')
@@ -66,12 +67,12 @@ impl Gate {
         if !plain(token) || !job_token.is_none_or(plain) {
             return Err("a token holds characters that no token has".into());
         }
-        let tls = if scheme == "https" {
+        let tls = if in_clear {
+            None
+        } else {
             let name = ServerName::try_from(host.clone())
                 .map_err(|_| format!("--gate {url}: that is no host's name"))?;
             Some((Arc::new(tls(ca_file)?), name))
-        } else {
-            None
         };
         let credential = BASE64_STANDARD.encode(format!("gatectl:{token}"));
         let job = job_token.map_or(String::new(), |it| format!("Gate-Job-Token: {it}\r\n"));
