@@ -376,4 +376,23 @@ mod tests {
         assert_eq!(value["rule"]["name"], "/");
         assert!(value["url"]["path"].as_str().unwrap().contains(" !\"#"));
     }
+
+    #[test]
+    fn who_is_not_believed_attempts_to_authenticate_and_who_is_refused_for_else_is_denied() {
+        for (reason, category, kind) in [
+            (Reason::TokenMissing, "authentication", "start"),
+            (Reason::TokenAmbiguous, "authentication", "start"),
+            (Reason::Expired, "authentication", "start"),
+            (Reason::Role, "network", "access"),
+            (Reason::SudoBody, "network", "access"),
+            (Reason::EarlyBytes, "network", "access"),
+        ] {
+            let value = closed(&Frame::new().decision(&Decision {
+                reason: Some(reason),
+                ..Decision::default()
+            }));
+            assert_eq!(value["event"]["category"][0], category, "{reason:?}");
+            assert_eq!(value["event"]["type"][0], kind, "{reason:?}");
+        }
+    }
 }
