@@ -67,6 +67,13 @@ static void leave_denial(request_rec *r, const gate_answer *answer)
     }
 }
 
+/* A look ahead (mod_rewrite's %{LA-U:…}) asks what is asked again in a moment, if it is asked at all. */
+static int looks_ahead(request_rec *r)
+{
+    const shim_state *main = r->main ? SHIM_STATE(r->main) : NULL;
+    return r->main && !(main && main->decided) && r->uri && r->main->uri && !strcmp(r->uri, r->main->uri);
+}
+
 int shim_refuse(request_rec *r, shim_state *state, const char *reason, const char *detail, int level)
 {
     const shim_state *origin = shim_origin_of(r);
@@ -80,7 +87,7 @@ int shim_refuse(request_rec *r, shim_state *state, const char *reason, const cha
     view.realm = ap_auth_name(r);
     gate_refuse(SHIM_SERVER(r->server)->config, &view, reason, state->outcome.identity, &answer);
 
-    if (shim_question_of(r)) {
+    if (shim_question_of(r) || looks_ahead(r)) {
         level = APLOG_DEBUG;
     }
     if (answer.status == 0) { /* GateMode observe */
@@ -108,7 +115,7 @@ int shim_refuse(request_rec *r, shim_state *state, const char *reason, const cha
     state->reason = reason ? reason : "internal";
     state->detail = detail;
     state->outcome.status = answer.status;
-    if (r->main && !shim_question_of(r)) {
+    if (r->main && !shim_question_of(r) && !looks_ahead(r)) {
         leave_denial(r->main, &answer);
         shim_audit_sub(r);
     }

@@ -48,7 +48,11 @@ static int is_the_page_s(request_rec *r, const char *name)
 
 void shim_clean_part(request_rec *r)
 {
-    clean_environment(r, is_the_page_s);
+    const shim_state *page = shim_origin_of(r);
+
+    if (page && page->outcome.identity) { /* else it is not the gate's to say */
+        clean_environment(r, is_the_page_s);
+    }
 }
 
 void shim_begin_document(request_rec *r)

@@ -228,7 +228,8 @@ pub unsafe extern "C" fn gate_decide(
         #[cfg(feature = "test-hooks")]
         panic_on_purpose(&view.table());
         #[cfg(feature = "test-hooks")]
-        hold_on_purpose(&view.table());
+        // SAFETY: gate.h: text or NULL.
+        hold_on_purpose(&view.table(), unsafe { bytes(raw.uri) });
         if raw.explain != 0 {
             // SAFETY: gate.h: text or NULL.
             let token = unsafe { bytes(raw.token) };
@@ -248,11 +249,12 @@ pub unsafe extern "C" fn gate_decide(
     unsafe { outcome.write(decided) };
 }
 
-/// The tests ask for a request that is interrupted with a lock in its hands.
+/// The tests ask for a request that is interrupted at that path with a lock in its hands.
 #[cfg(feature = "test-hooks")]
-fn hold_on_purpose(table: &super::view::Table<'_>) {
+fn hold_on_purpose(table: &super::view::Table<'_>, path: Option<&[u8]>) {
     if let Some(name) = FieldName::new("X-Gate-Test-Hold")
-        && table.find(&name) != Found::None
+        && let Found::One(wanted) = table.find(&name)
+        && path == Some(wanted)
     {
         let held = super::end::HELD.lock();
         std::thread::sleep(std::time::Duration::from_secs(60));
@@ -347,6 +349,8 @@ pub unsafe extern "C" fn gate_identity_release(identity: *mut ffi::gate_identity
     boundary(
         || (),
         || {
+            #[cfg(feature = "test-hooks")]
+            drop(super::end::HELD.lock()); // as free() may wait
             if !identity.is_null() {
                 // SAFETY: one reference, made by Arc::into_raw in `grant`, given back once.
                 drop(unsafe { Arc::from_raw(identity.cast::<Grant>()) });

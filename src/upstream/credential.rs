@@ -436,6 +436,19 @@ mod tests {
     }
 
     #[test]
+    fn a_thread_that_hangs_is_not_waited_for() {
+        let hung = Builder::new().spawn(|| std::thread::sleep(Duration::from_secs(30)));
+        let credentials = Credentials {
+            watched: Arc::new([]),
+            stop: Arc::default(),
+            thread: hung.ok(),
+        };
+        let begin = Instant::now();
+        credentials.stop();
+        assert!(begin.elapsed() < Duration::from_secs(20));
+    }
+
+    #[test]
     fn the_last_good_one_stays_in_force() {
         let dir = std::env::temp_dir().join(format!("gate-credential-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();

@@ -10,10 +10,20 @@ use Time::HiRes qw(sleep time);
 if (Gate::Httpd::mpm() ne 'prefork') {
     plan skip_all => 'with the prefork MPM only';
 }
-my $httpd = httpd(issuer_section('ci') . gated('/', 'Require valid-user'));
-passes($httpd->get('/', token => mint(issuer => 'ci')), 'it serves');
-my $stuck = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $httpd->port) or die;
-print $stuck "GET / HTTP/1.1\r\nHost: x\r\nX-Gate-Test-Hold: 1\r\n\r\n";
+my $httpd = httpd(issuer_section('ci')
+        . qq(<Directory "\@DIR\@/htdocs/hop">\n AuthType Gate\n AuthName x\n Require valid-user\n Options +FollowSymLinks\n RewriteEngine On\n RewriteRule ^in\$ /x/second\n</Directory>\n)
+        . gated('/x/', 'Require valid-user'));
+mkdir $httpd->dir . '/htdocs/hop';
+$httpd->write_file('htdocs/hop/in', "x\n");
+my $token = mint(issuer => 'ci');
+passes($httpd->get('/hop/in', token => $token), 'it serves');
+# The first holds it with nothing else; the second while it knows somebody already, whom its pool would give back.
+my @stuck = map {
+    my ($path, $at) = @$_;
+    my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $httpd->port) or die;
+    print $socket "GET $path HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer $token\r\nX-Gate-Test-Hold: $at\r\n\r\n";
+    $socket;
+} [ '/x/', '/x/' ], [ '/hop/in', '/x/second' ];
 sleep 0.5;
 my $from = time;
 $httpd->stop;

@@ -16,6 +16,7 @@ my $secret = "GateUpstreamToken file:$tmp/token";
 my $httpd = httpd(
     issuer_section('a', 'GateRole dev groups=devs')
         . gated('/g/', 'GateTokenFrom bearer query:gate cookie:gate', 'GateHeader X-Who user', 'Require gate-role dev')
+        . gated('/ahead/', 'Require gate-role dev') . "RewriteEngine On\nRewriteCond %{LA-U:REMOTE_USER} ^mallory\nRewriteRule ^/ahead/ - [F]\n"
         . "<Location /open/>\n ProxyPass $up/open/\n</Location>\n"
         . "<Location /own/>\n $secret\n ProxyPass $up/own/\n</Location>\n"
         . join('', map {; qq(<Directory "\@DIR\@/htdocs/$_->[0]">\n Options +FollowSymLinks +Includes +ExecCGI\n AddHandler cgi-script .cgi\n AddOutputFilter INCLUDES .shtml\n AddType text/html .shtml\n $_->[1]\n</Directory>\n) }
@@ -112,9 +113,14 @@ $answer = $httpd->get('/views/page', token => $none);
 is($answer->status . ' ' . $answer->body, "200 a view\n", 'MultiViews: a gated variant, with a token');
 isnt($httpd->get('/views/page')->status, 200, 'and not without one');
 
-# -- an internal redirect within one place keeps what was decided
+# -- a look ahead is no access
 sleep 1;    # for the lines of what was asked so far
 told(0);
+refused($httpd->get('/ahead/x', token => $none), 403, 'role', 'mod_rewrite looks ahead at who it will be');
+sleep 1;
+is(told(1), '/ahead/x failure role', 'which is written down once');
+
+# -- an internal redirect within one place keeps what was decided
 $answer = $httpd->get('/front/page', token => $none);
 is($answer->status . ' ' . $answer->body, "200 a page\n", 'mod_rewrite within a gated directory');
 is($answer->header('X-Env'), 'dana', 'GATE_USER is there after it');
