@@ -294,7 +294,7 @@ int shim_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, se
     keep_trailers_apart(server);
     shim_log_server = server;
     reading = 0;
-    if (whole && (whole->blind || shim_is_blind(NULL))) {
+    if (whole && (whole->blind |= shim_is_blind(NULL))) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, server,
                      "GATE230: mod_proxy_wstunnel tunnels by itself, before an upstream has agreed to a WebSocket: whoever "
                      "comes so far can send it any request, identity headers and all. Gated places refuse it; load "

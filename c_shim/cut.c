@@ -122,6 +122,9 @@ int shim_tunnels_blindly(request_rec *r)
     const char *to = r->filename && !strncmp(r->filename, "proxy:", 6) ? r->filename : r->handler;
     size_t i;
 
+    if (!SHIM_SERVER(r->server)->whole->blind) {
+        return 0;
+    }
     for (i = 0; to && !strncmp(to, "proxy:", 6) && i < sizeof(schemes) / sizeof(schemes[0]); i++) {
         if (!strncasecmp(to + 6, schemes[i], strlen(schemes[i]))) {
             return apr_table_get(r->headers_in, "Upgrade") && shim_is_blind(SHIM_DIR(r)->fallback);
