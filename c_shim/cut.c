@@ -122,7 +122,7 @@ int shim_tunnels_blindly(request_rec *r)
     const char *to = r->filename && !strncmp(r->filename, "proxy:", 6) ? r->filename : r->handler;
     size_t i;
 
-    if (!SHIM_SERVER(r->server)->whole->blind) {
+    if (!SHIM_SERVER(r->server)->whole->blind && !SHIM_DIR(r)->fallback) {
         return 0;
     }
     for (i = 0; to && !strncmp(to, "proxy:", 6) && i < sizeof(schemes) / sizeof(schemes[0]); i++) {
