@@ -567,6 +567,20 @@ fn every_condition_of_gate_require_must_hold() {
 }
 
 #[test]
+fn a_condition_on_groups_that_were_left_out_is_told_as_that() {
+    let groups = &["GateKind entra", "GateRequire groups=dev"];
+    let other = &["GateKind entra", "GateRequire ref=main"];
+    assert_eq!(reason(groups, json!({"groups": ["dev"]})), None);
+    for (lines, changes, wanted) in [
+        (groups, json!({"groups": ["ops"]}), Reason::RequiredClaim),
+        (groups, json!({"hasgroups": true}), Reason::GroupsOverage),
+        (other, json!({"hasgroups": true}), Reason::RequiredClaim),
+    ] {
+        assert_eq!(reason(lines, changes), Some(wanted), "{lines:?}");
+    }
+}
+
+#[test]
 fn text_from_outside_is_cut_and_escaped_for_the_log() {
     assert_eq!(shown("a\n\u{1b}\u{202e}"), r"a\n\u{1b}\u{202e}");
     assert_eq!(shown(&"x".repeat(120)), "x".repeat(120));
