@@ -1,55 +1,9 @@
-/* answer.c: what the library sees of a request, and what the client sees of a refusal. */
+/* answer.c: what the client sees of a refusal; the words are the library's. */
 #include "shim.h"
 #include "mod_core.h"
 #include "util_filter.h"
 
 static ap_filter_rec_t *body_filter;
-
-const char *shim_id_of(request_rec *r, shim_state *state)
-{
-    if (!state->id) {
-        const char *unique = apr_table_get(r->subprocess_env, "UNIQUE_ID");
-        state->id = unique ? unique : gate_request_id(SHIM_SERVER(r->server)->config, r->pool);
-    }
-    return state->id;
-}
-
-void shim_view(request_rec *r, shim_state *state, gate_request *view)
-{
-    const apr_array_header_t *fields = apr_table_elts(r->headers_in);
-    const shim_dir *dir = SHIM_DIR(r);
-    const shim_question *question;
-
-    memset(view, 0, sizeof(*view));
-    view->pool = r->pool;
-    view->server = SHIM_SERVER(r->server)->index;
-    view->secure = !ap_cstr_casecmp(ap_http_scheme(r), "https");
-    view->connect = r->method_number == M_CONNECT || r->proxyreq == PROXYREQ_PROXY;
-    view->fields = (const gate_field *) fields->elts;
-    view->field_count = (size_t) fields->nelts;
-    view->port = shim_is_port(r);
-    if (state->withheld) {
-        fields = apr_table_elts(state->withheld);
-        view->withheld = (const gate_field *) fields->elts;
-        view->withheld_count = (size_t) fields->nelts;
-    }
-    view->method = r->method;
-    view->uri = r->uri;
-    view->args = r->args;
-    view->unparsed_uri = r->unparsed_uri;
-    view->the_request = r->the_request;
-    view->filename = r->filename;
-    view->handler = r->handler;
-    view->peer = r->useragent_ip;
-    view->server_name = r->server->server_hostname;
-    view->server_port = r->server->port ? r->server->port : r->connection->local_addr->port;
-    view->slots = dir->slot;
-    view->headers = dir->headers;
-    if ((question = shim_question_of(r))) {
-        view->explain = 1;
-        view->token = question->token;
-    }
-}
 
 /* A sub-request has no client to tell: where its refusal becomes the main request's (mod_dir, mod_dav), that
  * one says the same. */
