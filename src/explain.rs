@@ -5,9 +5,10 @@ use crate::clock;
 use crate::config::{Audience, Issuer};
 use crate::gate::{Process, Section};
 use crate::identity::Identity;
+use crate::shown;
 use crate::token::compact::Unverified;
 use crate::verdict::Refusal;
-use crate::verify::{Check, shown};
+use crate::verify::Check;
 use serde_json::{Value, json};
 
 impl Process {
@@ -83,7 +84,7 @@ fn told(
     let claim = |name: &str| {
         token
             .peek(name)
-            .map_or(Value::Null, |it| shown(&it.to_string()).into())
+            .map_or(Value::Null, |it| shown::value(it).into())
     };
     let now = clock::now();
     let skew = issuer.clock_skew;
@@ -112,7 +113,7 @@ fn told(
             header
                 .kid
                 .as_deref()
-                .map_or("(no kid)".into(), shown)
+                .map_or("(no kid)".into(), shown::text)
                 .into(),
         ),
         Check::Exp => (
@@ -156,7 +157,7 @@ fn told(
                 .find_map(|it| it.get(token.claims()));
             (
                 names.join(" or ").into(),
-                got.map_or(Value::Null, |it| shown(&it.to_string()).into()),
+                got.map_or(Value::Null, |it| shown::value(it).into()),
             )
         }
         Check::Signature => (Value::Null, Value::Null),

@@ -12,13 +12,14 @@ use crate::json::Value;
 use crate::jwks::{KeySettings, Keys, Patience, Refresher, Report, StateDir};
 use crate::port::Ports;
 use crate::request::{Fields, Target};
+use crate::shown;
 use crate::status::{Board, View, metrics, page};
 use crate::token::compact::Unverified;
 use crate::token::source::{self, Names, Source};
 use crate::token::take::Take;
 use crate::upstream::{Upstream, credential::News};
 use crate::verdict::{Reason, Refusal};
-use crate::verify::{self, Check, Rejected, VerifiedClaims, shown, verify};
+use crate::verify::{self, Check, Rejected, VerifiedClaims, verify};
 use std::ffi::CStr;
 use std::path::Path;
 use std::sync::Arc;
@@ -277,7 +278,11 @@ impl Process {
             let known: Vec<_> = all.iter().map(|it| it.settings.url.as_str()).collect();
             return Err(Refusal::new(
                 Reason::IssuerUnknown,
-                format!("wanted iss {}, got {}", known.join(" or "), shown(iss)),
+                format!(
+                    "wanted iss {}, got {}",
+                    known.join(" or "),
+                    shown::text(iss)
+                ),
             ));
         }
         let accepted = |name: &str| {

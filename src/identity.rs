@@ -147,7 +147,7 @@ impl Identity {
         if self.roles.is_empty() {
             "no role".into()
         } else {
-            crate::verify::shown(&self.roles.join(" "))
+            crate::shown::text(&self.roles.join(" "))
         }
     }
 
@@ -252,7 +252,7 @@ fn user(claims: &Object, paths: &[ClaimPath]) -> Result<String, NoUser> {
         Value::String(text) if !text.is_empty() && is_plain(text) => Ok(text.to_string()),
         other => Err(NoUser(format!(
             "claim {path}: wanted text without control characters, got {}",
-            crate::verify::shown(&other.to_string())
+            crate::shown::value(other)
         ))),
     }
 }

@@ -2,17 +2,17 @@
 //!
 //! Refused beyond RFC 8259: duplicate members at any depth (compared after unescaping), a byte
 //! order mark, more than [`MAX_DEPTH`] containers in one another. One pass, no parser of our own:
-//! serde_json drives a visitor that makes the tree (`value`). Also how a value is shown in a log. What
-//! the members mean is not known here.
+//! serde_json drives a visitor that makes the tree (`value`). What the members mean is not known here.
 
 mod value;
 
 pub use value::{Object, Text, Value};
 
+use crate::shown::quoted;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
 use std::cell::Cell;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::sync::Arc;
 
 /// The most containers (objects, arrays) in one another.
@@ -20,9 +20,6 @@ pub const MAX_DEPTH: u8 = 64;
 
 /// About as many claims as a CI token has.
 const USUAL_MEMBERS: usize = 40;
-
-/// The most characters of a value that a log line shows.
-const SHOWN: usize = 120;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
@@ -211,53 +208,6 @@ impl<'de> Visitor<'de> for Name<'_> {
 
     fn visit_str<E>(self, name: &str) -> Result<Text, E> {
         Ok(Text::from(name))
-    }
-}
-
-/// A value as a log line may show it: its JSON text, escaped where a terminal could be fooled, cut
-/// to 120 characters.
-#[must_use]
-pub fn shown(value: &Value) -> String {
-    let mut line = Line::default();
-    // An error only says that the line is full.
-    let _ = write!(line, "{value}");
-    line.text
-}
-
-/// A text as a log line may show it: in quotes, escaped, cut to 120 characters.
-#[must_use]
-pub fn quoted(text: &str) -> String {
-    let mut line = Line::default();
-    let _ = write!(line, "{text:?}");
-    line.text
-}
-
-/// Takes text that is quoted already, until it is full.
-#[derive(Default)]
-struct Line {
-    text: String,
-    length: usize,
-}
-
-impl fmt::Write for Line {
-    fn write_str(&mut self, piece: &str) -> fmt::Result {
-        for char in piece.chars() {
-            // Quotes and backslashes are the quoting's own and stay.
-            let escaped = match char {
-                '"' | '\'' | '\\' => None,
-                _ => Some(char.escape_debug()),
-            };
-            self.length += escaped.as_ref().map_or(1, ExactSizeIterator::len);
-            if self.length > SHOWN {
-                self.text.push_str("...");
-                return Err(fmt::Error);
-            }
-            match escaped {
-                Some(escaped) => self.text.extend(escaped),
-                None => self.text.push(char),
-            }
-        }
-        Ok(())
     }
 }
 

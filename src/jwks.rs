@@ -32,7 +32,7 @@ pub mod store;
 pub mod update;
 pub mod url;
 
-pub use fetch::{FetchError, ca_fingerprint, fetch, read_regular};
+pub use fetch::{FetchError, ca_fingerprint, fetch};
 pub use key::{Key, KeyError, Unfit};
 pub use keys::{KeySettings, KeyStatus, Keys};
 pub use refresh::{Refresher, Report};

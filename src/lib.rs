@@ -11,6 +11,7 @@ pub mod config; //     typed settings, checked as a whole before httpd starts
 pub mod directive; //  the table of directives: name, scope, default, one line of help
 pub mod explain; //    what would become of a request, check by check
 pub mod field; //      header names as an upstream folds them, values that may stand in one
+pub mod file; //       what an administrator's file holds, read with a bound
 pub mod gate; //       the walk of one request through the rooms below
 pub mod grant; //      what is made once per token: an identity and how others see it
 pub mod headers; //    7 what a grant sets on the way to the upstream
@@ -22,6 +23,7 @@ pub mod policy; //     6 conditions, claim paths, Require providers
 pub mod port; //       9 open tunnels, their deadlines, job liveness
 pub mod protected; //  7 what is stripped from every request
 pub mod request; //    what the gate sees of a request
+pub mod shown; //      what came from outside, as a log line may show it
 pub mod status; //     how the gate is: counters of all children, a page, metrics
 pub mod token; //      1 where a token may come from, and its compact form
 pub mod upstream; //   8 the upstream's credential, Sudo, assertions, GitLab's login

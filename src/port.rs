@@ -221,10 +221,7 @@ impl Ports {
             Answer::Ended(state) => {
                 return Err(Refusal::new(
                     Reason::JobEnded,
-                    format!(
-                        "wanted a job that runs, got {}",
-                        crate::verify::shown(&state)
-                    ),
+                    format!("wanted a job that runs, got {}", crate::shown::text(&state)),
                 ));
             }
             Answer::Mismatch => {

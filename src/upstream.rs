@@ -128,7 +128,7 @@ pub fn sudo_name(identity: &Identity) -> Result<&str, Refusal> {
             Reason::SudoUser,
             format!(
                 "GateSudo: {} can't be sent to GitLab as a user's name",
-                crate::verify::shown(user)
+                crate::shown::text(user)
             ),
         ));
     }

@@ -6,6 +6,7 @@ use crate::identity::groups_left_out;
 use crate::json::{Object, Value};
 use crate::jwks::{Key, KeySet, NoKey};
 use crate::kind::Kind;
+use crate::shown;
 use crate::token::compact::Unverified;
 use crate::verdict::{Reason, Refusal};
 use serde_json::Number;
@@ -288,7 +289,7 @@ fn check(
         return Err(Error::Issuer(format!(
             "wanted iss {}, got {}",
             issuer.url,
-            shown(iss)
+            shown::text(iss)
         )));
     }
     let key = signing_key(token, issuer, keys, iss, tenant)?;
@@ -350,7 +351,7 @@ fn signing_key(
     };
     Err(Error::Signature(format!(
         "kid {}, alg {:?}: the signature does not fit{hint}",
-        shown(kid.unwrap_or("(none)")),
+        shown::text(kid.unwrap_or("(none)")),
         header.alg
     )))
 }
@@ -401,13 +402,13 @@ fn date(claims: &Object, claim: Typed) -> Result<Option<f64>, Error> {
                 claim,
                 format!(
                     "wanted a number from 0 to 2^53, got {}",
-                    shown(&value.to_string())
+                    shown::value(value)
                 ),
             )),
         },
         _ => Err(Error::ClaimType(
             claim,
-            format!("wanted a number, got {}", shown(&value.to_string())),
+            format!("wanted a number, got {}", shown::value(value)),
         )),
     }
 }
@@ -441,7 +442,7 @@ fn audience(claims: &Object, wanted: &Audience) -> Result<(), Error> {
                 Typed::Aud,
                 format!(
                     "wanted a string or an array of strings, got {}",
-                    shown(&other.to_string())
+                    shown::value(other)
                 ),
             ));
         }
@@ -451,7 +452,7 @@ fn audience(claims: &Object, wanted: &Audience) -> Result<(), Error> {
     }
     let got = claims
         .get("aud")
-        .map_or_else(|| "none".into(), |aud| shown(&aud.to_string()));
+        .map_or_else(|| "none".into(), shown::value);
     Err(Error::Audience(format!(
         "wanted aud {}, got {got}",
         wanted.join(" or ")
@@ -469,7 +470,7 @@ fn kind(claims: &Object, kind: Kind) -> Result<(), Error> {
         Kind::Keycloak => match claims.get("typ") {
             Some(Value::String(typ)) if **typ == *"Bearer" => Ok(()),
             other => {
-                let got = other.map_or_else(|| "none".into(), |it| shown(&it.to_string()));
+                let got = other.map_or_else(|| "none".into(), shown::value);
                 Err(Error::Type(format!(
                     "wanted Keycloak's claim typ=Bearer (an access token), got {got}"
                 )))
@@ -491,14 +492,6 @@ fn kind(claims: &Object, kind: Kind) -> Result<(), Error> {
         },
         Kind::Generic | Kind::Okta | Kind::Entra | Kind::Aws => Ok(()),
     }
-}
-
-/// Text from outside, cut and escaped for a log.
-#[must_use]
-pub fn shown(text: &str) -> String {
-    let cut: String = text.chars().take(120).collect();
-    let dots = if cut.len() < text.len() { "…" } else { "" };
-    format!("{}{dots}", cut.escape_debug())
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ use std::path::Path;
 
 /// Bytes of key without which GateAuditChainKey refuses.
 const SHORTEST_KEY: usize = 32;
+/// The longest key file.
+const LONGEST_KEY: usize = 64 * 1024;
 /// The first line's predecessor.
 const ZERO: [u8; 64] = [b'0'; 64];
 const HASH: &[u8] = b",\"hash\":\"";
@@ -32,7 +34,7 @@ impl ChainKey {
     /// # Errors
     /// The file can't be read, or is too short.
     pub fn read(path: &Path) -> Result<Self, String> {
-        let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+        let bytes = crate::file::read(path, LONGEST_KEY).map_err(|error| error.to_string())?;
         let length = bytes.trim_ascii_end().len().max(SHORTEST_KEY);
         Self::new(bytes.get(..length).unwrap_or(&bytes))
     }

@@ -368,7 +368,7 @@ fn audience(words: &[&str]) -> Result<Audience, String> {
 fn keys(word: &str) -> Result<(Option<KeyLocation>, bool), String> {
     if let Some(file) = word.strip_prefix("file:") {
         let file = readable("GateJWKS", file)?;
-        let text = crate::jwks::read_regular(&file, u64::MAX)
+        let text = crate::file::read(&file, crate::jwks::set::MAX_BYTES)
             .map_err(|error| format!("GateJWKS file:{}: {error}", file.display()))?;
         let set = crate::jwks::set::KeySet::parse(&text)
             .map_err(|wrong| format!("GateJWKS file:{}: {wrong}", file.display()))?;
@@ -422,7 +422,7 @@ fn readable(name: &str, file: &str) -> Result<PathBuf, String> {
     if !path.is_absolute() {
         return Err(format!("{name} {file}: write the whole path, from /"));
     }
-    crate::jwks::read_regular(path, 0).map_err(|error| format!("{name} {file}: {error}"))?;
+    crate::file::open(path).map_err(|error| format!("{name} {file}: {error}"))?;
     Ok(path.to_owned())
 }
 

@@ -9,12 +9,11 @@ use super::discovery::{self, Unfit};
 use super::lock;
 use super::set::{KeySet, MAX_BYTES};
 use super::url::{self, UrlError};
-use crate::json::quoted;
+use crate::file;
+use crate::shown::quoted;
 use aws_lc_rs::digest;
 use std::cell::OnceCell;
 use std::fmt;
-use std::io::Read as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -207,7 +206,7 @@ pub fn fetch(
 
 fn ca_certificates(path: &Path) -> Result<Vec<Certificate<'static>>, FetchError> {
     let trust = |why: String| FetchError::Trust(format!("{}: {why}", path.display()));
-    let pem = read_regular(path, MAX_BYTES as u64).map_err(|error| trust(error.to_string()))?;
+    let pem = file::read(path, MAX_BYTES).map_err(|error| trust(error.to_string()))?;
     let mut certificates = Vec::new();
     let mut wrong = "no PEM certificate is in it".to_owned();
     for item in ureq::tls::parse_pem(&pem) {
@@ -415,29 +414,10 @@ fn in_words(text: String) -> String {
 /// What is wrong, for the log.
 pub fn read_file(path: &Path) -> Result<(String, KeySet), String> {
     let told = |why: String| format!("{}: {why}", path.display());
-    let bytes =
-        read_regular(path, MAX_BYTES as u64 + 1).map_err(|error| told(error.to_string()))?;
+    let bytes = file::read(path, MAX_BYTES).map_err(|error| told(error.to_string()))?;
     let set = KeySet::parse(&bytes).map_err(|error| told(error.to_string()))?;
     let text = String::from_utf8(bytes).map_err(|error| told(error.to_string()))?;
     Ok((text, set))
-}
-
-/// The start of a file that is one: a pipe, which would hang whoever opens it, is none.
-///
-/// # Errors
-///
-/// The system's, or that it is no file.
-pub fn read_regular(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
-    let file = std::fs::OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(std::io::Error::other("it is no regular file"));
-    }
-    let mut bytes = Vec::new();
-    file.take(most).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 #[cfg(test)]

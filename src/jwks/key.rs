@@ -4,7 +4,8 @@
 //! Each algorithm that it may serve is one [`KeyVerifier`], which is a verifier in jsonwebtoken's
 //! own terms. Not here: which key a token asks for (that is [`super::set`]).
 
-use crate::json::{Value, quoted};
+use crate::json::Value;
+use crate::shown::quoted;
 use aws_lc_rs::signature as aws;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -2,7 +2,8 @@
 //! [`super::key`]) and fetches nothing.
 
 use super::key::{Key, Unfit};
-use crate::json::{Value, quoted};
+use crate::json::Value;
+use crate::shown::quoted;
 use crate::verdict::Reason;
 use jsonwebtoken::Algorithm;
 use std::fmt;

@@ -4,9 +4,10 @@
 //! Parsed once from the configuration, asked on each request without allocating. What follows
 //! from the answer (a role, a refusal) is not decided here.
 
-use crate::json::{Object, Value, quoted, shown};
+use crate::json::{Object, Value};
 use crate::kind::Kind;
 use crate::policy::path::{ClaimPath, PathError};
+use crate::shown::{self, quoted};
 use regex::{Regex, RegexBuilder};
 use serde_json::Number;
 use std::fmt::{self, Write as _};
@@ -215,7 +216,7 @@ impl Condition {
         let got = self
             .path
             .get(claims)
-            .map_or_else(|| "nothing".to_owned(), shown);
+            .map_or_else(|| "nothing".to_owned(), shown::value);
         let mut line = format!(
             "{}: wanted {}{}, got {got}",
             self.path,
@@ -224,7 +225,7 @@ impl Condition {
         );
         if let Some((name, value)) = self.twin_in(claims) {
             // Writing into a String can't fail.
-            let _ = write!(line, " ({name}: {})", shown(value));
+            let _ = write!(line, " ({name}: {})", shown::value(value));
         }
         line
     }

@@ -3,7 +3,8 @@
 //! Names lead into objects alone. A JSON pointer may also count into an array; what a whole array means
 //! is for `condition` to say.
 
-use crate::json::{Object, Value, quoted};
+use crate::json::{Object, Value};
+use crate::shown::quoted;
 use std::fmt;
 
 /// A path to a claim (docs/directives.md), as written in the configuration.

@@ -4,7 +4,7 @@ use super::limit::Cause;
 use crate::audit::line::{Frame, Tunnel, TunnelEnd};
 use crate::grant::Grant;
 use crate::identity::Identity;
-use crate::verify::shown;
+use crate::shown;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -106,6 +106,6 @@ fn plain(text: &str) -> String {
     if !text.is_empty() && text.len() < 120 && text.bytes().all(word) {
         text.to_owned()
     } else {
-        shown(text)
+        shown::text(text)
     }
 }

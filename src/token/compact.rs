@@ -4,7 +4,8 @@
 //! and no other, so that two texts are never one token. Keys in the header (`jwk`, `jku`, `x5u`,
 //! `x5c`) are ignored. Signature, issuer, audience and times are for `verify`.
 
-use crate::json::{self, JsonError, Object, Value, shown};
+use crate::json::{self, JsonError, Object, Value};
+use crate::shown;
 use crate::verdict::Reason;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use base64::{DecodeError as Fault, DecodeSliceError as Slice, Engine as _};
@@ -218,7 +219,7 @@ impl<'t> Unverified<'t> {
     pub fn issuer(&self) -> Result<&str, Error> {
         match self.claims.get("iss") {
             Some(Value::String(issuer)) => Ok(issuer),
-            Some(other) => Err(Error::IssuerType(shown(other))),
+            Some(other) => Err(Error::IssuerType(shown::value(other))),
             None => Err(Error::IssuerMissing),
         }
     }
@@ -262,13 +263,13 @@ impl Header {
         if let Some(got) = header.get("typ")
             && !TYPES.iter().any(|wanted| typed(wanted, got))
         {
-            return Err(Error::Type("typ", shown(got)));
+            return Err(Error::Type("typ", shown::value(got)));
         }
         // RFC 7519 section 5.2: a token inside the token. What is not a string says nothing good.
         if let Some(got) = header.get("cty")
             && (!got.is_string() || typed("JWT", got) || typed("application/jwt", got))
         {
-            return Err(Error::Type("cty", shown(got)));
+            return Err(Error::Type("cty", shown::value(got)));
         }
         if let Some(name) = ["enc", "zip"].into_iter().find(|name| header.has(name)) {
             return Err(Error::Encrypted(name));
@@ -276,7 +277,7 @@ impl Header {
         let kid = match header.get("kid") {
             None => None,
             Some(Value::String(kid)) => Some(kid.to_string()),
-            Some(other) => return Err(Error::KeyId(shown(other))),
+            Some(other) => return Err(Error::KeyId(shown::value(other))),
         };
         Ok(Self {
             alg,
@@ -299,7 +300,7 @@ fn algorithm(alg: Option<&Value>) -> Result<Algorithm, Error> {
         Some("ES256") => Algorithm::ES256,
         Some("ES384") => Algorithm::ES384,
         Some("EdDSA") => Algorithm::EdDSA,
-        _ => return Err(Error::Algorithm(Some(shown(alg)))),
+        _ => return Err(Error::Algorithm(Some(shown::value(alg)))),
     })
 }
 

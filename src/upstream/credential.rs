@@ -45,10 +45,8 @@ impl fmt::Debug for Secret {
 /// Why a file gives no credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unfit {
-    /// The system says no.
+    /// The system says no, or it is a directory, a device, a pipe.
     Io(String),
-    /// A directory, a device, a pipe.
-    NoFile,
     /// Nothing in it.
     Empty,
     /// Over 4096 bytes.
@@ -61,11 +59,16 @@ pub enum Unfit {
     Moving,
 }
 
+impl From<std::io::Error> for Unfit {
+    fn from(wrong: std::io::Error) -> Self {
+        Self::Io(wrong.to_string())
+    }
+}
+
 impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io(why) => f.write_str(why),
-            Self::NoFile => f.write_str("it is no regular file"),
             Self::Empty => f.write_str("it is empty"),
             Self::Long => write!(f, "it holds more than {MAX_BYTES} bytes"),
             Self::Lines => f.write_str("it holds more than one line"),
@@ -116,33 +119,16 @@ fn stamp(it: &Metadata) -> Stamp {
 /// # Errors
 /// See [`Unfit`].
 pub fn read(file: &Path) -> Result<Secret, Unfit> {
-    open(file).and_then(|(file, before)| read_open(file, &before))
-}
-
-fn open(file: &Path) -> Result<(File, Metadata), Unfit> {
-    let io = |wrong: std::io::Error| Unfit::Io(wrong.to_string());
-    // A pipe without a writer must not hold us up.
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
-        .open(file)
-        .map_err(io)?;
-    let metadata = file.metadata().map_err(io)?;
-    if metadata.is_file() {
-        Ok((file, metadata))
-    } else {
-        Err(Unfit::NoFile)
-    }
+    let (file, before) = crate::file::open(file)?;
+    read_open(file, &before)
 }
 
 fn read_open(mut file: File, before: &Metadata) -> Result<Secret, Unfit> {
-    let io = |wrong: std::io::Error| Unfit::Io(wrong.to_string());
     let mut text = Vec::new();
     (&mut file)
         .take(MAX_BYTES as u64 + 3)
-        .read_to_end(&mut text)
-        .map_err(io)?;
-    if stamp(&file.metadata().map_err(io)?) != stamp(before) {
+        .read_to_end(&mut text)?;
+    if stamp(&file.metadata()?) != stamp(before) {
         return Err(Unfit::Moving);
     }
     parse(&text)
@@ -303,7 +289,7 @@ impl Watched {
     }
 
     fn read(&self) -> Result<(Secret, Metadata), Unfit> {
-        let (file, metadata) = open(&self.path)?;
+        let (file, metadata) = crate::file::open(&self.path)?;
         read_open(file, &metadata).map(|secret| (secret, metadata))
     }
 

@@ -17,7 +17,7 @@ use std::fmt;
 use std::path::Path;
 
 /// The longest file.
-const MAX_BYTES: u64 = 64 * 1024;
+const MAX_BYTES: usize = 64 * 1024;
 
 /// Why a file gives no signer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,12 +78,9 @@ impl Signer {
     /// # Errors
     /// See [`Unfit`].
     pub fn read(path: &Path) -> Result<Self, Unfit> {
-        let io = |wrong: std::io::Error| Unfit::Io(wrong.to_string());
-        let metadata = std::fs::metadata(path).map_err(io)?;
-        if !metadata.is_file() || metadata.len() > MAX_BYTES {
-            return Err(Unfit::Pem);
-        }
-        Self::parse(&std::fs::read(path).map_err(io)?)
+        let pem =
+            crate::file::read(path, MAX_BYTES).map_err(|wrong| Unfit::Io(wrong.to_string()))?;
+        Self::parse(&pem)
     }
 
     /// Reads PEM.

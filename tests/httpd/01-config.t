@@ -72,6 +72,8 @@ my @wrong = (
     (map { [ "a $_ that is no duration",     section($url, $aud, "$_ 5x"),                  $_,                  4 ] }
         qw(GateMaxLifetime GateClockSkew GateRefresh GateMaxStale GateTimeout)),
     [ 'a leeway beyond an hour',             section($url, $aud, 'GateClockSkew 61m'),      'GateClockSkew',     4 ],
+    (map { [ "an audit log's key that is $_", "GateAuditLog /tmp/none\nGateAuditChainKey file:$_\n", 'GateAuditChainKey', 2 ] } $pipe, '/dev/zero'),
+    [ "an assertion's key that is a pipe",   "GateAssertionKey $pipe\n",                  'GateAssertionKey',  1 ],
     [ 'a cache beyond all memory',           "GateCacheSize 99999G\n",                      'GateCacheSize',     1 ],
     [ 'kept headers by a star',              "GateKeepHeader Gitlab-Workhorse-*\n",         'GateKeepHeader',    1 ],
     [ 'a negative duration',                 section($url, $aud, 'GateRefresh -5'),         'GateRefresh',       4 ],

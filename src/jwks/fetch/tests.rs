@@ -8,7 +8,7 @@
 use super::*;
 use crate::jwks::KeySettings;
 use crate::jwks::testing::{Dir, Server, answer, jwks, ok};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::process::Command;
 
