@@ -17,6 +17,10 @@ int shim_open_audit_log(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
 
     (void) plog;
     (void) ptemp;
+    if (target && !*target) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, server, "GATE500: GateAuditLog can not be told");
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
     if (!first) {
         file = shim_audit_program(pconf, program ? target + 1 : NULL);
     }

@@ -151,6 +151,9 @@ static const char *directive(cmd_parms *cmd, void *dir_config, const char *line)
     if (!config) {
         return "mod_gitlab_gate could not start: out of memory";
     }
+    if (slot < -1) {
+        return "mod_gitlab_gate failed (GATE500)";
+    }
     shim_place_of(cmd, dir, &place);
     if (slot >= 0) {
         place.previous = dir->slot[slot];

@@ -225,7 +225,7 @@ int gate_config_server(gate_config *config, int is_virtual);
  * is GateHeader. Returns NULL, or what is wrong (lives as long as the configuration). */
 const char *gate_directive(gate_config *config, const gate_place *place, const char *name,
                            int argc, const char *const *argv, const gate_setting **slot);
-/* The slot of a directive; -1: it has none. */
+/* The slot of a directive; -1: it has none. Fallback: -2, which is an error at start. */
 int gate_directive_slot(const char *name);
 
 /* <GateIssuer name> … </GateIssuer>. Errors as above; where a line of the section is to blame,
@@ -253,7 +253,8 @@ int gate_config_check(gate_config *config);
  * login. Where none does, gate_upstream has nothing to say. Fallback: 1. */
 int gate_config_has_upstream(const gate_config *config);
 
-/* GateAuditLog's words, as written; NULL: there is none. Live as long as the config. */
+/* GateAuditLog's words, as written; NULL: there is none. Live as long as the config. Fallback: "", which is
+ * an error at start. */
 const char *gate_config_audit_log(const gate_config *config);
 /* The log is open for appending: to a file at `path`, or to a program (`path` NULL). Writes down
  * that the gate starts. The descriptor must stay open as long as the configuration and the

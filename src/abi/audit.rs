@@ -62,6 +62,7 @@ pub unsafe extern "C" fn gate_audit_open(
     state_dir: *const c_char,
 ) -> i32 {
     boundary(
+        "gate_audit_open",
         || 1,
         || {
             // SAFETY: gate.h.
@@ -118,6 +119,7 @@ fn write(log: &Log, action: &str, kind: &str, text: &str) -> bool {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gate_audit_close(config: *mut ffi::gate_config, stopping: i32) {
     boundary(
+        "gate_audit_close",
         || (),
         || {
             // SAFETY: gate.h.
@@ -141,6 +143,7 @@ pub unsafe extern "C" fn gate_audit_close(config: *mut ffi::gate_config, stoppin
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gate_audit(process: *mut ffi::gate_process, event: *const gate_event) {
     boundary(
+        "gate_audit",
         || (),
         || {
             // SAFETY: gate.h: a live process, a live event.
@@ -225,7 +228,7 @@ pub unsafe extern "C" fn gate_status(
     pool: *mut c_void,
     media_type: *mut *const c_char,
 ) -> *const c_char {
-    boundary(std::ptr::null, || {
+    boundary("gate_status", std::ptr::null, || {
         // SAFETY: gate.h: a live process; text or NULL.
         let (process, query) = unsafe { (process.cast::<Process>().as_ref(), bytes(query)) };
         let found = process.and_then(|it| it.status(query.unwrap_or_default()));

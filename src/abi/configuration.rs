@@ -89,7 +89,7 @@ unsafe fn place_of(place: *const gate_place) -> Option<Place> {
 /// As gate.h says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gate_config_new(host: *const gate_host) -> *mut ffi::gate_config {
-    boundary(std::ptr::null_mut, || {
+    boundary("gate_config_new", std::ptr::null_mut, || {
         // SAFETY: gate.h: a live host.
         let Some(host) = (unsafe { host.as_ref() }) else {
             return std::ptr::null_mut();
@@ -117,6 +117,7 @@ pub unsafe extern "C" fn gate_config_new(host: *const gate_host) -> *mut ffi::ga
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gate_config_free(config: *mut ffi::gate_config) {
     boundary(
+        "gate_config_free",
         || (),
         || {
             if !config.is_null() {
@@ -134,6 +135,7 @@ pub unsafe extern "C" fn gate_config_free(config: *mut ffi::gate_config) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gate_config_server(config: *mut ffi::gate_config, is_virtual: i32) -> i32 {
     boundary(
+        "gate_config_server",
         || -1,
         || {
             // SAFETY: gate.h.
@@ -164,6 +166,7 @@ pub unsafe extern "C" fn gate_directive(
     slot: *mut *const ffi::gate_setting,
 ) -> *const c_char {
     boundary(
+        "gate_directive",
         || PANICKED,
         || {
             // SAFETY: gate.h.
@@ -204,7 +207,8 @@ pub unsafe extern "C" fn gate_directive(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gate_directive_slot(name: *const c_char) -> i32 {
     boundary(
-        || -1,
+        "gate_directive_slot",
+        || -2,
         || {
             // SAFETY: gate.h.
             let name = unsafe { lossy(name) };
@@ -227,6 +231,7 @@ pub unsafe extern "C" fn gate_issuer_open(
     name: *const c_char,
 ) -> *const c_char {
     boundary(
+        "gate_issuer_open",
         || PANICKED,
         || {
             // SAFETY: gate.h.
@@ -254,6 +259,7 @@ pub unsafe extern "C" fn gate_issuer_directive(
     argv: *const *const c_char,
 ) -> *const c_char {
     boundary(
+        "gate_issuer_directive",
         || PANICKED,
         || {
             // SAFETY: gate.h.
@@ -286,6 +292,7 @@ pub unsafe extern "C" fn gate_issuer_close(
     line: *mut u32,
 ) -> *const c_char {
     boundary(
+        "gate_issuer_close",
         || PANICKED,
         || {
             // SAFETY: gate.h.
@@ -314,6 +321,7 @@ pub unsafe extern "C" fn gate_note_rule(
     rule: *const ffi::gate_rule,
 ) {
     boundary(
+        "gate_note_rule",
         || (),
         || {
             // SAFETY: gate.h.
@@ -343,6 +351,7 @@ pub unsafe extern "C" fn gate_note(
     arguments: *const c_char,
 ) {
     boundary(
+        "gate_note",
         || (),
         || {
             // SAFETY: gate.h.
@@ -370,6 +379,7 @@ pub unsafe extern "C" fn gate_note(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gate_config_check(config: *mut ffi::gate_config) -> i32 {
     boundary(
+        "gate_config_check",
         || 1,
         || {
             // SAFETY: gate.h.
@@ -412,14 +422,20 @@ pub unsafe extern "C" fn gate_config_check(config: *mut ffi::gate_config) -> i32
 /// # Safety
 /// A live configuration.
 unsafe fn kept(
+    entry: &'static str,
+    fallback: *const c_char,
     config: *const ffi::gate_config,
     pick: impl FnOnce(&Handle) -> Option<&CStr>,
 ) -> *const c_char {
-    boundary(std::ptr::null, || {
-        // SAFETY: the caller's promise.
-        let handle = unsafe { config.cast::<Handle>().as_ref() };
-        handle.and_then(pick).map_or(std::ptr::null(), CStr::as_ptr)
-    })
+    boundary(
+        entry,
+        || fallback,
+        || {
+            // SAFETY: the caller's promise.
+            let handle = unsafe { config.cast::<Handle>().as_ref() };
+            handle.and_then(pick).map_or(std::ptr::null(), CStr::as_ptr)
+        },
+    )
 }
 
 /// See gate.h.
@@ -429,7 +445,11 @@ unsafe fn kept(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gate_config_state_dir(config: *const ffi::gate_config) -> *const c_char {
     // SAFETY: gate.h.
-    unsafe { kept(config, |it| it.state_dir.as_deref()) }
+    unsafe {
+        kept("gate_config_state_dir", std::ptr::null(), config, |it| {
+            it.state_dir.as_deref()
+        })
+    }
 }
 
 /// See gate.h.
@@ -439,7 +459,11 @@ pub unsafe extern "C" fn gate_config_state_dir(config: *const ffi::gate_config) 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gate_config_audit_log(config: *const ffi::gate_config) -> *const c_char {
     // SAFETY: gate.h.
-    unsafe { kept(config, |it| it.audit_log.as_deref()) }
+    unsafe {
+        kept("gate_config_audit_log", c"".as_ptr(), config, |it| {
+            it.audit_log.as_deref()
+        })
+    }
 }
 
 /// See gate.h.
@@ -449,6 +473,7 @@ pub unsafe extern "C" fn gate_config_audit_log(config: *const ffi::gate_config) 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gate_config_has_upstream(config: *const ffi::gate_config) -> i32 {
     boundary(
+        "gate_config_has_upstream",
         || 1,
         || {
             // SAFETY: gate.h.

@@ -19,7 +19,7 @@ pub unsafe extern "C" fn gate_explain_token(
     process: *mut ffi::gate_process,
     request: *const gate_request,
 ) -> *const c_char {
-    boundary(std::ptr::null, || {
+    boundary("gate_explain_token", std::ptr::null, || {
         // SAFETY: gate.h: a live process and request, text or NULL.
         let (process, raw) = unsafe { (process.cast::<Process>().as_ref(), request.as_ref()) };
         let Some((process, raw)) = process.zip(raw) else {
@@ -48,7 +48,7 @@ pub unsafe extern "C" fn gate_explain_port(
     reason: *mut *const c_char,
     detail: *mut *const c_char,
 ) -> *const c_char {
-    boundary(std::ptr::null, || {
+    boundary("gate_explain_port", std::ptr::null, || {
         // SAFETY: gate.h: a live process, request and identity; text.
         let (process, raw, identity, name) = unsafe {
             (
@@ -86,7 +86,7 @@ pub unsafe extern "C" fn gate_explain(
     explained: *const gate_explained,
     pool: *mut c_void,
 ) -> *const c_char {
-    boundary(std::ptr::null, || {
+    boundary("gate_explain", std::ptr::null, || {
         // SAFETY: gate.h: a live answer.
         let Some((it, pool)) = unsafe { explained.as_ref() }.zip(super::host::pool(pool)) else {
             return std::ptr::null();

@@ -32,7 +32,7 @@ pub unsafe extern "C" fn gate_port_name(
     text: *const c_char,
     pool: *mut c_void,
 ) -> *const c_char {
-    boundary(std::ptr::null, || {
+    boundary("gate_port_name", std::ptr::null, || {
         // SAFETY: gate.h: a live configuration and pool, text or NULL.
         let (pool, text) = unsafe {
             let host = config.cast::<Handle>().as_ref().map(|it| it.host);
@@ -53,6 +53,7 @@ pub unsafe extern "C" fn gate_port_name(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gate_ports_prepare() {
     boundary(
+        "gate_ports_prepare",
         || (),
         || {
             super::shared::table();
@@ -69,6 +70,7 @@ pub unsafe extern "C" fn gate_ports_prepare() {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gate_ports_workers(process: *mut ffi::gate_process, workers: i32) {
     boundary(
+        "gate_ports_workers",
         || (),
         || {
             // SAFETY: gate.h: a live process.
@@ -119,7 +121,7 @@ pub unsafe extern "C" fn gate_port_open(
         log_level: CRITICAL,
         ..gate_opening::default()
     };
-    let made = boundary(failed, || {
+    let made = boundary("gate_port_open", failed, || {
         // SAFETY: gate.h: a live process, request and identity; text.
         let (process, raw, grant, name) = unsafe {
             (
@@ -227,6 +229,7 @@ pub unsafe extern "C" fn gate_port_check(
     wait: *mut i32,
 ) -> *const c_char {
     boundary(
+        "gate_port_check",
         || Cause::Stopping.code().as_ptr(),
         || {
             // SAFETY: gate.h: made by gate_port_open, and used by one thread alone.
@@ -259,6 +262,7 @@ pub unsafe extern "C" fn gate_port_close(
     pool: *mut c_void,
 ) -> *const c_char {
     boundary(
+        "gate_port_close",
         || c"GATE702: a port closed".as_ptr(),
         || {
             if port.is_null() || reason.is_null() {
@@ -291,7 +295,7 @@ pub unsafe extern "C" fn gate_cut_at(
 ) -> *mut ffi::gate_cut {
     // SAFETY: gate.h: `failed` is writable. It says so until the end is reached.
     unsafe { failed.write(1) };
-    boundary(std::ptr::null_mut, || {
+    boundary("gate_cut_at", std::ptr::null_mut, || {
         // SAFETY: gate.h: a live process, request and identity.
         let (process, raw, identity) = unsafe {
             (
@@ -355,6 +359,7 @@ pub unsafe extern "C" fn gate_cut_at(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gate_cut_fired(cut: *const ffi::gate_cut) -> i32 {
     boundary(
+        "gate_cut_fired",
         || 1,
         || {
             // SAFETY: made by gate_cut_at, and not forgotten yet.
@@ -372,6 +377,7 @@ pub unsafe extern "C" fn gate_cut_fired(cut: *const ffi::gate_cut) -> i32 {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gate_cut_forget(cut: *mut ffi::gate_cut) {
     boundary(
+        "gate_cut_forget",
         || (),
         || {
             if !cut.is_null() {

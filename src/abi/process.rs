@@ -143,7 +143,7 @@ pub unsafe extern "C" fn gate_child_start(
     config: *const ffi::gate_config,
     state_dir: *const c_char,
 ) -> *mut ffi::gate_process {
-    boundary(std::ptr::null_mut, || {
+    boundary("gate_child_start", std::ptr::null_mut, || {
         install_hook();
         // SAFETY: gate.h: a live configuration, and text or NULL.
         let (config, state_dir) = unsafe { (config.cast::<Handle>().as_ref(), lossy(state_dir)) };
@@ -183,6 +183,7 @@ pub unsafe extern "C" fn gate_child_start(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gate_child_stop(process: *mut ffi::gate_process) -> i32 {
     boundary(
+        "gate_child_stop",
         || 1,
         || {
             if process.is_null() {
@@ -201,6 +202,7 @@ pub unsafe extern "C" fn gate_child_stop(process: *mut ffi::gate_process) -> i32
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gate_child_stopping(process: *mut ffi::gate_process) {
     boundary(
+        "gate_child_stopping",
         || (),
         || {
             // SAFETY: gate.h: a live process, or NULL.

@@ -127,6 +127,7 @@ pub unsafe extern "C" fn gate_next_spoofed(
 ) -> usize {
     // The fallback names each field in turn: all of them are removed.
     boundary(
+        "gate_next_spoofed",
         || from,
         || {
             // SAFETY: gate.h.
@@ -156,6 +157,7 @@ pub unsafe extern "C" fn gate_connection_without(
     pool: *mut c_void,
 ) -> *const c_char {
     boundary(
+        "gate_connection_without",
         || c"close".as_ptr(),
         || {
             // SAFETY: gate.h.
@@ -181,6 +183,7 @@ pub unsafe extern "C" fn gate_request_id(
 ) -> *const c_char {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     boundary(
+        "gate_request_id",
         || c"unknown".as_ptr(),
         || {
             let nanos = std::time::SystemTime::now()
@@ -215,7 +218,7 @@ pub unsafe extern "C" fn gate_decide(
         log_level: CRITICAL,
         ..gate_outcome::default()
     };
-    let decided = boundary(failed, || {
+    let decided = boundary("gate_decide", failed, || {
         // SAFETY: gate.h: a live process, a live request.
         let (process, raw) = unsafe { (process.cast::<Process>().as_ref(), request.as_ref()) };
         let Some((process, raw)) = process.zip(raw) else {
@@ -289,7 +292,7 @@ pub unsafe extern "C" fn gate_refuse(
         status: i32::from(Reason::Internal.status()),
         ..gate_answer::default()
     };
-    let composed = boundary(failed, || {
+    let composed = boundary("gate_refuse", failed, || {
         // SAFETY: gate.h.
         let (raw, reason, identity) =
             unsafe { (request.as_ref(), bytes(reason), identity_of(identity)) };
@@ -347,6 +350,7 @@ pub unsafe extern "C" fn gate_refuse(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gate_identity_release(identity: *mut ffi::gate_identity) {
     boundary(
+        "gate_identity_release",
         || (),
         || {
             #[cfg(feature = "test-hooks")]

@@ -28,7 +28,7 @@ pub unsafe extern "C" fn gate_rule_new(
     pool: *mut c_void,
     error: *mut *const c_char,
 ) -> *mut ffi::gate_rule {
-    boundary(std::ptr::null_mut, || {
+    boundary("gate_rule_new", std::ptr::null_mut, || {
         // SAFETY: gate.h.
         let (handle, provider, words) = unsafe {
             (
@@ -62,6 +62,7 @@ pub unsafe extern "C" fn gate_rule_new(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gate_rule_free(rule: *mut ffi::gate_rule) {
     boundary(
+        "gate_rule_free",
         || (),
         || {
             if !rule.is_null() {
@@ -86,6 +87,7 @@ pub unsafe extern "C" fn gate_rule_holds(
     detail: *mut *const c_char,
 ) -> i32 {
     boundary(
+        "gate_rule_holds",
         || -1,
         || {
             // SAFETY: gate.h.
@@ -129,7 +131,7 @@ pub unsafe extern "C" fn gate_identity_claim(
         unsafe { *unknown = Reason::Internal.code_c().as_ptr() };
         c"".as_ptr()
     };
-    boundary(failed, || {
+    boundary("gate_identity_claim", failed, || {
         // SAFETY: gate.h.
         let (identity, path, pool) =
             unsafe { (identity_of(identity), lossy(path), pool_of(config, pool)) };
@@ -188,7 +190,7 @@ pub unsafe extern "C" fn gate_identity_list(
         unsafe { *unknown = Reason::Internal.code_c().as_ptr() };
         0
     };
-    boundary(failed, || {
+    boundary("gate_identity_list", failed, || {
         // SAFETY: gate.h.
         let (identity, path, pool) =
             unsafe { (identity_of(identity), lossy(path), pool_of(config, pool)) };
@@ -221,6 +223,7 @@ pub unsafe extern "C" fn gate_claim_path_wrong(
     pool: *mut c_void,
 ) -> *const c_char {
     boundary(
+        "gate_claim_path_wrong",
         || PANICKED,
         || {
             // SAFETY: gate.h.

@@ -16,6 +16,7 @@ use std::ffi::c_char;
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gate_reads_query(config: *const ffi::gate_config) -> i32 {
     boundary(
+        "gate_reads_query",
         || 1,
         || {
             // SAFETY: gate.h.
@@ -35,7 +36,7 @@ pub unsafe extern "C" fn gate_unlog(
     request: *const gate_request,
     outcome: *mut gate_outcome,
 ) {
-    let edited = boundary(gate_outcome::default, || {
+    let edited = boundary("gate_unlog", gate_outcome::default, || {
         // SAFETY: gate.h: a live configuration and request.
         let (handle, raw) = unsafe { (handle(config), request.as_ref()) };
         let mut outcome = gate_outcome::default();
@@ -63,6 +64,7 @@ pub unsafe extern "C" fn gate_referer(
     pool: *mut std::ffi::c_void,
 ) -> *const c_char {
     boundary(
+        "gate_referer",
         || c"".as_ptr(),
         || {
             // SAFETY: gate.h.

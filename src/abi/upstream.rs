@@ -196,7 +196,7 @@ pub unsafe extern "C" fn gate_upstream(
         log_level: CRITICAL,
         ..gate_outcome::default()
     };
-    let done = boundary(failed, || {
+    let done = boundary("gate_upstream", failed, || {
         // SAFETY: gate.h: a live process or NULL, a live request, an identity or NULL.
         let (process, raw, grant) = unsafe {
             (
@@ -266,7 +266,7 @@ pub unsafe extern "C" fn gate_handle(
     detail: *mut *const c_char,
 ) -> *const c_char {
     let failed = || Reason::Internal.code_c().as_ptr();
-    boundary(failed, || {
+    boundary("gate_handle", failed, || {
         // SAFETY: gate.h: all live, or NULL.
         let (process, raw, handler, identity) = unsafe {
             (
@@ -320,7 +320,7 @@ pub unsafe extern "C" fn gate_body_new(
     content_type: *const c_char,
     post: i32,
 ) -> *mut ffi::gate_body {
-    boundary(std::ptr::null_mut, || {
+    boundary("gate_body_new", std::ptr::null_mut, || {
         // SAFETY: gate.h: live text or NULL.
         let body = Body::new(unsafe { bytes(content_type) }, post != 0);
         Box::into_raw(Box::new(body)).cast()
@@ -338,6 +338,7 @@ pub unsafe extern "C" fn gate_body_passes(
     length: usize,
 ) -> i32 {
     boundary(
+        "gate_body_passes",
         || 0,
         || {
             // SAFETY: gate.h: a body of gate_body_new or NULL, used by one thread at a time; data
@@ -367,6 +368,7 @@ pub unsafe extern "C" fn gate_body_passes(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gate_body_free(body: *mut ffi::gate_body) {
     boundary(
+        "gate_body_free",
         || (),
         || {
             if !body.is_null() {
