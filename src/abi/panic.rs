@@ -28,6 +28,7 @@ pub(super) fn boundary<T>(
 }
 
 /// The tests name an entry that panics whenever it is called.
+#[allow(clippy::panic, reason = "it is what the tests ask for")]
 #[cfg(feature = "test-hooks")]
 fn panic_on_purpose(entry: &str) {
     static NAMED: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
