@@ -298,7 +298,8 @@ const char *gate_connection_without(const gate_config *config, const char *value
 /* Whether some place takes tokens from the query. Where none does, the next two have nothing to say.
  * Fallback: 1. */
 int gate_reads_query(const gate_config *config);
-/* Of `outcome` the edits alone: no parameter that carries tokens somewhere stays where a log finds it. */
+/* Of `outcome` the edits alone: no parameter that carries tokens somewhere stays where a log finds it. Fallback:
+ * nothing of the target does. */
 void gate_unlog(const gate_config *config, const gate_request *request, gate_outcome *outcome);
 /* `Referer` without such parameters; NULL: it holds none. Pool. Fallback: "". */
 const char *gate_referer(const gate_config *config, const char *value, void *pool);

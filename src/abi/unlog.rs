@@ -1,7 +1,7 @@
 //! gate_reads_query, gate_unlog, gate_referer: parameters that carry tokens somewhere go out of what logs
 //! hold, wherever else they stand. Taking a token out of the request that it came with is `token`'s.
 
-use super::ffi::{self, gate_outcome, gate_request};
+use super::ffi::{self, gate_edit, gate_outcome, gate_request};
 use super::panic::boundary;
 use super::requests::{handle, pool_of};
 use super::text::bytes;
@@ -26,6 +26,22 @@ pub unsafe extern "C" fn gate_reads_query(config: *const ffi::gate_config) -> i3
     )
 }
 
+/// For a log that must not be told the target, since nobody knows what it holds.
+const WITHOUT_TARGET: &[gate_edit] = &[
+    edit(ffi::GATE_EDIT_ARGS, std::ptr::null()),
+    edit(ffi::GATE_EDIT_UNPARSED_URI, c"-".as_ptr()),
+    edit(ffi::GATE_EDIT_THE_REQUEST, c"-".as_ptr()),
+    edit(ffi::GATE_EDIT_FILENAME, c"-".as_ptr()),
+];
+
+const fn edit(kind: ffi::gate_edit_kind, value: *const c_char) -> gate_edit {
+    gate_edit {
+        kind: kind.cast_signed(),
+        name: std::ptr::null(),
+        value,
+    }
+}
+
 /// See gate.h.
 ///
 /// # Safety
@@ -36,7 +52,12 @@ pub unsafe extern "C" fn gate_unlog(
     request: *const gate_request,
     outcome: *mut gate_outcome,
 ) {
-    let edited = boundary("gate_unlog", gate_outcome::default, || {
+    let failed = || gate_outcome {
+        edits: WITHOUT_TARGET.as_ptr(),
+        edit_count: WITHOUT_TARGET.len(),
+        ..gate_outcome::default()
+    };
+    let edited = boundary("gate_unlog", failed, || {
         // SAFETY: gate.h: a live configuration and request.
         let (handle, raw) = unsafe { (handle(config), request.as_ref()) };
         let mut outcome = gate_outcome::default();
