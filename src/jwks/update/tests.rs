@@ -285,6 +285,34 @@ fn whoever_missed_the_last_good_file_has_it_from_the_host() {
 }
 
 #[test]
+fn keys_that_were_in_the_file_for_a_moment_are_not_what_the_host_remembers() {
+    let (dir, heard) = (Dir::new(), Heard::default());
+    let path = dir.path().join("keys.json");
+    let process = || {
+        let keys = keys(
+            &KeySettings {
+                location: KeyLocation::File(path.clone()),
+                ..settings("")
+            },
+            dir.path(),
+        );
+        keys.load();
+        keys
+    };
+    let write = |text: &str| std::fs::write(&path, text).unwrap();
+    let (usual, other) = (jwks(&["a"]), jwks(&["b"]));
+    write(&usual);
+    let (first, second) = (process(), process());
+    write(&other);
+    assert!(second.look(&heard).is_none() && has(&second, "b"));
+    write(&usual);
+    assert!(first.look(&heard).is_none() && has(&first, "a"));
+    write("{");
+    let new = process();
+    assert!(has(&new, "a") && !has(&new, "b"));
+}
+
+#[test]
 fn whoever_starts_when_the_file_is_broken_serves_as_the_others_do() {
     let (dir, heard) = (Dir::new(), Heard::default());
     let path = dir.path().join("keys.json");
