@@ -211,7 +211,7 @@ for my $case (
 
 # -- the state directory: made with all that leads there, and nobody's else is taken
 SKIP: {
-    skip 'only root gives directories away', 13 if $> != 0;
+    skip 'only root gives directories away', 15 if $> != 0;
     my $httpd = httpd("GateStateDir \@DIR\@/one/two/state\n" . issuer_section('a') . gated('/', 'Require valid-user'));
     passes($httpd->get('/', token => mint(issuer => 'a')), 'a state directory whose parents are not there');
     my $dir = $httpd->dir;
@@ -220,7 +220,10 @@ SKIP: {
     my @owners = map { (stat "$dir/$_")[4] } qw(one one/two one/two/state);
     is("@owners", '0 0 ' . getpwnam('www-data'), 'and it alone is the run user\'s');
     ok(scalar(my @kept = glob "$dir/one/two/state/a-*.json"), 'and keeps the keys');
-    my ($status, $said) = Gate::Httpd->start_fails("GateStateDir .\n" . issuer_section('a'));
+    my ($status, $said) = Gate::Httpd->start_fails('GateStateDir ' . 'x' x 5000 . "\n" . issuer_section('a'));
+    isnt($status, 0, 'a state directory that is no path stops httpd');
+    like($said, qr/GATE306: GateStateDir: that is no path/, 'is told');
+    ($status, $said) = Gate::Httpd->start_fails("GateStateDir .\n" . issuer_section('a'));
     isnt($status, 0, 'ServerRoot for a state directory');
     like($said, qr/GATE305: GateStateDir \S+ is not taken/, 'is told');
     mkdir "$dir/real";

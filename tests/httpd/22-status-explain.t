@@ -84,6 +84,10 @@ sub asked_about {
 }
 is($httpd->ask('POST', '/explain?path=/x', token => $admin, body => 'x' x 32768)->status, 200, 'a long text is judged');
 is($httpd->ask('POST', '/explain?path=/x', token => $admin, body => 'x' x 32769)->status, 413, 'and a longer one is not cut');
+my $breaking_off = Gate::Client::connect_to($httpd->port);
+print {$breaking_off} "POST /explain?path=/x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer $admin\r\nContent-Length: 9\r\n\r\nhalf";
+shutdown $breaking_off, 1;
+is(Gate::Client::raw($httpd->port, '', socket => $breaking_off)->status, 400, 'nor is one that breaks off taken for what came of it');
 refused($httpd->ask('POST', '/explain?path=/x', token => $dev, body => $dev), 403, 'role', 'an explanation is protected');
 sleep 0.3;
 my $before = scalar grep { $_->{event}{action} eq 'access' } Gate::Audit::lines($log);
