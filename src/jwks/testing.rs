@@ -287,6 +287,21 @@ pub(crate) fn settings(url: &str) -> KeySettings {
     }
 }
 
+/// Settings that read a file.
+pub(crate) fn of_file(path: &Path) -> KeySettings {
+    KeySettings {
+        location: KeyLocation::File(path.to_owned()),
+        ..settings("")
+    }
+}
+
+/// The keys of a process that has just started.
+pub(crate) fn loaded(settings: &KeySettings, dir: &Path) -> Arc<Keys> {
+    let keys = keys(settings, dir);
+    keys.load();
+    keys
+}
+
 /// A process's keys, with that state directory.
 pub(crate) fn keys(settings: &KeySettings, dir: &Path) -> Arc<Keys> {
     Arc::new(Keys::new(settings.clone(), &StateDir::new(dir)))

@@ -13,7 +13,8 @@ use crate::jwks::keys::KeySettings;
 use crate::jwks::refresh::Refresher;
 use crate::jwks::store::Stamp;
 use crate::jwks::testing::{
-    Dir, Heard, Server, down, has, jwks, keys, ok, rsa_jwk, settings, start, within,
+    Dir, Heard, Server, down, has, jwks, keys, loaded, of_file, ok, rsa_jwk, settings, start,
+    within,
 };
 use serde_json::json;
 use std::path::Path;
@@ -132,14 +133,7 @@ fn unfit_keys_are_said_once() {
 fn keys_of_a_file_follow_the_file_and_outlive_its_faults() {
     let (dir, heard) = (Dir::new(), Arc::default());
     let path = dir.path().join("keys.json");
-    let own = keys(
-        &KeySettings {
-            location: KeyLocation::File(path.clone()),
-            ..settings("")
-        },
-        dir.path(),
-    );
-    own.load();
+    let own = loaded(&of_file(&path), dir.path());
     assert!(!own.usable(clock::now()));
     let refresher = start(&own, &heard);
     assert!(within(2, || heard.count("failed") == 1));
@@ -226,14 +220,7 @@ fn a_pipe_in_the_place_of_a_file_holds_nobody_up() {
     let path = dir.path().join("keys.json");
     let made = std::process::Command::new("mkfifo").arg(&path).status();
     assert!(made.unwrap().success());
-    let own = keys(
-        &KeySettings {
-            location: KeyLocation::File(path),
-            ..settings("")
-        },
-        dir.path(),
-    );
-    own.load();
+    let own = loaded(&of_file(&path), dir.path());
     let error = own.status().last_error.unwrap();
     assert!(error.contains("no regular file"), "{error}");
 }
@@ -255,16 +242,11 @@ fn whoever_missed_the_last_good_file_has_it_from_the_host() {
     let (dir, heard) = (Dir::new(), Heard::default());
     let path = dir.path().join("keys.json");
     let process_of = |location: &Path, max_stale| {
-        let keys = keys(
-            &KeySettings {
-                location: KeyLocation::File(location.to_owned()),
-                max_stale,
-                ..settings("")
-            },
-            dir.path(),
-        );
-        keys.load();
-        keys
+        let settings = KeySettings {
+            max_stale,
+            ..of_file(location)
+        };
+        loaded(&settings, dir.path())
     };
     let process = |location| process_of(location, 3600);
     std::fs::write(&path, jwks(&["a"])).unwrap();
@@ -288,17 +270,7 @@ fn whoever_missed_the_last_good_file_has_it_from_the_host() {
 fn keys_that_were_in_the_file_for_a_moment_are_not_what_the_host_remembers() {
     let (dir, heard) = (Dir::new(), Heard::default());
     let path = dir.path().join("keys.json");
-    let process = || {
-        let keys = keys(
-            &KeySettings {
-                location: KeyLocation::File(path.clone()),
-                ..settings("")
-            },
-            dir.path(),
-        );
-        keys.load();
-        keys
-    };
+    let process = || loaded(&of_file(&path), dir.path());
     let write = |text: &str| std::fs::write(&path, text).unwrap();
     let (usual, other) = (jwks(&["a"]), jwks(&["b"]));
     write(&usual);
@@ -317,17 +289,12 @@ fn whoever_starts_when_the_file_is_broken_serves_as_the_others_do() {
     let (dir, heard) = (Dir::new(), Heard::default());
     let path = dir.path().join("keys.json");
     let process = || {
-        let keys = keys(
-            &KeySettings {
-                location: KeyLocation::File(path.clone()),
-                refresh: 1,
-                max_stale: 6,
-                ..settings("")
-            },
-            dir.path(),
-        );
-        keys.load();
-        keys
+        let settings = KeySettings {
+            refresh: 1,
+            max_stale: 6,
+            ..of_file(&path)
+        };
+        loaded(&settings, dir.path())
     };
     std::fs::write(&path, jwks(&["a"])).unwrap();
     let old = process();
@@ -385,13 +352,9 @@ fn a_changed_file_is_said_once_for_the_host() {
     let (dir, heard) = (Dir::new(), Arc::default());
     let path = dir.path().join("keys.json");
     std::fs::write(&path, jwks(&["a"])).unwrap();
-    let settings = KeySettings {
-        location: KeyLocation::File(path.clone()),
-        ..settings("")
-    };
-    let processes: Vec<_> = (0..3).map(|_| keys(&settings, dir.path())).collect();
+    let settings = of_file(&path);
+    let processes: Vec<_> = (0..3).map(|_| loaded(&settings, dir.path())).collect();
     for keys in &processes {
-        keys.load();
         assert!(keys.usable(clock::now()));
     }
     let refreshers: Vec<_> = processes.iter().map(|keys| start(keys, &heard)).collect();
