@@ -13,7 +13,7 @@ use crate::clock;
 use crate::jwks::Patience;
 use crate::jwks::keys::KeySettings;
 use crate::jwks::testing::{
-    Dir, Heard, Server, down, ec, has, jwks, keys, ok, room, settings, start, within,
+    Dir, Heard, Server, down, ec, has, jwks, keys, loaded, ok, room, settings, start, within,
 };
 use serde_json::json;
 use std::io::{Read as _, Write as _};
@@ -37,8 +37,7 @@ fn slow(text: String, pause: u64) -> Server {
 fn keys_come_without_any_request_and_are_kept_for_the_next_start() {
     let (dir, heard) = (Dir::new(), Arc::default());
     let server = Server::saying(ok(&jwks(&["a"])));
-    let own = keys(&settings(&server.url), dir.path());
-    own.load();
+    let own = loaded(&settings(&server.url), dir.path());
     assert!(!own.usable(clock::now()) && own.current().is_none());
     let refresher = start(&own, &heard);
     assert!(within(2, || own.usable(clock::now())));
@@ -50,8 +49,7 @@ fn keys_come_without_any_request_and_are_kept_for_the_next_start() {
 
     // The issuer is down, and another process starts: it serves before any fetch.
     drop(server);
-    let next = keys(&own.settings, dir.path());
-    next.load();
+    let next = loaded(&own.settings, dir.path());
     assert!(next.usable(clock::now()) && has(&next, "a"));
     assert_eq!(next.status().ok, 0);
 }
@@ -210,8 +208,7 @@ fn a_new_kid_is_had_by_one_fetch_and_then_the_throttle_holds_for_the_host() {
     assert_eq!(ask("forged"), 0);
     assert_eq!(server.paths().len(), 2);
     // A process that starts now is bound by it too.
-    let late = keys(&settings, dir.path());
-    late.load();
+    let late = loaded(&settings, dir.path());
     let refresher = start(&late, &heard);
     assert!(!late.wait_for_kid("forged", &Patience::default()));
     assert_eq!(server.paths().len(), 2);
@@ -224,8 +221,7 @@ fn a_kid_that_another_process_fetched_is_there_at_once() {
     let (dir, heard) = (Dir::new(), Arc::default());
     let server = Server::saying(ok(&jwks(&["a"])));
     let one = keys(&settings(&server.url), dir.path());
-    let two = keys(&one.settings, dir.path());
-    two.load();
+    let two = loaded(&one.settings, dir.path());
     let refresher = start(&one, &heard);
     assert!(within(2, || has(&one, "a")));
     refresher.stop();
@@ -308,8 +304,7 @@ fn back_off_holds_for_the_host_and_over_a_restart() {
     assert!(within(8, || one.status().failed == 3));
     refresher.stop();
     // After the third failure five seconds are to pass.
-    let two = keys(&settings, dir.path());
-    two.load();
+    let two = loaded(&settings, dir.path());
     let refresher = start(&two, &heard);
     std::thread::sleep(Duration::from_millis(2500));
     assert!(!two.wait_for_first(&Patience::default()));
@@ -390,8 +385,7 @@ fn a_stop_in_the_middle_of_a_fetch_leaves_it_to_the_next_process() {
     let refresher = start(&one, &heard);
     assert!(within(2, || server.paths().len() == 1));
     refresher.stop();
-    let two = keys(&settings, dir.path());
-    two.load();
+    let two = loaded(&settings, dir.path());
     let refresher = start(&two, &heard);
     assert!(within(2, || server.paths().len() == 2));
     refresher.stop();
