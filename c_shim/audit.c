@@ -4,6 +4,31 @@
 #include "apr_portable.h"
 #include <unistd.h>
 
+/* For `httpd -t` too, which opens nothing: a reload that fails where it did not would end httpd. */
+int shim_check_audit_log(apr_pool_t *ptemp, server_rec *server)
+{
+    const char *target = gate_config_audit_log(SHIM_SERVER(server)->config), *path;
+    const char *wrong = NULL;
+    apr_finfo_t info;
+
+    if (!target || *target == '|') {
+        return 1;
+    }
+    if (!*target || !(path = ap_server_root_relative(ptemp, target))) {
+        wrong = "that is no path";
+    }
+    else if (apr_stat(&info, path, APR_FINFO_TYPE, ptemp) == APR_SUCCESS) {
+        wrong = info.filetype == APR_DIR ? "that is a directory" : NULL;
+    }
+    else if (apr_stat(&info, ap_make_dirstr_parent(ptemp, path), APR_FINFO_TYPE, ptemp) != APR_SUCCESS) {
+        wrong = "its directory is not there";
+    }
+    if (wrong) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, server, "GATE600: GateAuditLog %s: %s", target, wrong);
+    }
+    return !wrong;
+}
+
 /* A file is opened in both of httpd's readings, so that a wrong path is told on the terminal;
  * a program is started once. */
 int shim_open_audit_log(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *server)
@@ -17,10 +42,6 @@ int shim_open_audit_log(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
 
     (void) plog;
     (void) ptemp;
-    if (target && !*target) {
-        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, server, "GATE500: GateAuditLog can not be told");
-        return HTTP_INTERNAL_SERVER_ERROR;
-    }
     if (!first) {
         file = shim_audit_program(pconf, program ? target + 1 : NULL);
     }

@@ -92,6 +92,42 @@ static int is_link(const char *dir, apr_pool_t *pool)
     return lstat(name, &info) == 0 && S_ISLNK(info.st_mode);
 }
 
+/* Whether the directory may be the gate's; why not is said. */
+static int may_be_ours(const char *dir, const struct stat *info, apr_pool_t *pool, server_rec *server)
+{
+    if (info->st_mode & S_IWOTH) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, server,
+                     "GATE302: GateStateDir %s is writable by everybody: whoever writes keys there "
+                     "can make tokens. Say chmod 700", dir);
+        return 0;
+    }
+    if (geteuid() == 0 && info->st_uid != ap_unixd_config.user_id && !is_empty(dir, pool)) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, server,
+                     "GATE305: GateStateDir %s is not taken: it holds files and is not the run user's. Name a "
+                     "directory of the gate's own, or give this one to the run user (chown)", dir);
+        return 0;
+    }
+    return 1;
+}
+
+/* For `httpd -t` too, which makes nothing: a reload that fails where it did not would end httpd. */
+int shim_check_state_dir(apr_pool_t *ptemp, server_rec *server)
+{
+    const char *dir = shim_state_dir(ptemp, server);
+    struct stat info;
+
+    if (!dir) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, server, "GATE306: GateStateDir: that is no path");
+        return 0;
+    }
+    if (is_link(dir, ptemp)) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, server,
+                     "GATE306: GateStateDir %s is a symbolic link: name the directory that it leads to", dir);
+        return 0;
+    }
+    return stat(dir, &info) != 0 || !S_ISDIR(info.st_mode) || may_be_ours(dir, &info, ptemp, server);
+}
+
 int shim_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *server)
 {
     const char *dir = shim_state_dir(ptemp, server);
@@ -100,18 +136,9 @@ int shim_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, ser
 
     (void) plog;
     shim_log_server = server;
-    if (!dir) {
-        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, server, "GATE306: GateStateDir: that is no path");
-        return HTTP_INTERNAL_SERVER_ERROR;
-    }
     gate_ports_prepare();
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
         return OK; /* the first of two readings */
-    }
-    if (is_link(dir, ptemp)) {
-        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, server,
-                     "GATE306: GateStateDir %s is a symbolic link: name the directory that it leads to", dir);
-        return HTTP_INTERNAL_SERVER_ERROR;
     }
     opened = open_state_dir(ptemp, dir, &info);
     if (opened < 0) {
@@ -119,17 +146,7 @@ int shim_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, ser
                      "GATE301: GateStateDir %s can not be made: keys are not kept over a restart", dir);
         return shim_start_audit(pconf, server, dir);
     }
-    if (info.st_mode & S_IWOTH) {
-        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, server,
-                     "GATE302: GateStateDir %s is writable by everybody: whoever writes keys there "
-                     "can make tokens. Say chmod 700", dir);
-        close(opened);
-        return HTTP_INTERNAL_SERVER_ERROR;
-    }
-    if (geteuid() == 0 && info.st_uid != ap_unixd_config.user_id && !is_empty(dir, ptemp)) {
-        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, server,
-                     "GATE305: GateStateDir %s is not taken: it holds files and is not the run user's. Name a "
-                     "directory of the gate's own, or give this one to the run user (chown)", dir);
+    if (!may_be_ours(dir, &info, ptemp, server)) {
         close(opened);
         return HTTP_INTERNAL_SERVER_ERROR;
     }

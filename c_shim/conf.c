@@ -293,7 +293,6 @@ int shim_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, se
 {
     (void) pconf;
     (void) plog;
-    (void) ptemp;
     keep_trailers_apart(server);
     shim_log_server = server;
     reading = 0;
@@ -304,6 +303,9 @@ int shim_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, se
                      "mod_proxy_http and leave ProxyWebsocketFallbackToProxyHttp on");
     }
     if (!config || gate_config_check(config) != 0) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    if (!shim_check_state_dir(ptemp, server) || !shim_check_audit_log(ptemp, server)) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     whole->upstream = gate_config_has_upstream(config);

@@ -112,6 +112,8 @@ int shim_place_of(cmd_parms *cmd, const shim_dir *dir, gate_place *place);
 /* Why a directive of ours may not stand where it stands; NULL: it may. */
 const char *shim_no_place(cmd_parms *cmd);
 int shim_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *server);
+int shim_check_state_dir(apr_pool_t *ptemp, server_rec *server);
+int shim_check_audit_log(apr_pool_t *ptemp, server_rec *server);
 
 /* state.c */
 extern gate_process *shim_process; /* this child's; NULL in the parent */

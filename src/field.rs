@@ -35,14 +35,15 @@ pub fn same(folded: &[u8], name: &[u8]) -> bool {
     folded.len() == name.len() && folded.iter().zip(name).all(|(a, b)| *a == fold(*b))
 }
 
-/// Text that may stand in a header as it is.
+/// Text that comes out of a header as it went in: no control characters, and no blank at an end, which a
+/// reader takes away (RFC 9110, section 5.5).
 #[must_use]
 pub fn is_plain(text: &str) -> bool {
-    !text.chars().any(char::is_control)
+    !text.chars().any(char::is_control) && text.trim_matches(' ') == text
 }
 
-/// Items joined by commas; `%`, `,` and control characters are percent-encoded, so that no item can
-/// forge a second one.
+/// Items joined by commas; `%`, `,`, control characters and a blank at an end are percent-encoded, so that no
+/// item can forge a second one, nor pass for another.
 #[must_use]
 pub fn list<'a>(items: impl Iterator<Item = Cow<'a, str>>) -> String {
     let mut text = String::new();
@@ -50,8 +51,10 @@ pub fn list<'a>(items: impl Iterator<Item = Cow<'a, str>>) -> String {
         if at > 0 {
             text.push(',');
         }
-        for c in item.chars() {
-            if c == '%' || c == ',' || c.is_control() {
+        let last = item.len().saturating_sub(1);
+        for (at, c) in item.char_indices() {
+            let is_end = at == 0 || at == last;
+            if matches!(c, '%' | ',') || c.is_control() || (c == ' ' && is_end) {
                 let mut bytes = [0; 4];
                 for byte in c.encode_utf8(&mut bytes).bytes() {
                     text.push_str(&format!("%{byte:02X}"));
@@ -90,11 +93,11 @@ mod tests {
     }
 
     #[test]
-    fn plain_text_has_no_control_character() {
+    fn plain_text_has_no_control_character_and_no_blank_at_an_end() {
         for text in ["", "dana", "Zoë O'Neil, 50%"] {
             assert!(is_plain(text), "{text}");
         }
-        for text in ["a\n", "\r", "\0", "\t", "\u{7f}", "\u{85}"] {
+        for text in ["a\n", "\r", "\0", "\t", "\u{7f}", "\u{85}", " a", "a ", " "] {
             assert!(!is_plain(text), "{text:?}");
         }
     }
@@ -111,5 +114,7 @@ mod tests {
         assert_eq!(list(&["a"]), "a");
         assert_eq!(list(&["", ""]), ",");
         assert_eq!(list(&["\u{85}"]), "%C2%85");
+        let blanks = [" admins", "a b ", " ", "  é "];
+        assert_eq!(list(&blanks), "%20admins,a b%20,%20,%20 é%20");
     }
 }

@@ -251,7 +251,7 @@ fn user(claims: &Object, paths: &[ClaimPath]) -> Result<String, NoUser> {
     match value {
         Value::String(text) if !text.is_empty() && is_plain(text) => Ok(text.to_string()),
         other => Err(NoUser(format!(
-            "claim {path}: wanted text without control characters, got {}",
+            "claim {path}: wanted text without control characters or blanks at its ends, got {}",
             crate::shown::value(other)
         ))),
     }

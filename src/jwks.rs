@@ -39,7 +39,7 @@ pub use refresh::{Refresher, Report};
 pub use room::{Patience, Room};
 pub use set::{KeySet, NoKey, SetError};
 pub use store::StateDir;
-pub use url::{UrlError, check_url, discovery_url, is_plain};
+pub use url::{UrlError, check_url, discovery_url, is_here, is_plain};
 
 /// A lock whose last holder may have panicked: what it guards is whole at every step, and a caught
 /// panic must not refuse every request after it.

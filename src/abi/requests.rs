@@ -311,6 +311,8 @@ pub unsafe extern "C" fn gate_refuse(
         }
         // SAFETY: gate.h: live text or NULL.
         let (realm, id) = unsafe { (lossy(raw.realm), lossy(raw.id)) };
+        // ap_auth_name has escaped its quotes, as who puts it between some needs it.
+        let realm = realm.map(|it| it.replace("\\\"", "\""));
         let accept = FieldName::new("Accept").map_or(Found::None, |name| view.table().find(&name));
         let composed = compose(
             reason,

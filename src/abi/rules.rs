@@ -7,6 +7,7 @@ use super::panic::boundary;
 use super::requests::pool_of;
 use super::text::{Pool, lossy, words};
 use super::view::identity_of;
+use crate::field::list;
 use crate::identity::{Identity, scalar};
 use crate::json::Value;
 use crate::policy::path::ClaimPath;
@@ -140,7 +141,7 @@ pub unsafe extern "C" fn gate_identity_claim(
         };
         // SAFETY: gate.h: `unknown` is writable.
         unsafe { *unknown = left_out(identity, Some(&path)) };
-        pool.text(items(identity, &path).join(","))
+        pool.text(text(identity, &path))
     })
 }
 
@@ -159,6 +160,17 @@ fn left_out(identity: &Identity, path: Option<&str>) -> *const c_char {
         Reason::Role.code_c().as_ptr()
     } else {
         std::ptr::null()
+    }
+}
+
+/// A claim as one text; an array's items joined as in a header, so that none can forge a second one.
+fn text(identity: &Identity, path: &str) -> String {
+    let path = ClaimPath::parse(path).ok();
+    let value = path.as_ref().and_then(|path| path.get(identity.claims()));
+    match value {
+        Some(Value::Array(items)) => list(items.iter().filter_map(scalar)),
+        Some(value) => scalar(value).unwrap_or_default().into_owned(),
+        None => String::new(),
     }
 }
 

@@ -341,7 +341,7 @@ impl Call<'_> {
     fn get(&self, url: &str) -> Result<(Answer, Vec<u8>), FetchError> {
         url::check_url(url).map_err(|why| FetchError::Url(url.to_owned(), why))?;
         let connection = |error: ureq::Error| FetchError::Connection(url.to_owned(), told(&error));
-        // What goes to this machine goes past TLS, so without certificates, and past every proxy.
+        // What goes to this machine goes past every proxy, and by http without certificates.
         let plain = url::is_plain(url);
         let agent = agent(if plain {
             RootCerts::new_with_certs(&[])
@@ -351,7 +351,11 @@ impl Call<'_> {
         let _registered = self.cancel.register(&agent)?;
         let left = self.deadline.saturating_duration_since(Instant::now());
         let request = agent.get(url).config().timeout_global(Some(left));
-        let request = if plain { request.proxy(None) } else { request };
+        let request = if url::is_here(url) {
+            request.proxy(None)
+        } else {
+            request
+        };
         let mut response = request.build().call().map_err(connection)?;
         let status = response.status().as_u16();
         let header = |name: &str| {

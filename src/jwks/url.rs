@@ -62,7 +62,19 @@ pub fn check_url(url: &str) -> Result<(), UrlError> {
 /// one place that asks: a scheme has no case, and what is taken for the other one goes out in the clear.
 #[must_use]
 pub fn is_plain(url: &str) -> bool {
-    judge(url) == Ok(true)
+    judge(url).is_ok_and(|it| it.plain)
+}
+
+/// Whether it leads to this machine (127.0.0.0/8, `[::1]`, `localhost`): no proxy's business.
+#[must_use]
+pub fn is_here(url: &str) -> bool {
+    judge(url).is_ok_and(|it| it.here)
+}
+
+/// A URL that may be fetched from.
+struct Fit {
+    plain: bool,
+    here: bool,
 }
 
 /// Where the discovery document of an issuer is (OpenID Connect Discovery, section 4). In place of
@@ -84,8 +96,7 @@ pub fn discovery_url(issuer: &str) -> Result<String, UrlError> {
     Ok(url)
 }
 
-/// Whether it is an `http://` URL.
-fn judge(url: &str) -> Result<bool, UrlError> {
+fn judge(url: &str) -> Result<Fit, UrlError> {
     if url.len() > MAX_BYTES {
         return Err(UrlError::TooLong);
     }
@@ -111,7 +122,7 @@ fn judge(url: &str) -> Result<bool, UrlError> {
     if plain && !here {
         return Err(UrlError::Plain);
     }
-    Ok(plain)
+    Ok(Fit { plain, here })
 }
 
 /// A host with or without a port; whether it is this machine.
@@ -189,6 +200,23 @@ mod tests {
             ("", false),
         ] {
             assert_eq!(is_plain(url), plain, "{url}");
+        }
+    }
+
+    #[test]
+    fn what_leads_to_this_machine_is_no_proxy_s_business() {
+        for (url, here) in [
+            ("http://127.0.0.1/", true),
+            ("https://127.8.9.10:8443/", true),
+            ("HTTPS://[::1]/jwks", true),
+            ("https://LocalHost/", true),
+            ("https://localhost.example.com/", false),
+            ("https://example.com/?127.0.0.1", false),
+            ("https://[::2]/", false),
+            ("http://example.com/", false),
+            ("", false),
+        ] {
+            assert_eq!(is_here(url), here, "{url}");
         }
     }
 

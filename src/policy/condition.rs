@@ -330,6 +330,8 @@ fn glob(glob: &str) -> String {
 fn compile(text: &str, pattern: &str) -> Result<Regex, ConditionError> {
     RegexBuilder::new(pattern)
         .size_limit(PATTERN_SIZE)
+        // A value is one text: a line feed in it ends nothing.
+        .dot_matches_new_line(true)
         .build()
         .map_err(|error| match error {
             regex::Error::CompiledTooBig(_) => ConditionError::PatternTooLarge(text.to_owned()),

@@ -5,7 +5,7 @@
 use crate::identity::Identity;
 use crate::json::{self, Value};
 use crate::jwks::fetch::{Cancel, agent_for};
-use crate::jwks::is_plain;
+use crate::jwks::is_here;
 use crate::upstream::credential;
 use crate::verdict::{Reason, Refusal};
 use std::path::PathBuf;
@@ -150,7 +150,7 @@ impl Question {
             .header(header, &token)
             .config()
             .timeout_global(Some(self.timeout));
-        let request = if is_plain(&self.url) {
+        let request = if is_here(&self.url) {
             request.proxy(None)
         } else {
             request

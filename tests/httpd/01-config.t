@@ -211,7 +211,7 @@ for my $case (
 
 # -- the state directory: made with all that leads there, and nobody's else is taken
 SKIP: {
-    skip 'only root gives directories away', 15 if $> != 0;
+    skip 'only root gives directories away', 25 if $> != 0;
     my $httpd = httpd("GateStateDir \@DIR\@/one/two/state\n" . issuer_section('a') . gated('/', 'Require valid-user'));
     passes($httpd->get('/', token => mint(issuer => 'a')), 'a state directory whose parents are not there');
     my $dir = $httpd->dir;
@@ -232,6 +232,14 @@ SKIP: {
         ($status, $said) = Gate::Httpd->start_fails("GateStateDir $link\n" . issuer_section('a'));
         isnt($status, 0, 'a symbolic link for a state directory');
         like($said, qr/GATE306: GateStateDir \S+ is a symbolic link/, 'is told');
+    }
+    # a configuration test is content with nothing that a reload would end httpd for
+    chmod 0777, "$dir/real";
+    for my $case ([ "GateStateDir $dir/link", 306 ], [ "GateStateDir $dir/real", 302 ], [ 'GateStateDir .', 305 ], [ "GateAuditLog $dir/none/audit.log", 600 ], [ "GateAuditLog $dir/real", 600 ]) {
+        my ($line, $code) = @$case;
+        ($status, $said) = configtest("$line\n" . issuer_section('a'));
+        isnt($status, 0, "$line fails in the configuration test");
+        like($said, qr/GATE$code: @{[ $line =~ \/^(\w+)\/ ]} /, 'is told');
     }
     my $other = Gate::Httpd->new("GateStateDir .\n" . issuer_section('a'));
     is((stat $other->dir)[4], 0, 'and stays whose it is');

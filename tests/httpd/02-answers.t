@@ -21,6 +21,7 @@ my $httpd = httpd(
         . gated('/forbidden/', 'AuthzSendForbiddenOnFailure On', 'Require gate-role developer')
         . gated('/document/', 'ErrorDocument 401 "the own text of this place"', 'Require valid-user')
         . gated('/accept/', 'GateAccept down', 'Require valid-user')
+        . gated('/quoted/', q(AuthName 'Git "Lab"'), 'Require valid-user')
         . gated('/not/', '<RequireAll>', 'Require all granted', '<RequireNone>', 'Require gate-role developer', '</RequireNone>', '</RequireAll>')
 );
 expect_in_log(qr/down.*(?:500|key|fetch)/i, qr/(?:key|fetch).*down/i);
@@ -32,6 +33,7 @@ my %good = (issuer => 'a');
 my $answer = $httpd->get('/valid/x');
 refused($answer, 401, 'token_missing', 'no token is refused');
 is(joined($answer, 'WWW-Authenticate'), 'Bearer realm="GitLab"', 'with a plain challenge');
+is(joined($httpd->get('/quoted/x'), 'WWW-Authenticate'), q(Bearer realm="Git \"Lab\""), 'quotes of AuthName are escaped once');
 refused($httpd->get('/none/x'), 401, 'token_missing', 'a place without Require wants a valid user');
 
 $answer = $httpd->get('/both/x');

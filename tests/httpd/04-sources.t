@@ -106,4 +106,22 @@ is($answer->sent('X-Forwarded-User'), undef, 'altogether');
 # Nothing of it in the access log (finish() looks for the whole of it): a query token is cut out of the request line.
 like($httpd->access_log, qr{"GET /query/x%2Fy\?a=1&b=%2F HTTP}, 'the access log has the request without the token');
 
+# -- variables that were made of it before the gate took it out: CGI and FastCGI would send them on
+my $early = httpd(issuer_section('a') . <<'CONF' . gated('/', 'GateTokenFrom bearer cookie:gate', 'Require valid-user', 'Header always set X-Seen "%{WHOLE}e %{PART}e %{REWRITTEN}e %{COOKIES}e %{COOKIE}e %{OTHER}e %{METHOD}e"'));
+SetEnvIf Authorization "^(.*)$" WHOLE=$1
+SetEnvIf Authorization "^Bearer (.*)$" PART=$1
+SetEnvIf Cookie "^(.*)$" COOKIES=$1
+SetEnvIf Cookie "gate=([^;]*)" COOKIE=$1
+SetEnvIf Cookie "other=([^;]*)" OTHER=$1
+SetEnvIf Request_Method "(.*)" METHOD=$1
+RewriteEngine On
+RewriteRule ^ - [E=REWRITTEN:%{HTTP:Authorization}]
+CONF
+for ([ 'a header', '(null) GET', token => $token ], [ 'a cookie', 'kept GET', headers => [ Cookie => "other=kept; gate=$token" ] ]) {
+    my ($name, $others, @with) = @$_;
+    my $seen = $early->get('/x', @with)->header('X-Seen') // '';
+    unlike($seen, qr/eyJ/, "no variable keeps the token of $name");
+    like($seen, qr/ \Q$others\E$/, 'others stay');
+}
+
 finish();

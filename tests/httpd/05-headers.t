@@ -89,6 +89,8 @@ is(roles(['a,admin']), 'a%2Cadmin', 'a comma in an item is encoded');
 is(roles(['50%']), '50%25', 'so is the per cent sign');
 is(roles(["a\nX-Evil: 1"]), 'a%0AX-Evil: 1', 'so is a line break');
 is(roles(["a\x{7f}\tb"]), 'a%7F%09b', 'and other control characters');
+is(roles([ ' admins', 'b ', ' ' ]), '%20admins,b%20,%20', 'and a blank at an end, which an upstream takes away');
+refused($httpd->get('/x', token => mint(issuer => 'a', claims => { sub => $_ })), 401, 'user_missing', "a user '$_', whom an upstream would take for another") for ' root', 'root ', ' ';
 is(roles([]), undef, 'no roles, no header');
 is(roles('one'), 'one', 'a claim that is one word is one role');
 is(($httpd->get('/x', token => mint(issuer => 'a', claims => { groups => ['devs'], ref => 'main' }))->sent('X-Forwarded-Groups') // '') =~ tr{,}{}, 1, 'role rules add to the claim');

@@ -67,7 +67,7 @@ try_places('both',     [ [ 'from elsewhere, with the role', $dev, 403, 'rule' ] 
 try_places('user',     [ [ 'the user', token(sub => 'carol'), 200 ], [ 'another', $devshop, 403, 'rule' ], [ 'the user of another case', token(sub => 'Carol'), 403, 'rule' ] ]);
 try_places('denied',   [ [ 'everybody', $devshop, 403, 'rule' ] ]);
 try_places('expr/claim',  [ [ 'the claim', token(ref => 'main'), 200 ], [ 'another value', token(ref => 'x'), 403, 'rule' ], [ 'without a token', undef, 401, 'token_missing' ] ]);
-try_places('expr/joined', [ [ 'an array, joined', token(groups => [qw(devs ops)]), 200 ], [ 'another order', token(groups => [qw(ops devs)]), 403, 'rule' ] ]);
+try_places('expr/joined', [ [ 'an array, joined', token(groups => [qw(devs ops)]), 200 ], [ 'another order', token(groups => [qw(ops devs)]), 403, 'rule' ], [ 'one group that is called so', token(groups => ['devs,ops']), 403, 'rule' ] ]);
 try_places('expr/claims', [ [ 'an element', token(groups => [qw(devs ops)]), 200 ], [ 'no such element', $dev, 403, 'rule' ], [ 'an item that holds it', token(groups => ['a,ops']), 403, 'rule' ], [ 'without a token', undef, 401, 'token_missing' ] ]);
 try_places('expr/roles',  [ [ 'a role', $dev, 200 ], [ 'another', $lead, 403, 'rule' ], [ 'without a token', undef, 401, 'token_missing' ] ]);
 try_places('expr/user',   [ [ 'the user', $dev, 200 ], [ 'another', token(sub => 'eve'), 403, 'rule' ], [ 'without a token', undef, 401, 'token_missing' ] ]);
