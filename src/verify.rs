@@ -331,6 +331,7 @@ fn signing_key(
             NoKey::Unknown(_) => Error::KeyUnknown(none.to_string()),
             NoKey::Unfit(_) => Error::KeyUnfit(none.to_string()),
         })?;
+    let mut others = None;
     for key in candidates {
         // Entra names the issuer that a key may sign for beside the key.
         let bound = key
@@ -343,11 +344,14 @@ fn signing_key(
         {
             return Ok(key);
         }
+        others = others.or_else(|| key.issuer().filter(|_| !bound).map(shown::text));
     }
-    let hint = if header.nonce {
-        "; a token for Microsoft Graph can be verified by Graph alone"
-    } else {
-        ""
+    let hint = match others {
+        _ if header.nonce => "; a token for Microsoft Graph can be verified by Graph alone".into(),
+        Some(other) if issuer.kind == Kind::Entra => {
+            format!("; the key signs for issuer {other} alone")
+        }
+        _ => String::new(),
     };
     Err(Error::Signature(format!(
         "kid {}, alg {:?}: the signature does not fit{hint}",

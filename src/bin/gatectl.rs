@@ -48,7 +48,8 @@ const USAGE: &str = "gatectl: beside mod_gitlab_gate
           [--after SEQUENCE:HASH] [--last SEQUENCE]
   gatectl audit report FILE... [--format table|csv|json]
                                                  the access review: who used what, from when to when
-  gatectl port --gate URL --token-env VAR --to NAME:PORT (--listen ADDRESS:PORT | --stdio) [-- COMMAND...]
+  gatectl port --gate URL --token-env VAR [--job-token-env CI_JOB_TOKEN] [--ca-file FILE]
+          --to NAME:PORT (--listen ADDRESS:PORT | --stdio) [-- COMMAND...]
                                                  the local end of a CI port, while COMMAND runs
   gatectl token [--issuer URL | --jwks FILE] [--audience AUD] < TOKEN
                                                  decodes and verifies a token

@@ -67,6 +67,11 @@ impl Notes {
                 "GATE223: {name} ({place}) has no effect in <GatePort>: a port carries bytes, and no headers to put it in"
             ));
         }
+        if !place.port && place.section.is_some() && name == "GateJob" {
+            self.warnings.push(format!(
+                "GATE224: {name} ({place}) has no effect here: only a port (<GatePort>) is closed when its job ends"
+            ));
+        }
         if let Some(name) = ONCE.iter().find(|it| **it == name)
             && let Some(before) = self.once.insert(name, place.clone())
         {

@@ -249,7 +249,9 @@ fn entra_s_keys_of_all_tenants_sign_for_the_token_s() {
         ("https://login.example/t-1/v2.0", None),
         (
             "https://login.example/t-2/v2.0",
-            Some("kid k, alg ES256: the signature does not fit"),
+            Some(
+                "kid k, alg ES256: the signature does not fit; the key signs for issuer https://login.example/t-2/v2.0 alone",
+            ),
         ),
     ] {
         let keys = key_set(&[&with(&key().1, "issuer", named)]);

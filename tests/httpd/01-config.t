@@ -186,6 +186,7 @@ for my $case (
     [ 'an audience check that is off', issuer_section('a', 'GateAudience any'),                                  qr/\[\S*:warn\].*audience/i ],
     [ 'a port that is only observed', issuer_section('a') . in_port('GateMode observe'),                                      qr/\[\S*:warn\].*GATE202.*does not hold for ports/ ],
     [ 'a header for a port',          issuer_section('a') . in_port('GateHeader X-Login user'),                                qr/\[\S*:warn\].*GATE223: GateHeader \(line \d+ of \S+\) has no effect in <GatePort>/ ],
+    [ 'a job that nothing closes',    issuer_section('a', 'GateKind gitlab', "GateJobAPI $api") . gated('/', 'GateJob on', 'Require valid-user'),                    qr/\[\S*:warn\].*GATE224: GateJob \(line \d+ of \S+\) has no effect here/ ],
     [ "a job API's token that is none", issuer_section('a', 'GateKind gitlab', "GateJobAPI $api token-file=$lines"), qr/GATE704: GateJobAPI token-file=\S+: it holds more than one line/ ],
     [ 'published keys that are not there', "<Location /jwks>\nSetHandler gate-jwks\n</Location>\n",               qr/\[\S*:warn\].*GATE209/ ],
     [ 'a refresh that is too late',    issuer_section('a', 'GateRefresh 24h'),                                   qr/\[\S*:warn\].*GATE210: .*43200 s and not 86400 s/ ],
