@@ -14,27 +14,29 @@ static void withhold(request_rec *r, shim_state *state, const char *name, const 
     }
 }
 
+/* Shorter than this is no token. */
+#define SHORTEST 64
+
 /* Whether a variable's value is the header's, or a token out of it: SetEnvIf, RewriteRule [E=…]. */
-static int holds(const char *value, size_t length, const char *header, size_t header_length)
+static int holds(const char *value, const char *header)
 {
     const char *dot;
 
-    if (length >= header_length) {
-        return strstr(value, header) != NULL;
+    if (strlen(value) < SHORTEST || strlen(header) < SHORTEST) {
+        return 0;
     }
-    return length > 64 && (dot = strchr(value, '.')) && strchr(dot + 1, '.') && strstr(header, value);
+    return strstr(value, header) || ((dot = strchr(value, '.')) && strchr(dot + 1, '.') && strstr(header, value));
 }
 
 /* What was made of the header before the gate took it out goes with it: CGI and FastCGI send variables on. */
 static void unset_copies(request_rec *r, const char *header)
 {
     const apr_array_header_t *there = apr_table_elts(r->subprocess_env);
-    size_t header_length = header ? strlen(header) : 0;
     int i = 0;
 
-    while (header_length && i < there->nelts) {
+    while (header && i < there->nelts) {
         const apr_table_entry_t *entry = &APR_ARRAY_IDX(there, i, apr_table_entry_t);
-        if (entry->val && holds(entry->val, strlen(entry->val), header, header_length)) {
+        if (holds(entry->val, header)) {
             apr_table_unset(r->subprocess_env, entry->key);
             i = 0; /* the table has moved */
         }
@@ -47,13 +49,16 @@ static void unset_copies(request_rec *r, const char *header)
 /* `withholding` keeps what goes for the requests that follow from this one; NULL: it is gone. */
 void shim_apply_edits(request_rec *r, const gate_outcome *outcome, shim_state *withholding)
 {
+    const char *value;
     size_t i;
+
     for (i = 0; i < outcome->edit_count; i++) {
         const gate_edit *edit = &outcome->edits[i];
         switch (edit->kind) {
         case GATE_EDIT_HEADER:
-            withhold(r, withholding, edit->name, apr_table_get(r->headers_in, edit->name));
-            unset_copies(r, apr_table_get(r->headers_in, edit->name));
+            value = apr_table_get(r->headers_in, edit->name);
+            withhold(r, withholding, edit->name, value);
+            unset_copies(r, value);
             if (edit->value) {
                 apr_table_setn(r->headers_in, edit->name, edit->value);
             }
