@@ -84,7 +84,7 @@ unlike($two->get('/status', headers => [ Host => 'a.x' ])->body, qr/all well/, '
 
 # --- the start says what is odd -----------------------------------------------------------------------------------------
 
-my ($code, $said) = configtest("GateAuditLog logs/a\nGateAuditLog logs/b\n" . $issuers . handler('/h', 'gate-statut', 'Require valid-user'));
+my ($code, $said) = configtest("GateAuditLog a.log\nGateAuditLog b.log\n" . $issuers . handler('/h', 'gate-statut', 'Require valid-user'));
 is($code, 0, 'odd, but no error');
 like($said, qr/GATE221: GateAuditLog \(line 2 of \S+\) stands again: what line 1 of \S+ says has no effect/, 'a log given twice');
 like($said, qr/GATE222: SetHandler gate-statut \(line \d+ of .* there are gate-status/, 'a handler that is none');
