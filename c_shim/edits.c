@@ -36,7 +36,7 @@ static void unset_copies(request_rec *r, const char *header)
 
     while (header && i < there->nelts) {
         const apr_table_entry_t *entry = &APR_ARRAY_IDX(there, i, apr_table_entry_t);
-        if (holds(entry->val, header)) {
+        if (entry->val && holds(entry->val, header)) {
             apr_table_unset(r->subprocess_env, entry->key);
             i = 0; /* the table has moved */
         }
