@@ -24,7 +24,7 @@ void *shim_create_server(apr_pool_t *pool, server_rec *server)
 {
     shim_server *mine = apr_pcalloc(pool, sizeof(*mine));
     if (!server->is_virtual) {
-        const gate_host host = {shim_alloc, shim_log};
+        const gate_host host = {shim_alloc, shim_log, shim_stops_at_once};
         reading = 1;
         config = gate_config_new(&host);
         if (config) {

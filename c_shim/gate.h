@@ -52,6 +52,7 @@ typedef struct gate_cut gate_cut;           /* a connection that is cut at its m
 typedef struct gate_host {
     void *(*alloc)(void *pool, size_t size); /* apr_palloc */
     void (*log)(int level, const char *text); /* ap_log_error on the main server; APLOG_ levels */
+    int (*stops)(void); /* httpd stops at once, and this child with it; from any thread */
 } gate_host;
 
 /* Where in the configuration a directive stands. Borrowed. */

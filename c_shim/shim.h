@@ -138,6 +138,7 @@ int shim_tunnel(request_rec *r);
 /* stopping.c */
 void shim_watch_stop(apr_pool_t *pchild);
 void shim_child_stopping(apr_pool_t *pchild, int graceful);
+int shim_stops_at_once(void);
 /* `looked`: 0 at first; the caller keeps it. */
 int shim_server_stops(apr_time_t *looked);
 

@@ -52,6 +52,11 @@ void shim_child_stopping(apr_pool_t *pchild, int graceful)
     sigaction(SIGTERM, &action, NULL);
 }
 
+int shim_stops_at_once(void)
+{
+    return stopping_now;
+}
+
 int shim_server_stops(apr_time_t *looked)
 {
     sigset_t pending;

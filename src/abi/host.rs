@@ -32,6 +32,13 @@ pub(super) fn say(level: i32, text: &str) {
     }
 }
 
+/// Whether httpd stops at once, and this child with it.
+pub(super) fn stops() -> bool {
+    let stops = HOST.get().and_then(|host| host.stops);
+    // SAFETY: `stops` is the shim's, which reads a flag.
+    stops.is_some_and(|stops| unsafe { stops() } != 0)
+}
+
 /// A request's pool.
 pub(super) fn pool(pool: *mut c_void) -> Option<Pool> {
     // SAFETY: gate.h: the pool of a live request, of the one host there is.

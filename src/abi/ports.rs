@@ -2,7 +2,7 @@
 
 use super::configuration::Handle;
 use super::ffi::{self, gate_opening, gate_request};
-use super::host::{CRITICAL, ERROR, NOTICE, say};
+use super::host::{CRITICAL, ERROR, NOTICE, say, stops};
 use super::panic::boundary;
 use super::text::{Pool, bytes, lossy};
 use super::view::View;
@@ -11,7 +11,7 @@ use crate::config::{AuditOn, Lifetime, Setting};
 use crate::directive::Slot;
 use crate::gate::Process;
 use crate::grant::Grant;
-use crate::port::cut::Cut;
+use crate::port::cut::{Cut, Host};
 use crate::port::limit::Cause;
 use crate::port::{IDLE, MAX_OPEN, Opened, Port, Wish, name};
 use crate::request::{FieldName, Fields, Found};
@@ -334,14 +334,17 @@ pub unsafe extern "C" fn gate_cut_at(
             Arc::clone(identity.key()),
             identity.expires(),
             longest,
-            |request, cause| {
-                say(
-                    NOTICE,
-                    &format!(
-                        "GATE703: a WebSocket was cut: {} request={request}",
-                        cause.code().to_string_lossy()
-                    ),
-                );
+            Host {
+                report: |request, cause| {
+                    say(
+                        NOTICE,
+                        &format!(
+                            "GATE703: a WebSocket was cut: {} request={request}",
+                            cause.name()
+                        ),
+                    );
+                },
+                stops,
             },
         );
         cut.map_or(std::ptr::null_mut(), |cut| {

@@ -12,8 +12,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
-/// What is told of a cut: the request's id, and why.
-pub type Report = fn(&str, Cause);
+/// Whose connections they are.
+#[derive(Clone, Copy)]
+pub struct Host {
+    /// Is told of a cut: the request's id, and why.
+    pub report: fn(&str, Cause),
+    /// Whether it stops at once. httpd closes its own descriptors then, but waits for whoever moves the bytes.
+    pub stops: fn() -> bool,
+}
 
 struct Entry {
     id: u64,
@@ -26,7 +32,12 @@ struct Entry {
 }
 
 impl Entry {
-    /// Whoever moves its bytes reads an end, and is told that it is none of the peer's.
+    fn fired(&self) -> bool {
+        self.fired.load(Ordering::Acquire)
+    }
+
+    /// Whoever moves its bytes reads an end, and is told that it is none of the peer's. The duplicate stays
+    /// until that is done: a poll forgets a socket that nobody has any more.
     fn cut(&self) {
         self.fired.store(true, Ordering::Release);
         let _ = self.socket.shutdown(Shutdown::Both);
@@ -85,7 +96,7 @@ impl Cutter {
         key: Arc<Key>,
         expires: u64,
         lifetime: Option<Duration>,
-        report: Report,
+        host: Host,
     ) -> Option<Cut> {
         let mut watched = self.shared.lock();
         if !watched.running {
@@ -94,7 +105,7 @@ impl Cutter {
                 .name("gate-cut".to_owned())
                 .stack_size(256 << 10)
                 .spawn(move || {
-                    while catch_unwind(AssertUnwindSafe(|| shared.run(report))).is_err() {
+                    while catch_unwind(AssertUnwindSafe(|| shared.run(host))).is_err() {
                         shared.cut_all();
                     }
                 })
@@ -141,37 +152,37 @@ impl Shared {
     /// After a panic, which has been said: whose moment is not known any more does not stay open, and the
     /// next are watched as ever.
     fn cut_all(&self) {
-        self.lock().entries.drain(..).for_each(|it| it.cut());
+        self.lock().entries.iter().for_each(Entry::cut);
     }
 
-    fn run(&self, report: Report) {
+    fn run(&self, host: Host) {
         let mut watched = self.lock();
         while !watched.stopped {
-            let now = clock::now();
+            let (now, stops) = (clock::now(), (host.stops)());
             let mut over = Vec::new();
-            watched.entries.retain(|it| {
+            for it in watched.entries.iter().filter(|it| !it.fired()) {
                 let at = Moment {
                     now,
                     open: it.since.elapsed(),
                     quiet: Duration::ZERO,
                 };
                 let cause = match it.limits.look(at) {
+                    _ if stops => Cause::Stopping,
                     _ if !it.key.is_live() => Cause::KeyRevoked,
                     Err(cause) => cause,
-                    Ok(_) => return true,
+                    Ok(_) => continue,
                 };
                 it.cut();
                 over.push((it.request.clone(), cause));
-                false
-            });
+            }
             if !over.is_empty() {
                 drop(watched);
                 over.iter()
-                    .for_each(|(request, cause)| report(request, *cause));
+                    .for_each(|(request, cause)| (host.report)(request, *cause));
                 watched = self.lock();
                 continue;
             }
-            let idle = watched.entries.is_empty();
+            let idle = watched.entries.iter().all(Entry::fired);
             watched = if idle {
                 self.changed
                     .wait(watched)
@@ -203,6 +214,13 @@ mod tests {
         (one, other)
     }
 
+    fn host(report: fn(&str, Cause)) -> Host {
+        Host {
+            report,
+            stops: || false,
+        }
+    }
+
     fn key() -> Arc<Key> {
         let identity = identity(&issuer(&[]), json!({})).unwrap_or_else(|e| panic!("{e}"));
         Arc::clone(identity.key())
@@ -220,12 +238,11 @@ mod tests {
             key(),
             u64::MAX,
             Some(Duration::from_millis(300)),
-            |_, _| (),
+            host(|_, _| ()),
         );
         drop(forgotten);
-        let cut = cutter.watch(other, "a".into(), key(), past, None, |_, cause| {
-            assert_eq!(cause, Cause::Expired);
-        });
+        let host = host(|_, cause| assert_eq!(cause, Cause::Expired));
+        let cut = cutter.watch(other, "a".into(), key(), past, None, host);
         assert_eq!(one.read(&mut [0; 1]).ok(), Some(0));
         assert!(cut.is_some_and(|it| it.fired()));
         let _ = kept.set_read_timeout(Some(Duration::from_millis(900)));
@@ -244,7 +261,14 @@ mod tests {
         let mut held = Vec::new();
         let mut watch = |request: &str, expires| {
             let (one, other) = pair();
-            let cut = cutter.watch(other, request.into(), key(), expires, None, fails_at_first);
+            let cut = cutter.watch(
+                other,
+                request.into(),
+                key(),
+                expires,
+                None,
+                host(fails_at_first),
+            );
             let fired = cut.as_ref().map(|it| Arc::clone(&it.fired));
             held.push(cut);
             (one, fired)
@@ -266,12 +290,30 @@ mod tests {
         let cutter = Cutter::default();
         let (mut one, other) = pair();
         let key = key();
-        let report = |_: &str, cause| assert_eq!(cause, Cause::KeyRevoked);
-        let cut = cutter.watch(other, "a".into(), Arc::clone(&key), u64::MAX, None, report);
+        let host = host(|_, cause| assert_eq!(cause, Cause::KeyRevoked));
+        let cut = cutter.watch(other, "a".into(), Arc::clone(&key), u64::MAX, None, host);
         assert!(cut.is_some());
         key.retire();
         let _ = one.set_read_timeout(Some(Duration::from_secs(20)));
         assert_eq!(one.read(&mut [0; 1]).ok(), Some(0));
+        cutter.stop();
+    }
+
+    #[test]
+    fn a_connection_is_cut_when_the_host_stops_and_a_poll_hears_of_it_that_has_no_other_descriptor()
+    {
+        let cutter = Cutter::default();
+        let (mut one, other) = pair();
+        let host = Host {
+            report: |_, cause| assert_eq!(cause, Cause::Stopping),
+            stops: || true,
+        };
+        let cut = cutter.watch(other, "a".into(), key(), u64::MAX, None, host);
+        let _ = one.set_read_timeout(Some(Duration::from_secs(20)));
+        assert_eq!(one.read(&mut [0; 1]).ok(), Some(0));
+        assert_eq!(cutter.shared.lock().entries.len(), 1);
+        drop(cut);
+        assert_eq!(cutter.shared.lock().entries.len(), 0);
         cutter.stop();
     }
 }

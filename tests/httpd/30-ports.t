@@ -249,11 +249,19 @@ $t->say('2');
 is($t->read(1), '2', 'goes on');
 my ($after, $u) = tunnel($port, 'db:1', token());
 is($after->status, 200, 'and new ones are opened');
+$ws = websocket($port, '/ws/cable', token());
+is($ws->{status}, 101, 'as are WebSockets');
 $httpd->signal('TERM');
 is($u->rest, '', 'a stop closes it');
 like(closing($httpd, $after), qr/closed: stopping /, 'with its reason');
 like(closing($httpd, $answer, 12), qr/closed: stopping /, 'the older one too');
+is($ws->{tunnel}->rest, '', 'the WebSocket as well');
 $httpd->stop;
+# httpd by itself closes such a socket without whoever polls it hearing of that, waits, and kills the child after 9 s
+if (Gate::Httpd::mpm() ne 'prefork') {
+    like($httpd->error_log, qr/GATE703: a WebSocket was cut: stopping/, 'and the log says so');
+    unlike($httpd->error_log, qr/AH00046/, 'so that no child need be killed');
+}
 
 expect_in_log(qr/GATE311/, qr/AH0129[0-9]|AH01146|AH00045|AH00046|AH00052|AH00051|AH01102|AH10212|AH\d+:.*proxy: .*tunnel/i);
 finish();
