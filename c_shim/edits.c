@@ -17,26 +17,26 @@ static void withhold(request_rec *r, shim_state *state, const char *name, const 
 /* Shorter than this is no token. */
 #define SHORTEST 64
 
-/* Whether a variable's value is the header's, or a token out of it: SetEnvIf, RewriteRule [E=…]. */
-static int holds(const char *value, const char *header)
+/* Whether a variable's value has the header's or the query's in it, or is a token out of it: SetEnvIf, RewriteRule [E=…]. */
+static int holds(const char *value, const char *source)
 {
     const char *dot;
 
-    if (strlen(value) < SHORTEST || strlen(header) < SHORTEST) {
+    if (strlen(value) < SHORTEST || strlen(source) < SHORTEST) {
         return 0;
     }
-    return strstr(value, header) || ((dot = strchr(value, '.')) && strchr(dot + 1, '.') && strstr(header, value));
+    return strstr(value, source) || ((dot = strchr(value, '.')) && strchr(dot + 1, '.') && strstr(source, value));
 }
 
-/* What was made of the header before the gate took it out goes with it: CGI and FastCGI send variables on. */
-static void unset_copies(request_rec *r, const char *header)
+/* What was made of it before the gate took it out goes with it: CGI and FastCGI send variables on. */
+static void unset_copies(request_rec *r, const char *source)
 {
     const apr_array_header_t *there = apr_table_elts(r->subprocess_env);
     int i = 0;
 
-    while (header && i < there->nelts) {
+    while (source && i < there->nelts) {
         const apr_table_entry_t *entry = &APR_ARRAY_IDX(there, i, apr_table_entry_t);
-        if (entry->val && holds(entry->val, header)) {
+        if (entry->val && holds(entry->val, source)) {
             apr_table_unset(r->subprocess_env, entry->key);
             i = 0; /* the table has moved */
         }
@@ -68,6 +68,7 @@ void shim_apply_edits(request_rec *r, const gate_outcome *outcome, shim_state *w
             break;
         case GATE_EDIT_ARGS:
             withhold(r, withholding, "?", r->args);
+            unset_copies(r, r->args);
             r->args = (char *) edit->value;
             r->parsed_uri.query = (char *) edit->value;
             break;

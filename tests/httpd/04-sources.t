@@ -107,7 +107,7 @@ is($answer->sent('X-Forwarded-User'), undef, 'altogether');
 like($httpd->access_log, qr{"GET /query/x%2Fy\?a=1&b=%2F HTTP}, 'the access log has the request without the token');
 
 # -- variables that were made of it before the gate took it out: CGI and FastCGI would send them on
-my $early = httpd(issuer_section('a') . <<'CONF' . gated('/', 'GateTokenFrom bearer cookie:gate', 'Require valid-user', 'Header always set X-Seen "%{WHOLE}e %{PART}e %{REWRITTEN}e %{COOKIES}e %{COOKIE}e %{OTHER}e %{METHOD}e"'));
+my $early = httpd(issuer_section('a') . <<'CONF' . gated('/', 'GateTokenFrom bearer cookie:gate query:gate', 'Require valid-user', 'Header always set X-Seen "%{LINE}e %{QUERY}e %{PARAMETER}e %{WHOLE}e %{PART}e %{REWRITTEN}e %{COOKIES}e %{COOKIE}e %{OTHER}e %{METHOD}e"'));
 SetEnvIf Authorization "^(.*)$" WHOLE=$1
 SetEnvIf Authorization "^Bearer (.*)$" PART=$1
 SetEnvIf Cookie "^(.*)$" COOKIES=$1
@@ -115,13 +115,16 @@ SetEnvIf Cookie "gate=([^;]*)" COOKIE=$1
 SetEnvIf Cookie "other=([^;]*)" OTHER=$1
 SetEnvIf Request_Method "(.*)" METHOD=$1
 RewriteEngine On
-RewriteRule ^ - [E=REWRITTEN:%{HTTP:Authorization}]
+RewriteRule ^ - [E=REWRITTEN:%{HTTP:Authorization},E=LINE:%{THE_REQUEST},E=QUERY:%{QUERY_STRING}]
+RewriteCond %{QUERY_STRING} gate=([^&]*)
+RewriteRule ^ - [E=PARAMETER:%1]
 CONF
-for ([ 'a header', '(null) GET', token => $token ], [ 'a cookie', 'kept GET', headers => [ Cookie => "other=kept; gate=$token" ] ]) {
+for ([ 'a header', '(null) GET', token => $token ], [ 'a cookie', 'kept GET', headers => [ Cookie => "other=kept; gate=$token" ] ], [ 'the query', '(null) GET' ]) {
     my ($name, $others, @with) = @$_;
-    my $seen = $early->get('/x', @with)->header('X-Seen') // '';
+    my $seen = $early->get(@with ? '/x' : "/x?a=b&gate=$token", @with)->header('X-Seen') // '';
     unlike($seen, qr/eyJ/, "no variable keeps the token of $name");
     like($seen, qr/ \Q$others\E$/, 'others stay');
 }
+like($early->get('/x?a=b', token => $token)->header('X-Seen') // '', qr{^GET /x\?a=b HTTP/1\.1 a=b }, 'as does what is made of a query without a token');
 
 finish();
