@@ -51,20 +51,36 @@ pub fn list<'a>(items: impl Iterator<Item = Cow<'a, str>>) -> String {
         if at > 0 {
             text.push(',');
         }
-        let last = item.len().saturating_sub(1);
-        for (at, c) in item.char_indices() {
-            let is_end = at == 0 || at == last;
-            if matches!(c, '%' | ',') || c.is_control() || (c == ' ' && is_end) {
-                let mut bytes = [0; 4];
-                for byte in c.encode_utf8(&mut bytes).bytes() {
-                    text.push_str(&format!("%{byte:02X}"));
-                }
-            } else {
-                text.push(c);
-            }
-        }
+        push_encoded(&mut text, &item, &['%', ',']);
     }
     text
+}
+
+/// One value by itself: what is not plain is percent-encoded, so that it is cut nowhere, ends no line and passes
+/// for no other.
+#[must_use]
+pub fn plain(value: Cow<'_, str>) -> Cow<'_, str> {
+    if is_plain(&value) {
+        return value;
+    }
+    let mut text = String::new();
+    push_encoded(&mut text, &value, &[]);
+    text.into()
+}
+
+fn push_encoded(text: &mut String, value: &str, also: &[char]) {
+    let last = value.len().saturating_sub(1);
+    for (at, c) in value.char_indices() {
+        let is_end = at == 0 || at == last;
+        if also.contains(&c) || c.is_control() || (c == ' ' && is_end) {
+            let mut bytes = [0; 4];
+            for byte in c.encode_utf8(&mut bytes).bytes() {
+                text.push_str(&format!("%{byte:02X}"));
+            }
+        } else {
+            text.push(c);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -99,6 +115,19 @@ mod tests {
         }
         for text in ["a\n", "\r", "\0", "\t", "\u{7f}", "\u{85}", " a", "a ", " "] {
             assert!(!is_plain(text), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_value_by_itself_is_encoded_where_it_is_not_plain() {
+        for (value, wanted) in [
+            ("main", "main"),
+            ("50%, é", "50%, é"),
+            ("main\0evil", "main%00evil"),
+            ("a\r\nSudo: root", "a%0D%0ASudo: root"),
+            (" a ", "%20a%20"),
+        ] {
+            assert_eq!(plain(Cow::Borrowed(value)), wanted);
         }
     }
 

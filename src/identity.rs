@@ -105,6 +105,13 @@ impl Identity {
             .as_str()
     }
 
+    /// What the issuer says of the e-mail address; whatever is no plain yes is a no. `None`: nothing.
+    #[must_use]
+    pub fn email_is_verified(&self) -> Option<bool> {
+        let said = self.claims.get("email_verified")?;
+        Some(scalar(said).is_some_and(|it| it == "true"))
+    }
+
     /// The issuer's name in the configuration.
     #[must_use]
     pub fn issuer_name(&self) -> &str {
@@ -173,7 +180,7 @@ impl Identity {
     /// Whether a role could have come from groups that were left out.
     #[must_use]
     pub fn groups_decide_roles(&self) -> bool {
-        let on_groups = |path: &ClaimPath| path.is("groups");
+        let on_groups = |path: &ClaimPath| path.leads_into("groups");
         self.groups_left_out()
             && (self.issuer.role_claim.as_ref().is_some_and(on_groups)
                 || self

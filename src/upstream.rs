@@ -116,14 +116,13 @@ fn in_time(identity: &Identity, now: u64) -> Result<(), Refusal> {
 ///
 /// # Errors
 /// GitLab reads digits alone as the number of an account, so that a person called `1` would be its
-/// first administrator; and white space is trimmed on the way.
+/// first administrator; white space is trimmed on the way; and its names are ASCII, to which others are folded
+/// (`K`, the Kelvin sign, is a `k` in small letters).
 pub fn sudo_name(identity: &Identity) -> Result<&str, Refusal> {
     let user = identity.user();
     let numeric = user.bytes().all(|b| b.is_ascii_digit());
-    let odd = user
-        .chars()
-        .any(|c| c.is_whitespace() || c.is_control() || c == ',');
-    if numeric || odd {
+    let odd = |b: u8| !b.is_ascii_graphic() || b == b',';
+    if numeric || user.bytes().any(odd) {
         return Err(Refusal::new(
             Reason::SudoUser,
             format!(

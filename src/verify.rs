@@ -306,7 +306,7 @@ fn check(
         .find(|it| !it.holds(claims, issuer.kind))
     {
         let why = format!("GateRequire: {}", failed.explain(claims));
-        let left_out = failed.path().is("groups") && groups_left_out(claims, issuer.kind);
+        let left_out = failed.path().leads_into("groups") && groups_left_out(claims, issuer.kind);
         return Err(if left_out {
             Error::GroupsLeftOut(why)
         } else {

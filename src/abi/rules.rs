@@ -7,7 +7,8 @@ use super::panic::boundary;
 use super::requests::pool_of;
 use super::text::{Pool, lossy, words};
 use super::view::identity_of;
-use crate::field::list;
+use crate::directive::words::utf8;
+use crate::field::{list, plain};
 use crate::identity::{Identity, scalar};
 use crate::json::Value;
 use crate::policy::path::ClaimPath;
@@ -42,7 +43,9 @@ pub unsafe extern "C" fn gate_rule_new(
             return std::ptr::null_mut();
         };
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        match Rule::parse(&provider, &words) {
+        let parsed = utf8(&format!("Require {provider}"), &words)
+            .and_then(|()| Rule::parse(&provider, &words));
+        match parsed {
             Ok(rule) => Box::into_raw(Box::new(rule)).cast(),
             Err(wrong) => {
                 // SAFETY: gate.h: a live pool, and `error` is writable.
@@ -141,7 +144,7 @@ pub unsafe extern "C" fn gate_identity_claim(
         };
         // SAFETY: gate.h: `unknown` is writable.
         unsafe { *unknown = left_out(identity, Some(&path)) };
-        pool.text(text(identity, &path))
+        pool.text(text(identity, &path).as_bytes())
     })
 }
 
@@ -150,7 +153,8 @@ pub unsafe extern "C" fn gate_identity_claim(
 fn left_out(identity: &Identity, path: Option<&str>) -> *const c_char {
     let groups = match path {
         Some(path) => {
-            identity.groups_left_out() && ClaimPath::parse(path).is_ok_and(|it| it.is("groups"))
+            identity.groups_left_out()
+                && ClaimPath::parse(path).is_ok_and(|it| it.leads_into("groups"))
         }
         None => identity.groups_decide_roles(),
     };
@@ -163,25 +167,30 @@ fn left_out(identity: &Identity, path: Option<&str>) -> *const c_char {
     }
 }
 
+fn claim<'i>(identity: &'i Identity, path: &str) -> Option<&'i Value> {
+    ClaimPath::parse(path).ok()?.get(identity.claims())
+}
+
 /// A claim as one text; an array's items joined as in a header, so that none can forge a second one.
-fn text(identity: &Identity, path: &str) -> String {
-    let path = ClaimPath::parse(path).ok();
-    let value = path.as_ref().and_then(|path| path.get(identity.claims()));
-    match value {
-        Some(Value::Array(items)) => list(items.iter().filter_map(scalar)),
-        Some(value) => scalar(value).unwrap_or_default().into_owned(),
-        None => String::new(),
+fn text<'i>(identity: &'i Identity, path: &str) -> Cow<'i, str> {
+    match claim(identity, path) {
+        Some(Value::Array(items)) => list(items.iter().filter_map(scalar)).into(),
+        Some(value) => plain(scalar(value).unwrap_or_default()),
+        None => Cow::default(),
     }
 }
 
-/// A claim's items as text: an array's, or the one that it is.
-fn items<'i>(identity: &'i Identity, path: &str) -> Vec<Cow<'i, str>> {
-    let path = ClaimPath::parse(path).ok();
-    match path.as_ref().and_then(|path| path.get(identity.claims())) {
-        Some(Value::Array(items)) => items.iter().filter_map(scalar).collect(),
-        Some(value) => scalar(value).into_iter().collect(),
-        None => Vec::new(),
-    }
+/// A claim's items as text: an array's, or the one that it is. Without a path the roles.
+fn items<'i>(identity: &'i Identity, path: Option<&str>) -> Vec<Cow<'i, str>> {
+    let found: Vec<_> = match path.map(|path| claim(identity, path)) {
+        None => {
+            let roles = identity.roles().iter();
+            roles.map(|it| Cow::Borrowed(it.as_str())).collect()
+        }
+        Some(Some(Value::Array(items))) => items.iter().filter_map(scalar).collect(),
+        Some(value) => value.and_then(scalar).into_iter().collect(),
+    };
+    found.into_iter().map(plain).collect()
 }
 
 /// See gate.h.
@@ -209,13 +218,10 @@ pub unsafe extern "C" fn gate_identity_list(
         let Some((identity, pool)) = identity.zip(pool) else {
             return failed();
         };
-        let texts: Vec<*const c_char> = match &path {
-            Some(path) => items(identity, path)
-                .iter()
-                .map(|it| pool.text(it.as_bytes()))
-                .collect(),
-            None => identity.roles().iter().map(|it| pool.text(it)).collect(),
-        };
+        let texts: Vec<*const c_char> = items(identity, path.as_deref())
+            .iter()
+            .map(|it| pool.text(it.as_bytes()))
+            .collect();
         // SAFETY: gate.h: both are writable.
         unsafe {
             *unknown = left_out(identity, path.as_deref());
@@ -240,9 +246,12 @@ pub unsafe extern "C" fn gate_claim_path_wrong(
         || {
             // SAFETY: gate.h.
             let (path, pool) = unsafe { (lossy(path), super::host::pool(pool)) };
-            match ClaimPath::parse(path.as_deref().unwrap_or_default()) {
+            let path = path.unwrap_or_default();
+            let parsed = utf8("gate_claim()", &[&path])
+                .and_then(|()| ClaimPath::parse(&path).map_err(|wrong| wrong.to_string()));
+            match parsed {
                 Ok(_) => std::ptr::null(),
-                Err(wrong) => pool.map_or(PANICKED, |pool| pool.text(wrong.to_string())),
+                Err(wrong) => pool.map_or(PANICKED, |pool| pool.text(wrong)),
             }
         },
     )

@@ -90,6 +90,7 @@ impl Sections {
                 ))
             })
             .collect();
+        warnings.extend(self.0.iter().filter_map(Section::nobodys));
         for (server, is_virtual) in servers.iter().enumerate() {
             let mut here: Vec<&Section> = self
                 .0
@@ -247,6 +248,24 @@ impl Section {
                 .requires
                 .iter()
                 .all(|(line, _)| line.eq_ignore_ascii_case("all granted"))
+    }
+
+    /// Where the gate's functions alone decide, for whom no token is shown too: what is empty is not equal.
+    fn nobodys(&self) -> Option<String> {
+        self.gate().filter(|_| !self.place.port)?;
+        let asks = |rule: &str| {
+            let expr = rule
+                .get(..4)
+                .is_some_and(|it| it.eq_ignore_ascii_case("expr"));
+            expr && rule.contains("gate_")
+        };
+        let all = self.requires.iter().all(|(rule, _)| asks(rule));
+        let negated = |(rule, _): &&(String, Place)| rule.contains('!') || rule.contains("-z ");
+        let (rule, line) = self.requires.iter().filter(|_| all).find(negated)?;
+        Some(format!(
+            "GATE233: Require {rule} in {} ({line}) may hold for those who show no token, for whom gate_claim() and its kin are empty; write Require valid-user beside it, in <RequireAll>",
+            self.shown()
+        ))
     }
 
     fn shown(&self) -> &str {

@@ -114,7 +114,13 @@ impl ClaimPath {
     /// Whether this path is this one top-level claim, however it is written.
     #[must_use]
     pub fn is(&self, name: &str) -> bool {
-        matches!(self.segments.as_slice(), [only] if only == name)
+        self.segments.len() == 1 && self.leads_into(name)
+    }
+
+    /// Whether this path is that top-level claim or leads into it, however it is written.
+    #[must_use]
+    pub fn leads_into(&self, name: &str) -> bool {
+        self.segments.first().is_some_and(|it| it == name)
     }
 }
 
@@ -273,6 +279,8 @@ mod tests {
         assert!(path("/project_path").is("project_path"));
         assert!(path("/~0").is("~"));
         assert!(!path("project_path.x").is("project_path"));
+        assert!(path("/groups/0").leads_into("groups") && path("groups").leads_into("groups"));
+        assert!(!path("x.groups").leads_into("groups"));
     }
 
     #[test]

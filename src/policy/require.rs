@@ -104,7 +104,7 @@ impl Rule {
                     }
                 }
                 let no_groups = identity.groups_left_out()
-                    && conditions.iter().any(|it| it.path().is("groups"));
+                    && conditions.iter().any(|it| it.path().leads_into("groups"));
                 let reason = if no_groups {
                     Reason::GroupsOverage
                 } else {

@@ -13,8 +13,8 @@ enum Grammar {
     Form(FormKey),
     Json(JsonKeys),
     Multipart(Parts),
-    /// No type: Grape takes it for JSON.
-    Untyped(Untyped),
+    /// No type: Grape takes it for JSON, and Rack that of a POST for a form besides.
+    Untyped(Untyped, Option<FormKey>),
     Opaque,
     /// Two readers could take it for two things.
     Hidden,
@@ -24,8 +24,8 @@ enum Grammar {
 pub struct Body(Grammar);
 
 impl Body {
-    /// A body of that type; without one Rack takes that of a `post` for a form. Only the media type
-    /// says how it is read: `multipart/` in a parameter of `application/json` changes nothing for Rack.
+    /// A body of that type. Only the media type says how it is read: `multipart/` in a parameter of
+    /// `application/json` changes nothing for Rack.
     #[must_use]
     pub fn new(content_type: Option<&[u8]>, post: bool) -> Self {
         let kind = content_type.unwrap_or_default().to_ascii_lowercase();
@@ -36,13 +36,13 @@ impl Body {
         let two = end.is_some_and(|at| kind.get(at) == Some(&b','));
         Self(if two {
             Hidden
-        } else if media.is_empty() && !post {
-            Grammar::Untyped(Untyped::default())
+        } else if media.is_empty() {
+            Grammar::Untyped(Untyped::default(), post.then(FormKey::default))
         } else if is(b"multipart/") {
             Parts::new(content_type.unwrap_or_default()).map_or(Hidden, Multipart)
         } else if is(b"json") {
             Json(JsonKeys::default())
-        } else if is(b"form") || media.is_empty() {
+        } else if is(b"form") {
             Form(FormKey::default())
         } else {
             Opaque
@@ -56,7 +56,9 @@ impl Body {
             Form(key) => bytes.iter().all(|b| key.passes(*b)),
             Json(keys) => bytes.iter().all(|b| keys.passes(*b)),
             Multipart(parts) => bytes.iter().all(|b| parts.passes(*b)),
-            Grammar::Untyped(untyped) => bytes.iter().all(|b| untyped.passes(*b)),
+            Grammar::Untyped(untyped, form) => bytes
+                .iter()
+                .all(|b| untyped.passes(*b) && form.as_mut().is_none_or(|it| it.passes(*b))),
             Opaque => true,
             Hidden => bytes.is_empty(),
         }
@@ -66,21 +68,23 @@ impl Body {
     #[must_use]
     pub fn may_end(&mut self) -> bool {
         match &mut self.0 {
-            Form(key) => key.passes(b'&'),
+            Form(key) | Grammar::Untyped(_, Some(key)) => key.passes(b'&'),
             Multipart(parts) => parts.head_passes(),
-            Json(_) | Grammar::Untyped(_) | Opaque | Hidden => true,
+            Json(_) | Grammar::Untyped(_, None) | Opaque | Hidden => true,
         }
     }
 }
 
 /// A body without a type: whether it is JSON shows behind white space, a byte order mark and
-/// comments, which some readers take.
+/// comments, which some readers take. They do not agree on where a line ends.
 #[derive(Default)]
 enum Untyped {
     #[default]
     Begins,
     Slash,
-    LineComment,
+    LineComment {
+        returned: bool,
+    },
     Comment {
         star: bool,
     },
@@ -101,18 +105,23 @@ impl Untyped {
             }
             (Self::Begins, 0xef | 0xbb | 0xbf) => return true,
             (Self::Begins, _) if byte.is_ascii_whitespace() => return true,
-            (Self::Slash, b'/') => Self::LineComment,
+            (Self::Slash, b'/') => Self::LineComment { returned: false },
             (Self::Slash, b'*') | (Self::Comment { .. }, b'*') => Self::Comment {
                 star: matches!(self, Self::Comment { .. }),
             },
-            (Self::Comment { star: true }, b'/') | (Self::LineComment, b'\n' | b'\r') => {
+            (Self::Comment { star: true }, b'/') | (Self::LineComment { .. }, b'\n') => {
                 Self::Begins
+            }
+            (Self::LineComment { returned: true }, _)
+            | (Self::LineComment { .. }, b'\0' | b'\x0c') => return false,
+            (Self::LineComment { returned }, _) => {
+                *returned = byte == b'\r';
+                return true;
             }
             (Self::Comment { star }, _) => {
                 *star = false;
                 return true;
             }
-            (Self::LineComment, _) => return true,
             (Self::Begins | Self::Slash, _) => Self::Other,
         };
         true
@@ -343,22 +352,31 @@ mod tests {
     }
 
     #[test]
-    fn without_a_type_a_post_is_a_form_and_all_else_may_be_json() {
+    fn without_a_type_all_may_be_json_and_a_post_is_a_form_too() {
         for text in [
             r#"{"sudo":1}"#,
             " {\"a\":1,\"s\\u0075do\":1}",
             "\u{feff}{\"sudo\":1}",
             "/* { ** */ // x\n{\"sudo\":1}",
             "{/**/\"sudo\":1}",
+            "// x\r\n{\"sudo\":1}",
+            "//\rz\n{\"sudo\":1}",
+            "//\r{\"sudo\":1}",
+            "//\x0c{\"sudo\":1}",
+            "//\0{\"sudo\":1}",
         ] {
-            assert!(!passes_as(false, None, text), "{text}");
-            assert!(!passes_as(false, Some(""), text), "{text}");
+            for post in [false, true] {
+                assert!(!passes_as(post, None, text), "{text}");
+                assert!(!passes_as(post, Some(""), text), "{text}");
+            }
         }
         for text in [
             r#"{"a":1,"b":{"c":"d"}}"#,
             "#!/bin/sh\nx; sudo make&sudo=1",
             "/* sudo */ function() { sudo: 1 }",
             "// x\nlet sudo = { sudo: 1 }",
+            "// x\r\n// y\r\nlet sudo = { sudo: 1 }\r",
+            "// x\r",
             "/x",
             "",
         ] {

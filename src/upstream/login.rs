@@ -64,7 +64,10 @@ pub fn location(
 ) -> Result<String, Refusal> {
     let signer =
         signer(signers).ok_or_else(|| Refusal::new(Reason::Internal, "no key can sign a login"))?;
-    let email = identity.email().ok_or_else(|| {
+    let email = identity
+        .email()
+        .filter(|_| identity.email_is_verified() != Some(false));
+    let email = email.ok_or_else(|| {
         Refusal::new(
             Reason::Claim,
             "GitLab's login wants an e-mail address, the token has none that is verified",

@@ -23,6 +23,8 @@ my $httpd = httpd(
         . gated('/expr/joined/', q(Require expr "gate_claim('groups') == 'devs,ops'"))
         . gated('/expr/claims/', q(Require expr "'ops' in gate_claims('groups')"))
         . gated('/expr/roles/', q(Require expr "'dev' in gate_roles('')"))
+        . gated('/expr/not/', '<RequireAll>', 'Require valid-user', q(Require expr "gate_claim('ref') != 'main'"), '</RequireAll>')
+        . gated('/expr/header/', 'Require valid-user', 'RequestHeader set X-Team "expr=%{gate_claim:team}"')
         . gated('/expr/user/', q(Require expr "%{REMOTE_USER} == 'dana'"))
         . gated('/expr/open/', q(Require expr "gate_claim('ref') == ''"))
         . gated('/if/', q(<If "gate_claim('ref') == 'main'">), 'Require all denied', '</If>', 'Require valid-user')
@@ -69,6 +71,14 @@ try_places('denied',   [ [ 'everybody', $devshop, 403, 'rule' ] ]);
 try_places('expr/claim',  [ [ 'the claim', token(ref => 'main'), 200 ], [ 'another value', token(ref => 'x'), 403, 'rule' ], [ 'without a token', undef, 401, 'token_missing' ] ]);
 try_places('expr/joined', [ [ 'an array, joined', token(groups => [qw(devs ops)]), 200 ], [ 'another order', token(groups => [qw(ops devs)]), 403, 'rule' ], [ 'one group that is called so', token(groups => ['devs,ops']), 403, 'rule' ] ]);
 try_places('expr/claims', [ [ 'an element', token(groups => [qw(devs ops)]), 200 ], [ 'no such element', $dev, 403, 'rule' ], [ 'an item that holds it', token(groups => ['a,ops']), 403, 'rule' ], [ 'without a token', undef, 401, 'token_missing' ] ]);
+for ([ 'a NUL', "\0x" ], [ 'a line feed', "\n" ], [ 'a blank', ' ' ]) {
+    my ($what, $end) = @$_;
+    refused($httpd->get('/expr/claim/x', token => token(ref => "main$end")), 403, 'rule', "expr/claim: $what at its end is of the text");
+    passes($httpd->get('/expr/not/x', token => token(ref => "main$end")), "expr/not: for whoever it keeps out too");
+    refused($httpd->get('/expr/claims/x', token => token(groups => ["ops$end"])), 403, 'rule', "expr/claims: $what at an item's end as well");
+}
+is($httpd->get('/expr/header/x', token => token(team => "blue\r\nX-Gate-Subject: root\r\n"))->sent('X-Team'), 'blue%0D%0AX-Gate-Subject: root%0D%0A', 'a claim put in a header ends no line');
+is($httpd->get('/expr/header/x', token => token(team => '50%, blue'))->sent('X-Team'), '50%, blue', 'and is as it came where it is plain');
 try_places('expr/roles',  [ [ 'a role', $dev, 200 ], [ 'another', $lead, 403, 'rule' ], [ 'without a token', undef, 401, 'token_missing' ] ]);
 try_places('expr/user',   [ [ 'the user', $dev, 200 ], [ 'another', token(sub => 'eve'), 403, 'rule' ], [ 'without a token', undef, 401, 'token_missing' ] ]);
 is($httpd->get('/expr/open/x')->status, 200, 'an expression that holds for nobody asks for no token');

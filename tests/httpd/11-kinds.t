@@ -50,6 +50,7 @@ my $httpd = httpd(
         . gated('/claim/', 'Require gate-claim project_path=shop/orders')
         . gated('/dev/', 'Require gate-role dev')
         . gated('/groups/', 'Require gate-claim groups=g1')
+        . gated('/first/', 'Require gate-claim /groups/0=g1')
         . gated('/app/', 'Require gate-role developer')
         . gated('/ent1/', 'Require gate-role g1')
         . "<AuthzProviderAlias gate-claim inbad groups=bad>\n</AuthzProviderAlias>\n"
@@ -156,6 +157,7 @@ for my $case ([ '_claim_names', { _claim_names => { groups => 'src1' }, _claim_s
     my ($name, $claims) = @$case;
     refused(entra(claims => $claims, place => '/dev/x'), 403, 'groups_overage', "overage by $name: a role by groups");
     refused(entra(claims => $claims, place => '/groups/x'), 403, 'groups_overage', "overage by $name: Require gate-claim");
+    refused(entra(claims => $claims, place => '/first/x'), 403, 'groups_overage', "overage by $name: one of them by its place");
     passes(entra(claims => $claims, place => '/app/x'), "overage by $name: app roles work");
     passes(entra(claims => $claims), "overage by $name: no rule on groups");
     refused($httpd->get('/ent1/x', token => mint(issuer => 'entra1', shape => 'entra_v1', claims => { %$claims, iss => "$base/entra1/" })), 403, 'groups_overage', "overage by $name: GateRoleClaim groups");

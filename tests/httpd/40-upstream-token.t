@@ -98,7 +98,7 @@ for my $name (qw(PRIVATE-TOKEN Sudo private-token SUDO)) {
 }
 
 # -- Sudo takes digits for the number of an account
-for my $user ('1', '00017', 'da na', 'a,b', "dana\x{a0}") {
+for my $user ('1', '00017', 'da na', 'a,b', "dana\x{a0}", "\x{212a}ate") {
     refused($httpd->get('/api/x', token => mint(issuer => 'a', claims => { sub => $user })), 403, 'sudo_user', "'$user' is no name for Sudo");
 }
 is($httpd->get('/api/x', token => mint(issuer => 'a', claims => { sub => 'dana@example.com' }))->sent('Sudo'), 'dana@example.com', 'an address is one');
@@ -144,6 +144,8 @@ for my $case (
     [ 'GET',  'application/x-www-form-urlencoded',                        'sudo=root' ],
     [ 'POST', undef,                                                      'sudo=root' ],
     [ 'PUT',  undef,                                                      '{"sudo":"root"}' ],
+    [ 'POST', undef,                                                      '{"sudo":"root"}' ],
+    [ 'PUT',  undef,                                                      qq(//\rz\n{"sudo":"root"}) ],
     [ 'PUT',  undef,                                                      " \n{\"a\":1,\"s\\u0075do\":\"root\"}" ],
     [ 'POST', 'application/json; x=multipart/form-data',                  '{"sudo":"root"}' ],
     [ 'POST', 'application/json, multipart/form-data; boundary=x',        '{"sudo":"root"}' ],

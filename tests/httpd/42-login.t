@@ -85,7 +85,9 @@ is($httpd->ask('POST', '/-/gate/login', token => $token)->status, 405, 'the logi
 refused($httpd->get('/-/gate/login'), 401, 'token_missing', 'a person who is not known is not sent on');
 refused($httpd->get('/-/gate/login', token => mint(issuer => 'a', exp_in => -100)), 401, 'expired', 'nor one whose token has expired');
 refused($httpd->get('/-/gate/login', token => mint(issuer => 'a')), 403, 'claim', 'nor one without an address');
-refused($httpd->get('/-/gate/login', token => mint(issuer => 'a', claims => { email => 'd@e.f', email_verified => JSON::false })), 403, 'claim', 'nor with one that is not verified');
+refused($httpd->get('/-/gate/login', token => mint(issuer => 'a', claims => { email => 'd@e.f', email_verified => $_ })), 403, 'claim', 'nor with one that is not verified')
+    for JSON::false, 'false', 'no', 0, [];
+is($httpd->get('/-/gate/login', token => mint(issuer => 'a', claims => { email => 'd@e.f', email_verified => $_ }))->status, 302, 'one that is passes') for JSON::true, 'true';
 my $long = mint(issuer => 'a', claims => { email => 'd@e.f', name => 'x' x 4000 });
 cmp_ok(length($httpd->get('/-/gate/login', token => $long)->header('Location')), '<', 2000, 'a name that GitLab would not take is left out');
 refused($httpd->get('/x', token => fresh()), 401, 'type', 'the statement is no token here');

@@ -89,12 +89,18 @@ def signed_in(request)
   go(to)
 end
 
-# As Rack and Grape read parameters: of a form, or else of JSON, which is what no type means to Grape.
+# As Rack and Grape read parameters: of a form, or else of JSON, which is what no type means to Grape (of a POST too,
+# which Rack takes for a form).
 def sudo(request)
   params = request.params
-  unless request.form_data? || request.parseable_data?
+  unless (request.form_data? && request.content_type) || request.parseable_data?
+    request.body.rewind
     text = [nil, 'application/json'].include?(request.media_type) ? request.body.read : ''
-    found = text.empty? ? {} : JSON.parse(text)
+    found = begin
+      text.empty? ? {} : JSON.parse(text)
+    rescue JSON::ParserError
+      {} # what has no format of its own goes by the form
+    end
     params = params.merge(found) if found.is_a?(Hash)
   end
   [200, { 'Content-Type' => 'application/json' }, [{ sudo: params['sudo'], header: request.get_header('HTTP_SUDO') }.to_json]]
