@@ -6,7 +6,7 @@
 static ap_filter_rec_t *body_filter;
 
 /* A sub-request has no client to tell: where its refusal becomes the main request's (mod_dir, mod_dav), that
- * one says the same. */
+ * one says the same. It outlives the sub-request, and what that has allocated. */
 static void leave_denial(request_rec *r, const gate_answer *answer)
 {
     shim_state *state = shim_state_of(r);
@@ -14,7 +14,7 @@ static void leave_denial(request_rec *r, const gate_answer *answer)
 
     state->sub_denial = apr_table_make(r->pool, (int) answer->field_count);
     state->sub_status = answer->status;
-    state->sub_body = answer->body;
+    state->sub_body = answer->body ? apr_pstrdup(r->pool, answer->body) : NULL;
     state->sub_type = answer->content_type;
     for (i = 0; i < answer->field_count; i++) {
         apr_table_add(state->sub_denial, answer->fields[i].name, answer->fields[i].value);

@@ -9,6 +9,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* Between two tries to start in a child. */
+#define RETRY apr_time_from_sec(1)
+
+static apr_pool_t *child_pool; /* prefork's; NULL: the child stops */
+static apr_time_t tried;
+
 void *shim_alloc(void *pool, size_t size)
 {
     return apr_palloc(pool, size);
@@ -140,6 +146,7 @@ int shim_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, ser
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
         return OK; /* the first of two readings */
     }
+    shim_look_at_file(server);
     opened = open_state_dir(ptemp, dir, &info);
     if (opened < 0) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, errno, server,
@@ -169,6 +176,7 @@ static apr_status_t stop_process(void *data)
     int threaded = 1;
 
     shim_process = NULL;
+    child_pool = NULL;
     if (!gate_child_stop(data)) {
         ap_mpm_query(AP_MPMQ_IS_THREADED, &threaded);
         if (!threaded) {
@@ -179,12 +187,10 @@ static apr_status_t stop_process(void *data)
     return APR_SUCCESS;
 }
 
-void shim_child_init(apr_pool_t *pchild, server_rec *server)
+static void start_process(apr_pool_t *pchild, server_rec *server)
 {
     sigset_t all, before;
 
-    shim_log_server = server;
-    shim_watch_stop(pchild);
     /* httpd's signals are httpd's: the threads made here see none. */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -201,5 +207,26 @@ void shim_child_init(apr_pool_t *pchild, server_rec *server)
     else {
         ap_log_error(APLOG_MARK, APLOG_CRIT, 0, server,
                      "GATE501: the gate could not start in this child: it refuses every request");
+    }
+}
+
+void shim_child_init(apr_pool_t *pchild, server_rec *server)
+{
+    int threaded = 1;
+
+    shim_log_server = server;
+    shim_watch_stop(pchild);
+    start_process(pchild, server);
+    ap_mpm_query(AP_MPMQ_IS_THREADED, &threaded);
+    child_pool = threaded ? NULL : pchild;
+    tried = shim_ticks();
+}
+
+/* A child without threads lives on where none could be had; the other MPMs' children do not. */
+void shim_start_again(void)
+{
+    if (child_pool && !shim_process && shim_ticks() - tried >= RETRY) {
+        start_process(child_pool, shim_log_server);
+        tried = shim_ticks();
     }
 }

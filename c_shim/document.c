@@ -4,6 +4,7 @@
  * page that was refused. A part of a page has the page's environment, though it may stand in another place.
  */
 #include "shim.h"
+#include "apr_lib.h"
 
 int shim_is_document(request_rec *r)
 {
@@ -11,14 +12,56 @@ int shim_is_document(request_rec *r)
     return origin && origin->refused;
 }
 
-/* httpd has renamed it, once for each request that it came through. */
-static int is_ours(request_rec *r, const char *name)
+/* httpd renames a variable, once for each request that it came through. */
+static const char *before_redirects(const char *name)
 {
-    (void) r;
     while (!strncmp(name, "REDIRECT_", 9)) {
         name += 9;
     }
-    return !strncmp(name, "GATE_", 5);
+    return name;
+}
+
+static int is_ours(request_rec *r, const char *name)
+{
+    (void) r;
+    return !strncmp(before_redirects(name), "GATE_", 5);
+}
+
+/* Whether programs get the header under that name. */
+static int is_named_after(const char *variable, const char *header)
+{
+    for (; *variable && *header; variable++, header++) {
+        if (*variable != (apr_isalnum(*header) ? apr_toupper(*header) : '_')) {
+            return 0;
+        }
+    }
+    return !*variable && !*header;
+}
+
+/* What httpd made, for a program, of a header that says who it is or that was put in for an upstream. */
+static int is_header_of_ours(request_rec *r, const char *name)
+{
+    gate_field field = {.value = ""};
+    request_rec *from;
+    size_t i;
+
+    name = before_redirects(name);
+    if (strncmp(name, "HTTP_", 5)) {
+        return 0;
+    }
+    field.name = name + 5;
+    if (gate_next_spoofed(SHIM_SERVER(r->server)->config, &field, 1, 0) == 0) {
+        return 1;
+    }
+    for (from = r->prev ? r->prev : r->main; from; from = from->prev ? from->prev : from->main) {
+        const shim_state *state = SHIM_STATE(from);
+        for (i = 0; state && i < state->put_count; i++) {
+            if (is_named_after(field.name, state->put[i].name)) {
+                return 1;
+            }
+        }
+    }
+    return 0;
 }
 
 static void clean_environment(request_rec *r, int (*is_theirs)(request_rec *, const char *))
@@ -33,17 +76,10 @@ static void clean_environment(request_rec *r, int (*is_theirs)(request_rec *, co
     }
 }
 
-/* httpd takes the person from the requests before: they are nobody's until the log is written. */
-/* The variables of the gate's, httpd's own of the person, and those that it makes of headers for programs. */
+/* The variables of the gate's, httpd's own of the person, and those that it makes of headers. */
 static int is_the_page_s(request_rec *r, const char *name)
 {
-    gate_field field = {.value = ""};
-
-    if (!strncmp(name, "HTTP_", 5)) {
-        field.name = name + 5;
-        return gate_next_spoofed(SHIM_SERVER(r->server)->config, &field, 1, 0) == 0;
-    }
-    return is_ours(r, name) || !strcmp(name, "REMOTE_USER") || !strcmp(name, "AUTH_TYPE");
+    return is_header_of_ours(r, name) || is_ours(r, name) || !strcmp(name, "REMOTE_USER") || !strcmp(name, "AUTH_TYPE");
 }
 
 void shim_clean_part(request_rec *r)
@@ -55,6 +91,15 @@ void shim_clean_part(request_rec *r)
     }
 }
 
+/* Where an application leads within httpd, a program gets what was its own as REDIRECT_HTTP_…. */
+void shim_clean_redirect(request_rec *r)
+{
+    if (r->prev) {
+        clean_environment(r, is_header_of_ours);
+    }
+}
+
+/* httpd takes the person from the requests before: they are nobody's until the log is written. */
 void shim_begin_document(request_rec *r)
 {
     request_rec *from;
@@ -71,6 +116,7 @@ void shim_begin_document(request_rec *r)
         }
     }
     clean_environment(r, is_ours);
+    apr_table_unset(r->headers_in, "Upgrade"); /* nobody's connection becomes another protocol's */
     r->the_request = apr_pstrcat(r->pool, r->method, " ", r->unparsed_uri, " ", r->protocol, NULL);
 }
 

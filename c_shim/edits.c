@@ -17,26 +17,27 @@ static void withhold(request_rec *r, shim_state *state, const char *name, const 
 /* Shorter than this is no token. */
 #define SHORTEST 64
 
-/* Whether a variable's value has the header's or the query's in it, or is a token out of it: SetEnvIf, RewriteRule [E=…]. */
-static int holds(const char *value, const char *source)
+/* Whether a variable's value has the header's or the query's in it, or is a token out of it: SetEnvIf, RewriteRule [E=…].
+ * `whole`: all of that is the credential (Authorization); else, as in Cookie, what has a token's two dots. */
+static int holds(const char *value, const char *source, int whole)
 {
     const char *dot;
 
     if (strlen(value) < SHORTEST || strlen(source) < SHORTEST) {
         return 0;
     }
-    return strstr(value, source) || ((dot = strchr(value, '.')) && strchr(dot + 1, '.') && strstr(source, value));
+    return strstr(value, source) || ((whole || ((dot = strchr(value, '.')) && strchr(dot + 1, '.'))) && strstr(source, value));
 }
 
 /* What was made of it before the gate took it out goes with it: CGI and FastCGI send variables on. */
-static void unset_copies(request_rec *r, const char *source)
+static void unset_copies(request_rec *r, const char *source, int whole)
 {
     const apr_array_header_t *there = apr_table_elts(r->subprocess_env);
     int i = 0;
 
     while (source && i < there->nelts) {
         const apr_table_entry_t *entry = &APR_ARRAY_IDX(there, i, apr_table_entry_t);
-        if (entry->val && holds(entry->val, source)) {
+        if (entry->val && holds(entry->val, source, whole)) {
             apr_table_unset(r->subprocess_env, entry->key);
             i = 0; /* the table has moved */
         }
@@ -58,7 +59,7 @@ void shim_apply_edits(request_rec *r, const gate_outcome *outcome, shim_state *w
         case GATE_EDIT_HEADER:
             value = apr_table_get(r->headers_in, edit->name);
             withhold(r, withholding, edit->name, value);
-            unset_copies(r, value);
+            unset_copies(r, value, strcasecmp(edit->name, "Cookie"));
             if (edit->value) {
                 apr_table_setn(r->headers_in, edit->name, edit->value);
             }
@@ -68,7 +69,7 @@ void shim_apply_edits(request_rec *r, const gate_outcome *outcome, shim_state *w
             break;
         case GATE_EDIT_ARGS:
             withhold(r, withholding, "?", r->args);
-            unset_copies(r, r->args);
+            unset_copies(r, r->args, 0);
             r->args = (char *) edit->value;
             r->parsed_uri.query = (char *) edit->value;
             break;

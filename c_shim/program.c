@@ -150,7 +150,7 @@ static void let_go(program *it)
 static apr_status_t end(void *data)
 {
     program *it = data;
-    apr_time_t until = apr_time_now() + PATIENCE;
+    apr_time_t until = shim_ticks() + PATIENCE;
     apr_status_t status = APR_CHILD_NOTDONE;
 
     if (it->owner != getpid() || ap_state_query(AP_SQ_MAIN_STATE) != AP_SQ_MS_EXITING) {
@@ -158,7 +158,7 @@ static apr_status_t end(void *data)
     }
     apr_file_close(it->output);
     it->output = NULL;
-    while (it->process.pid != -1 && status == APR_CHILD_NOTDONE && apr_time_now() < until) {
+    while (it->process.pid != -1 && status == APR_CHILD_NOTDONE && shim_ticks() < until) {
         status = apr_proc_wait(&it->process, NULL, NULL, APR_NOWAIT);
         if (status == APR_CHILD_NOTDONE) {
             apr_sleep(apr_time_from_msec(5));

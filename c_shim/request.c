@@ -44,6 +44,7 @@ int shim_strip(request_rec *r)
     shim_take_back(r);
     shim_strip_spoofed(r);
     shim_begin_document(r);
+    shim_clean_redirect(r);
     shim_clean_referer(r);
     connection = apr_table_get(r->headers_in, "Connection");
     if (connection) {
@@ -127,6 +128,7 @@ int shim_access(request_rec *r)
         /* a table of its own: what a sub-request adds goes with the sub-request */
         state->withheld = apr_table_copy(r->pool, withheld);
     }
+    shim_start_again();
     if (!shim_process) {
         return shim_refuse(r, state, "internal", "the gate did not start in this child", APLOG_CRIT);
     }
@@ -316,8 +318,8 @@ int shim_settle(request_rec *r)
         return shim_refuse(r, shim_state_of(r), "internal", "the connection's end can not be watched", APLOG_CRIT);
     }
     send_upstream(r, &state->outcome);
-    /* a TRACE comes back to the client with all that is put in */
-    return shim_upstream(r, r->method_number == M_TRACE ? NULL : state->outcome.identity);
+    /* a TRACE comes back to the client with all that is put in, and a forward proxy leads wherever the client says */
+    return shim_upstream(r, r->method_number == M_TRACE || r->proxyreq == PROXYREQ_PROXY ? NULL : state->outcome.identity);
 }
 
 int shim_fixups(request_rec *r)

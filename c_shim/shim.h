@@ -139,13 +139,19 @@ int shim_tunnel(request_rec *r);
 void shim_watch_stop(apr_pool_t *pchild);
 void shim_child_stopping(apr_pool_t *pchild, int graceful);
 int shim_stops_at_once(void);
+/* A clock that nobody sets. */
+apr_time_t shim_ticks(void);
 /* `looked`: 0 at first; the caller keeps it. */
 int shim_server_stops(apr_time_t *looked);
+
+/* installed.c */
+void shim_look_at_file(server_rec *server);
 
 /* child.c */
 int shim_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *server);
 const char *shim_state_dir(apr_pool_t *pool, server_rec *server);
 void shim_child_init(apr_pool_t *pchild, server_rec *server);
+void shim_start_again(void);
 void shim_log(int level, const char *text);
 void *shim_alloc(void *pool, size_t size);
 
@@ -176,6 +182,7 @@ int shim_is_document(request_rec *r);
 void shim_begin_document(request_rec *r);
 /* A sub-request that is decided for itself. */
 void shim_clean_part(request_rec *r);
+void shim_clean_redirect(request_rec *r);
 /* Before the log: the people are put back. From the first request on. */
 void shim_end_document(request_rec *r);
 

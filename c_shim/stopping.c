@@ -5,10 +5,19 @@
 #include "mpm_common.h"
 #include <signal.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 /* How often what costs a system call is looked at. */
 #define LOOK_MS 200
+
+apr_time_t shim_ticks(void)
+{
+    struct timespec now = {0};
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return apr_time_from_sec(now.tv_sec) + now.tv_nsec / 1000;
+}
 
 static volatile sig_atomic_t stopping_now;
 static int threaded;
@@ -17,9 +26,15 @@ static const char *pid_file;
 
 void shim_watch_stop(apr_pool_t *pchild)
 {
+    struct stat info;
+
     parent = getppid();
     ap_mpm_query(AP_MPMQ_IS_THREADED, &threaded);
     pid_file = ap_pid_fname ? ap_server_root_relative(pchild, ap_pid_fname) : NULL;
+    /* what can't be seen (ChrootDir, a directory of root's) says nothing when it is not seen later either */
+    if (pid_file && stat(pid_file, &info) != 0) {
+        pid_file = NULL;
+    }
 }
 
 /* A child's own threads send it this signal too, to wake it up. */
@@ -67,7 +82,7 @@ int shim_server_stops(apr_time_t *looked)
     if (stopping_now) {
         return 1;
     }
-    now = apr_time_now();
+    now = shim_ticks();
     if (now - *looked < apr_time_from_msec(LOOK_MS)) {
         return 0;
     }

@@ -274,10 +274,10 @@ static const char *run(tunnel *t)
 /* Both sockets are done with, soon: first what is on its way, if the peers take it. */
 static void finish(tunnel *t)
 {
-    apr_time_t end = apr_time_now() + apr_time_from_msec(DRAIN_MS);
+    apr_time_t end = shim_ticks() + apr_time_from_msec(DRAIN_MS);
     int up_lost = 0, down_lost = 0;
 
-    while (apr_time_now() < end) {
+    while (shim_ticks() < end) {
         struct pollfd fds[2] = {{.fd = -1}, {.fd = -1}};
         if (t->up_from < t->up_to && !up_lost && write_target(t) < 0) {
             up_lost = 1;
@@ -302,8 +302,8 @@ static void finish(tunnel *t)
     apr_socket_shutdown(t->client, APR_SHUTDOWN_WRITE);
     t->client_eof &= !t->told_end; /* its own end has not been seen yet */
     /* A close over unread bytes would take back what was sent: they are read away, for a moment. */
-    end = apr_time_now() + apr_time_from_msec(LINGER_MS);
-    while (apr_time_now() < end && !(t->client_eof && t->target_eof)) {
+    end = shim_ticks() + apr_time_from_msec(LINGER_MS);
+    while (shim_ticks() < end && !(t->client_eof && t->target_eof)) {
         struct pollfd fds[2] = {{.fd = t->client_eof ? -1 : t->fd, .events = POLLIN},
                                 {.fd = t->target_eof ? -1 : t->target, .events = POLLIN}};
         int i;

@@ -70,6 +70,12 @@ impl Recorder {
         }
     }
 
+    /// Whether what it is told is written down, where there is a log.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        self.writer.as_ref().is_none_or(|it| it.runs())
+    }
+
     /// Writes what is queued, and ends.
     pub fn stop(&self) {
         if let Some(writer) = &self.writer {

@@ -114,6 +114,13 @@ impl Process {
         })
     }
 
+    /// Whether all threads could be had (a limit of processes, `EAGAIN` of pthread_create). Without them it decides
+    /// by keys and credentials of the past, and writes nothing down.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        self.refresher.runs() && self.upstream.runs() && self.recorder.runs()
+    }
+
     /// Stops the threads, in time for httpd's exit.
     pub fn stop(self) {
         self.ports.stop();

@@ -41,6 +41,12 @@ impl Upstream {
         }
     }
 
+    /// Whether the files are watched.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        self.credentials.runs()
+    }
+
     /// Stops the watching.
     pub fn stop(self) {
         self.credentials.stop();

@@ -20,7 +20,7 @@ pub(super) static HELD: std::sync::Mutex<()> = std::sync::Mutex::new(());
 #[repr(C)]
 pub(super) struct Living {
     process: Process,
-    ender: Option<Thread>,
+    ender: Thread,
     shared: Arc<Shared>,
 }
 
@@ -31,8 +31,9 @@ struct Shared {
 }
 
 impl Living {
-    /// Starts the thread that will end it. All signals are blocked by the caller.
-    pub(super) fn new(process: Process) -> Box<Self> {
+    /// Starts the thread that will end it. All signals are blocked by the caller. Where one of its threads can't
+    /// be had, it is ended instead.
+    pub(super) fn new(process: Process) -> Option<Box<Self>> {
         let shared = Arc::new(Shared {
             wanted: AtomicPtr::default(),
             ended: AtomicBool::new(false),
@@ -44,11 +45,21 @@ impl Living {
                 .stack_size(256 << 10)
                 .spawn(move || shared.run())
         };
-        Box::new(Self {
-            process,
-            ender: ender.ok().map(|it| it.thread().clone()),
-            shared,
-        })
+        match ender {
+            Ok(ender) if process.runs() => Some(Box::new(Self {
+                process,
+                ender: ender.thread().clone(),
+                shared,
+            })),
+            ender => {
+                process.stop();
+                if let Ok(ender) = ender {
+                    shared.ended.store(true, Ordering::Release);
+                    ender.thread().unpark();
+                }
+                None
+            }
+        }
     }
 
     /// Ends it; whether that was done in time. Takes no lock and touches no memory of malloc's.
@@ -58,11 +69,6 @@ impl Living {
     pub(super) unsafe fn end(living: *mut Self) -> bool {
         // SAFETY: the caller's promise; the thread frees it once it is told, and these copies stay.
         let (shared, ender) = unsafe { (Arc::clone(&(*living).shared), (*living).ender.clone()) };
-        let Some(ender) = ender else {
-            // SAFETY: as above. There was no thread to be had: whatever may come of it.
-            unsafe { Box::from_raw(living) }.process.stop();
-            return true;
-        };
         shared.wanted.store(living, Ordering::Release);
         ender.unpark();
         let until = Instant::now() + PATIENCE;
@@ -85,6 +91,9 @@ impl Shared {
             let wanted = self.wanted.load(Ordering::Acquire);
             if !wanted.is_null() {
                 break wanted;
+            }
+            if self.ended.load(Ordering::Acquire) {
+                return;
             }
             park();
         };

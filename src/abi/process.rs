@@ -170,9 +170,17 @@ pub unsafe extern "C" fn gate_child_start(
                     Recorder::new(frame, audit, it.builder.config.audit.required),
                 )
             })
-            .map_or(std::ptr::null_mut(), |process| {
-                Box::into_raw(Living::new(process)).cast()
+            .and_then(|process| {
+                let living = Living::new(process);
+                if living.is_none() {
+                    say(
+                        ERROR,
+                        "GATE502: a thread of the gate can not be started: look at the limits of processes (ulimit -u, TasksMax, pids.max)",
+                    );
+                }
+                living
             })
+            .map_or(std::ptr::null_mut(), |living| Box::into_raw(living).cast())
     })
 }
 

@@ -77,16 +77,17 @@ impl Writer {
             Builder::new()
                 .name("gate-audit".to_owned())
                 .spawn(move || shared.run())
-                .ok()
         };
-        if thread.is_none() {
-            shared.failing.store(true, Relaxed);
-            shared.report.failing("its thread can not be started");
-        }
         Self {
             shared,
-            thread: Mutex::new(thread),
+            thread: Mutex::new(thread.ok()),
         }
+    }
+
+    /// Whether its thread could be had, and was not stopped.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        lock(&self.thread).is_some()
     }
 
     /// Queues an open line.
@@ -231,8 +232,8 @@ fn count(lines: &[u8]) -> u64 {
     lines.iter().filter(|b| **b == b'\n').count() as u64
 }
 
-fn lock(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
-    queue.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

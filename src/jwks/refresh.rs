@@ -59,8 +59,7 @@ pub struct Refresher {
 
 impl Refresher {
     /// Starts it. After the fork only, with all signals blocked: its threads inherit that, and
-    /// httpd's signals stay httpd's. Where no thread can be had, that is reported for each issuer;
-    /// what [`Keys::load`] found serves on.
+    /// httpd's signals stay httpd's. See [`Refresher::runs`].
     #[must_use]
     pub fn start(keys: Vec<Arc<Keys>>, report: Arc<dyn Report>) -> Self {
         let shared = Arc::new(Shared {
@@ -76,22 +75,20 @@ impl Refresher {
                 .name("gate-keys".to_owned())
                 .spawn(move || shared.run())
         };
-        let thread = match thread {
-            Ok(thread) => {
-                for keys in &shared.keys {
-                    keys.attach(&shared.bell);
-                }
-                shared.bell.ring();
-                Some(thread)
-            }
-            Err(_) => {
-                for keys in &shared.keys {
-                    keys.not_started(&*shared.report);
-                }
-                None
-            }
-        };
-        Self { shared, thread }
+        for keys in &shared.keys {
+            keys.attach(&shared.bell);
+        }
+        shared.bell.ring();
+        Self {
+            shared,
+            thread: thread.ok(),
+        }
+    }
+
+    /// Whether its thread could be had. Without it a key that is withdrawn would be in force on.
+    #[must_use]
+    pub const fn runs(&self) -> bool {
+        self.thread.is_some()
     }
 
     /// Stops it, and whoever waits: within a moment where no fetch is in flight, else within a second. A thread that is

@@ -218,6 +218,12 @@ impl Credentials {
         }
     }
 
+    /// Whether its thread could be had, where there is a file to watch.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        self.watched.is_empty() || self.thread.is_some()
+    }
+
     /// The credential in force; `None`: the file was never any good.
     #[must_use]
     pub fn get(&self, file: usize) -> Option<Arc<Secret>> {

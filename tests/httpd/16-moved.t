@@ -30,17 +30,24 @@ my $httpd = httpd(
             [ whole    => "AuthType Gate\n AuthName x\n GateTokenFrom cookie:gate\n Require valid-user" ],
             [ other    => "AuthType Gate\n AuthName x\n GateTokenFrom cookie:another\n Require all granted" ],
             [ by_env   => "AuthType Gate\n AuthName x\n GateTokenFrom cookie:another\n Require env GATE_USER" ],
+            [ first    => qq(DirectoryIndex first.html /g/x\n <Files "first.html">\n AuthType Gate\n AuthName x\n Require gate-role dev\n</Files>) ],
             [ pages    => '' ],
             [ front    => "AuthType Gate\n AuthName x\n Require valid-user\n RewriteEngine On\n RewriteRule ^([a-z]+)\$ \$1.txt\n <If \"gate_claim('sub') == 'dana'\">\n Header set X-If yes\n </If>\n Header always set X-Env %{GATE_USER}e" ]),
     modules => [qw(negotiation include cgid)],
+    head    => 'MaxMemFree 1',    # what is read after it was given back is no longer there
 );
 expect_in_log(qr/GATE204/, qr/GATE401: refused: (?:rule|role|token_missing)/, qr/AH01374|AH0068[67]|AH00690|unable to include/);
-mkdir $httpd->dir . "/htdocs/$_" for qw(index fallback own gated change views pages front through whole other by_env);
+mkdir $httpd->dir . "/htdocs/$_" for qw(first index fallback own gated change views pages front through whole other by_env);
 for my $place (qw(pages whole other by_env)) {
     $httpd->write_file("htdocs/$place/who.cgi", "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'\necho \"$place: \$GATE_USER \$REMOTE_USER \$AUTH_TYPE \$HTTP_X_FORWARDED_USER\"\n");
     chmod 0755, $httpd->dir . "/htdocs/$place/who.cgi";
 }
 $httpd->write_file('htdocs/whole/page.shtml', join '', map { qq(<!--#include virtual="/$_/who.cgi" -->) } qw(pages whole other by_env));
+$httpd->write_file('htdocs/pages/env.cgi', "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'\nenv\n");
+$httpd->write_file('htdocs/gated/to.cgi', "#!/bin/sh\nprintf 'Location: /pages/env.cgi\\n\\n'\n");
+$httpd->write_file('htdocs/gated/page.shtml', qq(<!--#include virtual="/pages/env.cgi" -->));
+$httpd->write_file('htdocs/first/first.html', "the first\n");
+chmod 0755, map { $httpd->dir . "/htdocs/$_" } qw(pages/env.cgi gated/to.cgi);
 $httpd->write_file('htdocs/views/page.txt', "a view\n");
 $httpd->write_file('htdocs/front/page.txt', "a page\n");
 $httpd->write_file('htdocs/pages/p.shtml',  qq(before <!--#include virtual="/g/part" --> after\n));
@@ -94,6 +101,23 @@ for my $case ([ '/index/', '/g/x' ], [ '/fallback/nothing', '/g/y' ]) {
         told(1);
     }
 }
+
+# -- a first index that is refused, and a second
+for my $accept ('text/html', 'application/json') {
+    my $answer = $httpd->get('/first/', token => $none, headers => [ Accept => $accept ]);
+    refused($answer, 403, 'role', "a first index is refused, for $accept");
+    like($answer->body, qr/^(?:<!DOCTYPE html>|\{"error":"role").*(?:<\/html>|\})\s*\z/s, 'in the words of the gate');
+}
+is($httpd->get('/first/', token => $dev)->body, "the first\n", 'with the role it is there');
+told(3);
+
+# -- what was put in for one upstream is no program's elsewhere
+for my $way ('/gated/page.shtml', '/gated/to.cgi') {
+    my $answer = $httpd->get($way, token => $dev);
+    like($answer->body, qr/^GATEWAY_INTERFACE=/m, "$way leads to a program of an open place");
+    unlike($answer->body, qr/glpat|^(?:REDIRECT_)*HTTP_X_(?:FORWARDED_USER|FIRST)=/m, '... which has no credential in its environment, nor who it is');
+}
+told(2);
 
 # -- a gated place that is left for another one
 my $answer = $httpd->get('/gated/', token => $dev);

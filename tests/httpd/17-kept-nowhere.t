@@ -105,6 +105,18 @@ for my $place ('/late/handler/x', '/late/rewrite/x', '/late/index/') {
     is($answer->sent('Upgrade'), undef, '... is not offered h2c either');
 }
 
+expect_in_log('AH01630');
+my $refusing = httpd(issuer_section('a') . "<Location />\n AuthType Gate\n AuthName x\n Require user dana\n ErrorDocument 401 /why\n ErrorDocument 403 /why\n ProxyPass $up/ upgrade=ANY\n</Location>\n");
+for my $protocol ('h2c', 'websocket', 'h2c, websocket') {
+    for my $case ([ 'nobody', 'token_missing', '' ], [ 'somebody else', 'rule', 'Authorization: Bearer ' . mint(issuer => 'a', claims => { sub => 'bob' }) . "\r\n" ]) {
+        my ($who, $reason, $credentials) = @$case;
+        $answer = $refusing->raw("GET /x HTTP/1.1\r\nHost: x\r\n${credentials}Connection: Upgrade, HTTP2-Settings\r\nUpgrade: $protocol\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n");
+        is($answer->header('X-Gate-Reason'), $reason, "$who is refused, and shown a document of the upstream's");
+        is($answer->target, '/why', '... which is asked for itself');
+        is($answer->sent('Upgrade'), undef, "... without an offer of $protocol");
+    }
+}
+
 # mod_proxy_wstunnel by itself tunnels before the upstream has agreed, and the next request would have no gate
 my $handshake = "Authorization: Bearer $dana\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 for my $place (qw(seeing http)) {

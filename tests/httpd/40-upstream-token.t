@@ -235,6 +235,16 @@ for my $case (
 my ($status, $out) = configtest(issuer_section('a') . gated('/', 'GateUpstreamToken file:/nonexistent', 'Require valid-user'));
 ok($status == 0 && $out =~ /GATE205.*nonexistent/, 'a file that is not there is warned of') or diag($out);
 
+# -- a forward proxy leads wherever the client says
+my $forward = httpd("ProxyRequests On\nGateUpstreamToken file:$token\nGateSudo on\n" . issuer_section('a')
+        . qq(<Proxy "*">\n AuthType Gate\n AuthName x\n GateTokenFrom proxy\n Require valid-user\n</Proxy>\nProxyPass /here/ $up/here/\n));
+my @pass = (headers => [ 'Proxy-Authorization' => "Bearer $jwt", 'PRIVATE-TOKEN' => 'mine' ]);
+my $elsewhere = $forward->ask('GET', $up =~ s/127\.0\.0\.1/localhost/r . '/x', @pass);
+passes($elsewhere, 'a forward proxy');
+isnt($elsewhere->sent('PRIVATE-TOKEN') // '', 'glpat-first-secret-000000000001', "gives the gate's credential to nobody");
+is($elsewhere->sent('Sudo'), undef, 'nor says whom to act for');
+ok($forward->get('/here/x', @pass)->sent('Sudo'), 'what is proxied from here has both');
+
 my $curious = Gate::Httpd::slurp($httpd->dir . '/curious.txt');
 unlike($curious . $httpd->error_log . $httpd->access_log, qr/-secret-/, 'no log holds a credential, not even one that logs headers');
 finish();
