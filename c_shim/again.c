@@ -84,7 +84,7 @@ int shim_before_handler(request_rec *r)
     int status = DECLINED;
 
     /* many a way leads to an upstream only now: SetHandler, a RewriteRule of a directory, a DirectoryIndex */
-    if (r->proxyreq || (r->handler && !strncmp(r->handler, "proxy", 5))) {
+    if ((r->proxyreq || (r->handler && !strncmp(r->handler, "proxy", 5))) && !shim_is_gated(r)) {
         shim_refuse_h2c(r);
     }
 

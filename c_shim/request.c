@@ -299,6 +299,7 @@ int shim_settle(request_rec *r)
     if (!shim_is_gated(r)) {
         return shim_upstream(r, NULL);
     }
+    shim_refuse_h2c(r); /* whoever it is, and for a refusal's document too */
     state = shim_effective_state(r);
     if (!state) {
         return shim_refuse(r, shim_state_of(r), "internal", "the token was never looked at", APLOG_CRIT);
@@ -313,7 +314,6 @@ int shim_settle(request_rec *r)
     if (!SHIM_DIR(r)->has_require && !state->outcome.identity) {
         return shim_refuse(r, shim_state_of(r), "token_missing", "no token was sent", APLOG_INFO);
     }
-    shim_refuse_h2c(r);
     if (!shim_limit_upgrade(r, state)) {
         return shim_refuse(r, shim_state_of(r), "internal", "the connection's end can not be watched", APLOG_CRIT);
     }

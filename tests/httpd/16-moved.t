@@ -34,7 +34,6 @@ my $httpd = httpd(
             [ pages    => '' ],
             [ front    => "AuthType Gate\n AuthName x\n Require valid-user\n RewriteEngine On\n RewriteRule ^([a-z]+)\$ \$1.txt\n <If \"gate_claim('sub') == 'dana'\">\n Header set X-If yes\n </If>\n Header always set X-Env %{GATE_USER}e" ]),
     modules => [qw(negotiation include cgid)],
-    head    => 'MaxMemFree 1',    # what is read after it was given back is no longer there
 );
 expect_in_log(qr/GATE204/, qr/GATE401: refused: (?:rule|role|token_missing)/, qr/AH01374|AH0068[67]|AH00690|unable to include/);
 mkdir $httpd->dir . "/htdocs/$_" for qw(first index fallback own gated change views pages front through whole other by_env);

@@ -61,6 +61,7 @@ sub configure {
     push @lines, "Listen 127.0.0.1:$self->{port}", 'DocumentRoot htdocs', 'TypesConfig /etc/mime.types', 'ErrorLog error.log';
     push @lines, 'LogLevel ' . ($options->{log_level} || 'notice' . ($options->{without_gate} ? '' : ' gitlab_gate:debug'));
     push @lines, 'LogFormat "%a \"%r\" %>s user=%u gate=%{GATE_USER}e id=%{UNIQUE_ID}e" test', 'CustomLog access.log test';
+    push @lines, 'MaxMemFree 1';    # what a pool gave back is not there any more
     push @lines, 'KeepAliveTimeout 2', 'Timeout 20', 'AllowEncodedSlashes NoDecode', 'ServerLimit 8';
     push @lines, $mpm eq 'prefork' ? ('StartServers 2', 'MinSpareServers 1', 'MaxSpareServers 4', 'MaxRequestWorkers 8') : ('StartServers 2', 'ThreadsPerChild 8', 'ThreadLimit 8', 'MaxRequestWorkers 32');
     push @lines, 'MinSpareThreads 1', 'MaxSpareThreads 32' unless $mpm eq 'prefork';
@@ -105,6 +106,7 @@ sub command {
 # Starts it and waits until it answers.
 sub launch {
     my ($self) = @_;
+    local $ENV{MALLOC_PERTURB_} = 165;    # nor what it was
     $self->{process} = Gate::Process->start({ out => "$self->{dir}/stderr.log" }, $self->command('-DFOREGROUND'));
     my $until = time + 20;
     while (time < $until) {
