@@ -83,6 +83,9 @@ int shim_before_handler(request_rec *r)
 {
     int status = DECLINED;
 
+    if (!r->main && SHIM_STATE(r)) { /* nothing that was only looked at has become this request's answer */
+        SHIM_STATE(r)->sub_denial = NULL;
+    }
     /* many a way leads to an upstream only now: SetHandler, a RewriteRule of a directory, a DirectoryIndex */
     if ((r->proxyreq || (r->handler && !strncmp(r->handler, "proxy", 5))) && !shim_is_gated(r)) {
         shim_refuse_h2c(r);

@@ -73,10 +73,14 @@ int shim_refuse(request_rec *r, shim_state *state, const char *reason, const cha
         leave_denial(r->main, &answer);
         shim_audit_sub(r);
     }
+    /* Where the gate failed, nobody knows which of these was a token, and an ErrorDocument may be an upstream's. */
+    if (!strcmp(state->reason, "internal") && !state->outcome.edit_count) {
+        shim_forget_credentials(r);
+    }
     /* An ErrorDocument of the administrator's goes before our own words, but a CONNECT is not sent elsewhere: who
-     * asks for a tunnel needs the challenge. */
+     * asks for a tunnel needs the challenge, and no 200 of another's. */
     own = ap_response_code_string(r, ap_index_of_response(answer.status));
-    if (answer.body && (!own || (r->method_number == M_CONNECT && ap_is_url(own)))) {
+    if (answer.body && (!own || (r->method_number == M_CONNECT && *own != '"'))) {
         state->content_type = answer.content_type;
         ap_custom_response(r, answer.status, answer.body);
     }
@@ -92,16 +96,27 @@ static apr_status_t body_type(ap_filter_t *f, apr_bucket_brigade *bb)
     return ap_pass_brigade(f->next, bb);
 }
 
+int shim_was_denied_by_part(request_rec *r)
+{
+    const shim_state *state = SHIM_STATE(r);
+    return state && !state->refused && state->sub_denial && r->status == state->sub_status;
+}
+
+void shim_say_part_s(request_rec *r, const shim_state *state)
+{
+    if (!apr_table_get(r->err_headers_out, "X-Gate-Reason")) { /* mod_dir takes them over, or not */
+        r->err_headers_out = apr_table_overlay(r->pool, r->err_headers_out, state->sub_denial);
+    }
+}
+
 void shim_insert_error_filter(request_rec *r)
 {
     shim_state *state = SHIM_STATE(r);
     if (state && state->refused && state->content_type) {
         ap_add_output_filter_handle(body_filter, NULL, r, r->connection);
     }
-    else if (state && !state->refused && state->sub_denial && r->status == state->sub_status) {
-        if (!apr_table_get(r->err_headers_out, "X-Gate-Reason")) { /* mod_dir takes them over, or not */
-            r->err_headers_out = apr_table_overlay(r->pool, r->err_headers_out, state->sub_denial);
-        }
+    else if (shim_was_denied_by_part(r)) {
+        shim_say_part_s(r, state);
         if (state->sub_body && !ap_response_code_string(r, ap_index_of_response(r->status))) {
             state->content_type = state->sub_type;
             ap_custom_response(r, r->status, state->sub_body);

@@ -41,7 +41,17 @@ static apr_status_t guard(ap_filter_t *f, apr_bucket_brigade *brigade, ap_input_
 
 void shim_guard_body(request_rec *r)
 {
-    gate_body *body = gate_body_new(apr_table_get(r->headers_in, "Content-Type"), r->method_number == M_POST);
+    gate_body *body;
+    void *before = NULL;
+
+    /* mod_proxy_http would send what it had read for the request before this one (ErrorDocument), past every filter. */
+    if (r->prev && apr_pool_userdata_get(&before, "proxy-req-input", r->pool) == APR_SUCCESS && before) {
+        apr_pool_userdata_setn(NULL, "proxy-req-input", NULL, r->pool);
+        apr_table_unset(r->headers_in, "Content-Length");
+        apr_table_unset(r->headers_in, "Transfer-Encoding");
+    }
+    apr_table_unset(r->headers_in, "Content_Type"); /* to some the same header */
+    body = gate_body_new(apr_table_get(r->headers_in, "Content-Type"), r->method_number == M_POST);
     if (body) {
         apr_pool_cleanup_register(r->pool, body, free_body, apr_pool_cleanup_null);
     }
@@ -50,5 +60,6 @@ void shim_guard_body(request_rec *r)
 
 void shim_register_body_guard(void)
 {
-    body_guard = ap_register_input_filter("GATE_BODY_GUARD", guard, NULL, AP_FTYPE_CONTENT_SET);
+    /* the last before the handler: mod_request's kept body comes from a filter of AP_FTYPE_RESOURCE */
+    body_guard = ap_register_input_filter("GATE_BODY_GUARD", guard, NULL, AP_FTYPE_RESOURCE - 1);
 }

@@ -8,8 +8,16 @@
 
 int shim_is_document(request_rec *r)
 {
-    const shim_state *origin = r->prev ? shim_origin_of(r) : NULL;
-    return origin && origin->refused;
+    const shim_state *origin;
+
+    while (r->main) { /* an index of it, or a part */
+        r = r->main;
+    }
+    if (!r->prev) {
+        return 0;
+    }
+    origin = shim_origin_of(r);
+    return (origin && origin->refused) || shim_was_denied_by_part(r->prev);
 }
 
 /* httpd renames a variable, once for each request that it came through. */
@@ -99,6 +107,21 @@ void shim_clean_redirect(request_rec *r)
     }
 }
 
+/* The refusal of a part (mod_dir) has become the answer: its words, and what it had taken out, are this one's. */
+static void forget_part_s(request_rec *r, const shim_state *state)
+{
+    const apr_array_header_t *gone;
+    int i;
+
+    shim_say_part_s(r, state);
+    if (state->sub_withheld) {
+        gone = apr_table_elts(state->sub_withheld);
+        for (i = 0; i < gone->nelts; i++) {
+            apr_table_unset(r->headers_in, APR_ARRAY_IDX(gone, i, apr_table_entry_t).key);
+        }
+    }
+}
+
 /* httpd takes the person from the requests before: they are nobody's until the log is written. */
 void shim_begin_document(request_rec *r)
 {
@@ -106,6 +129,9 @@ void shim_begin_document(request_rec *r)
 
     if (!shim_is_document(r)) {
         return;
+    }
+    if (shim_was_denied_by_part(r->prev)) {
+        forget_part_s(r, SHIM_STATE(r->prev));
     }
     for (from = r->prev; from; from = from->prev) {
         shim_state *state = SHIM_STATE(from);

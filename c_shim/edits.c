@@ -47,6 +47,17 @@ static void unset_copies(request_rec *r, const char *source, int whole)
     }
 }
 
+void shim_forget_credentials(request_rec *r)
+{
+    static const char *const names[] = {"Authorization", "Proxy-Authorization", "Cookie", "Gate-Job-Token"};
+    size_t i;
+
+    for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        unset_copies(r, apr_table_get(r->headers_in, names[i]), 1);
+        apr_table_unset(r->headers_in, names[i]);
+    }
+}
+
 /* `withholding` keeps what goes for the requests that follow from this one; NULL: it is gone. */
 void shim_apply_edits(request_rec *r, const gate_outcome *outcome, shim_state *withholding)
 {

@@ -95,6 +95,23 @@ static void set_environment(request_rec *r, const gate_outcome *outcome)
     }
 }
 
+/* The document of a refusal is nobody's, whatever token would be one in its place: that goes all the same. */
+static void forget_token(request_rec *r, shim_state *state)
+{
+    gate_outcome outcome;
+    gate_request view;
+
+    memset(&outcome, 0, sizeof(outcome));
+    if (shim_process) {
+        shim_view(r, state, &view);
+        gate_decide(shim_process, &view, &outcome);
+        shim_apply_edits(r, &outcome, NULL);
+    }
+    if (outcome.identity) {
+        gate_identity_release(outcome.identity);
+    }
+}
+
 /* Before httpd's authorization: so that every kind of Require knows the person. */
 int shim_access(request_rec *r)
 {
@@ -118,7 +135,8 @@ int shim_access(request_rec *r)
     state->place = r->per_dir_config;
     state->gated = gated;
     shim_name_user(r, state);
-    if (shim_is_document(r)) { /* the token was judged, nobody is known */
+    if (shim_is_document(r)) {
+        forget_token(r, state);
         state->decided = 1;
         return DECLINED;
     }
@@ -312,7 +330,10 @@ int shim_settle(request_rec *r)
     shim_name_user(r, state);
     /* `Satisfy any` may have gone past the rules: no Require means valid-user all the same */
     if (!SHIM_DIR(r)->has_require && !state->outcome.identity) {
-        return shim_refuse(r, shim_state_of(r), "token_missing", "no token was sent", APLOG_INFO);
+        int status = shim_refuse(r, shim_state_of(r), "token_missing", "no token was sent", APLOG_INFO);
+        if (status != OK) { /* GateMode observe goes on, as nobody */
+            return status;
+        }
     }
     if (!shim_limit_upgrade(r, state)) {
         return shim_refuse(r, shim_state_of(r), "internal", "the connection's end can not be watched", APLOG_CRIT);
@@ -327,6 +348,7 @@ int shim_fixups(request_rec *r)
     if (r->main) {
         shim_take_back(r);
         shim_strip_spoofed(r); /* the copy may hold what was set for the main request */
+        apr_table_unset(r->headers_in, "Upgrade"); /* a part has no connection to hand over */
     }
     shim_choose_handler(r);
     return shim_has_moved(r) ? shim_decide_again(r) : shim_settle(r);

@@ -191,6 +191,7 @@ void shim_clean_referer(request_rec *r);
 int shim_forget(request_rec *r);
 
 /* edits.c */
+void shim_forget_credentials(request_rec *r);
 void shim_apply_edits(request_rec *r, const gate_outcome *outcome, shim_state *withholding);
 void shim_set_pairs(apr_table_t *table, const gate_pair *pairs, size_t count);
 
@@ -220,6 +221,9 @@ int shim_handler_refuses(request_rec *r);
 /* answer.c */
 int shim_refuse(request_rec *r, shim_state *state, const char *reason, const char *detail, int level);
 void shim_register_filters(void);
+/* Whether the request's own answer is what a part of it was refused with, and that part's words in it. */
+int shim_was_denied_by_part(request_rec *r);
+void shim_say_part_s(request_rec *r, const shim_state *state);
 void shim_insert_error_filter(request_rec *r);
 const char *shim_id_of(request_rec *r, shim_state *state);
 void shim_view(request_rec *r, shim_state *state, gate_request *view);

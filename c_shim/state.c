@@ -58,8 +58,13 @@ const shim_state *shim_effective_state(request_rec *r)
 
 shim_question *shim_question_of(request_rec *r)
 {
-    const shim_state *asker = r->main ? SHIM_STATE(r->main) : NULL;
-    return asker ? asker->question : NULL;
+    for (r = r->main; r; r = r->main) { /* mod_dir's look at an index is a part of the part that was asked about */
+        const shim_state *asker = SHIM_STATE(r);
+        if (asker && asker->question) {
+            return asker->question;
+        }
+    }
+    return NULL;
 }
 
 /* A CONNECT that the gate answers itself: the server has ports, or another one has. */

@@ -21,6 +21,16 @@ pub const IDENTITY: &[&str] = &[
 const INTERNAL_PREFIXES: &[&[u8]] = &[b"gitlab-workhorse-", b"gitlab-kas-", b"gitlab-shell-"];
 const INTERNAL: &[&str] = &["Gitlab-Agent-Api-Request", "Geo-GL-Id"];
 
+/// What says how a body is read: a client that had mod_proxy drop it would show the upstream another body than the
+/// one that was looked through.
+const FRAMING: &[&str] = &[
+    "Content-Type",
+    "Content-Encoding",
+    "Content-Length",
+    "Transfer-Encoding",
+    "Host",
+];
+
 /// The names that no client may send.
 #[derive(Debug, Default)]
 pub struct Protected {
@@ -47,6 +57,7 @@ impl Protected {
                 .map(|it| folded(it.as_bytes()))
                 .filter(|it| !is_ours(it))
                 .collect(),
+            set: FRAMING.iter().map(|it| folded(it.as_bytes())).collect(),
             ..Self::default()
         };
         for name in IDENTITY
@@ -183,6 +194,10 @@ mod tests {
         assert_eq!(
             protected.connection_without(b",, X-Gate-Job,\t,a,,b ,"),
             Some(b"a, b".to_vec())
+        );
+        assert_eq!(
+            protected.connection_without(b"close;content-type Content-Length,Upgrade"),
+            Some(b"close, Upgrade".to_vec())
         );
         for value in [&b"keep-alive"[..], b"", b",", b"X-Gate-Job-2, X-Gate Job 2"] {
             assert_eq!(protected.connection_without(value), None);

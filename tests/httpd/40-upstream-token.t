@@ -129,6 +129,28 @@ for my $body (
 refused($httpd->ask('POST', '/watch/x', token => $jwt, body => 'sudo=root'), 400, 'sudo_body', 'nor where the gate only observes: half a body is nothing to pass on');
 is(($httpd->ask('POST', '/api/own/x', token => $jwt, body => 'sudo=1')->upstream_saw || {})->{body}, 'sudo=1', 'elsewhere bodies are not looked at');
 
+# -- what would make it another body behind the gate
+for my $connection ('Content-Type', 'close, content-type', 'close;content-type', 'content-type close') {
+    my $typed = $httpd->ask('POST', '/api/x', token => $jwt, headers => [ Connection => $connection, 'Content-Type' => 'text/plain' ], body => '{"sudo":"root"}');
+    is($typed->sent('Content-Type'), 'text/plain', "Connection: $connection does not take the type away that the body was judged by");
+}
+is($httpd->ask('POST', '/api/x', token => $jwt, headers => [ 'Content-Type' => 'text/plain', Content_Type => 'application/json' ], body => '{}')->sent('Content_Type'), undef, 'nor is there a second type');
+{
+    my $moved = httpd(issuer_section('a') . "<Location /down/>\n ProxyPass http://127.0.0.1:9/\n ErrorDocument 503 /api/v4/user\n</Location>\n"
+            . gated('/api/', "GateUpstreamToken file:$token", 'GateSudo on', 'Require valid-user')
+            . gated('/pages/', 'KeptBodySize 100000', 'Require valid-user') =~ s/ProxyPass.*//r =~ s/(KeptBodySize)/Options +Includes\n SetOutputFilter INCLUDES\n $1/r,
+        modules => [qw(include request)]);
+    mkdir $moved->dir . '/htdocs/pages';
+    $moved->write_file('htdocs/pages/p.shtml', '<!--#include virtual="/api/v4/user" -->');
+    expect_in_log(qr/AH00957|AH01114|unable to include|AH01374|GATE401: refused: sudo_body/);    # a part has no client to tell
+    for my $path ('/down/x', '/pages/p.shtml') {
+        my @form = (token => $jwt, headers => [ 'Content-Type' => 'application/x-www-form-urlencoded' ]);
+        my $went = $moved->ask('POST', $path, @form, body => 'sudo=root');
+        unlike($went->body, qr/sudo=root/, "$path: a body that was read before does not go past the guard");
+        like($moved->ask('POST', $path, @form, body => 'a=b')->body, qr{/api/v4/user}, '... though the request does');
+    }
+}
+
 # -- as Rack itself reads it: what the gate lets through says no sudo, and comes as this person's
 my $rack = Gate::Process->start_listening('ruby', "$FindBin::RealBin/../support/gitlab_web.rb", '', 'RS256', 'https://x.test/');
 my $to_rack = httpd(issuer_section('a') . "<Location />\n AuthType Gate\n AuthName x\n GateSudo on\n Require valid-user\n ProxyPass http://@{[ $rack->address ]}/ nocanon\n</Location>\n");

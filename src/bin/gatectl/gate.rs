@@ -117,7 +117,8 @@ impl Gate {
                 name.eq_ignore_ascii_case(wanted).then(|| value.trim())
             })
         };
-        if status == "200" {
+        // An error page of somebody's may be a 200.
+        if status == "200" && field("X-Gate-Reason").is_none() {
             let expires = field("Gate-Expires").and_then(|it| it.parse().ok());
             return Ok(Opened { from, to, expires });
         }
