@@ -295,6 +295,8 @@ mod tests {
         for text in [
             "",
             "a=sudo",
+            "su=do",
+            "name=1",
             "a=1&b=sudo=2",
             "sudoer=1",
             "a[sudo]=1",
