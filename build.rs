@@ -69,11 +69,9 @@ fn shim(apxs: &str, out: &Path) {
         build.include(include);
     }
     // cargo may not link it: the rlib and the tests know no httpd.
-    // A section for each function: apxs/layout.ld puts them in order.
     build
         .cargo_metadata(false)
         .pic(true)
-        .flag("-ffunction-sections")
         .extra_warnings(true)
         .warnings_into_errors(true)
         .compile("gate_shim");

@@ -37,7 +37,7 @@ static void forget(request_rec *r)
         kept.withheld = state->sub_withheld;
     }
     shim_unset_put(r->headers_in, r);
-    shim_strip_spoofed(r);
+    shim_strip_spoofed(r, r->headers_in);
     for (i = 0; i < state->outcome.environment_count; i++) {
         apr_table_unset(r->subprocess_env, state->outcome.environment[i].name);
     }
@@ -81,13 +81,13 @@ int shim_decide_again(request_rec *r)
 /* The last moment before somebody answers. */
 int shim_before_handler(request_rec *r)
 {
-    int status = DECLINED;
+    int status = DECLINED, proxied = r->proxyreq || (r->handler && !strncmp(r->handler, "proxy", 5));
 
     if (!r->main && SHIM_STATE(r)) { /* nothing that was only looked at has become this request's answer */
         SHIM_STATE(r)->sub_denial = NULL;
     }
     /* many a way leads to an upstream only now: SetHandler, a RewriteRule of a directory, a DirectoryIndex */
-    if ((r->proxyreq || (r->handler && !strncmp(r->handler, "proxy", 5))) && !shim_is_gated(r)) {
+    if (proxied && !shim_is_gated(r)) {
         shim_refuse_h2c(r);
     }
 
@@ -98,6 +98,10 @@ int shim_before_handler(request_rec *r)
         status = shim_refuse(r, shim_state_of(r), "internal", "mod_proxy_wstunnel would tunnel by itself, and let the next "
                              "request past the gate: load mod_proxy_http and leave ProxyWebsocketFallbackToProxyHttp on",
                              APLOG_ERR);
+    }
+    /* httpd has looked for the place without the dots; the upstream may get them, and look elsewhere */
+    if ((status == OK || status == DECLINED) && proxied && !r->main && gate_has_dots(r->unparsed_uri)) {
+        status = shim_refuse(r, shim_state_of(r), "path", "the path has dot segments", APLOG_ERR);
     }
     if (r->main && (status == OK || status == DECLINED)) {
         shim_audit_sub(r);

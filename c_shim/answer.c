@@ -28,13 +28,20 @@ static int looks_ahead(request_rec *r)
     return r->main && !(main && main->decided) && r->uri && r->main->uri && !strcmp(r->uri, r->main->uri);
 }
 
+static void say_why(request_rec *r, const shim_state *state)
+{
+    size_t i;
+    for (i = 0; i < state->denial_count; i++) {
+        apr_table_addn(r->err_headers_out, state->denial[i].name, state->denial[i].value);
+    }
+}
+
 int shim_refuse(request_rec *r, shim_state *state, const char *reason, const char *detail, int level)
 {
     const shim_state *origin = shim_origin_of(r);
     gate_request view;
     gate_answer answer;
     const char *own;
-    size_t i;
 
     shim_view(r, state, &view);
     view.id = shim_id_of(r, state);
@@ -60,9 +67,9 @@ int shim_refuse(request_rec *r, shim_state *state, const char *reason, const cha
                   reason ? reason : "internal", detail ? detail : "", view.id);
 
     if (!origin || !origin->refused || !r->prev) { /* else the first refusal's words stand there */
-        for (i = 0; i < answer.field_count; i++) {
-            apr_table_addn(r->err_headers_out, answer.fields[i].name, answer.fields[i].value);
-        }
+        state->denial = answer.fields;
+        state->denial_count = answer.field_count;
+        say_why(r, state);
     }
     state->decided = 1;
     state->refused = 1;
@@ -113,6 +120,9 @@ void shim_insert_error_filter(request_rec *r)
 {
     shim_state *state = SHIM_STATE(r);
     if (state && state->refused && state->content_type) {
+        if (!apr_table_get(r->err_headers_out, "X-Gate-Reason")) { /* mod_proxy_http2 begins anew with an upstream's answer */
+            say_why(r, state);
+        }
         ap_add_output_filter_handle(body_filter, NULL, r, r->connection);
     }
     else if (shim_was_denied_by_part(r)) {

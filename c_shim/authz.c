@@ -14,7 +14,7 @@ static apr_status_t free_rule(void *data)
     return APR_SUCCESS;
 }
 
-static int is_negated(cmd_parms *cmd)
+int shim_is_negated(cmd_parms *cmd)
 {
     const char *args = cmd->directive->args;
     const ap_directive_t *up;
@@ -52,7 +52,7 @@ static const char *parse_rule(cmd_parms *cmd, const char *provider, const char *
     }
     mine = apr_palloc(cmd->pool, sizeof(*mine));
     mine->rule = rule;
-    mine->negated = is_negated(cmd);
+    mine->negated = shim_is_negated(cmd);
     *parsed = mine;
     return NULL;
 }

@@ -5,6 +5,9 @@
 
 static ap_filter_rec_t *body_guard;
 
+/* What a guard's body is once it has refused: mod_proxy_http2 asks again after an error, and must get nothing. */
+static char refused_before;
+
 static apr_status_t free_body(void *data)
 {
     gate_body_free(data);
@@ -15,8 +18,12 @@ static apr_status_t guard(ap_filter_t *f, apr_bucket_brigade *brigade, ap_input_
                           apr_read_type_e block, apr_off_t wanted)
 {
     apr_bucket *bucket;
-    apr_status_t status = ap_get_brigade(f->next, brigade, mode, block, wanted);
+    apr_status_t status;
 
+    if (f->ctx == &refused_before) {
+        return APR_EGENERAL;
+    }
+    status = ap_get_brigade(f->next, brigade, mode, block, wanted);
     for (bucket = APR_BRIGADE_FIRST(brigade);
          status == APR_SUCCESS && bucket != APR_BRIGADE_SENTINEL(brigade);
          bucket = APR_BUCKET_NEXT(bucket)) {
@@ -31,6 +38,7 @@ static apr_status_t guard(ap_filter_t *f, apr_bucket_brigade *brigade, ap_input_
         /* no data: the end */
         if (status == APR_SUCCESS && !gate_body_passes(f->ctx, data, length)) {
             apr_brigade_cleanup(brigade);
+            f->ctx = &refused_before;
             (void) shim_refuse(f->r, shim_state_of(f->r), "sudo_body",
                                "the body holds the parameter sudo, or hides its parameters", APLOG_ERR);
             return APR_EGENERAL; /* mod_proxy answers 400, as that reason does */
@@ -50,8 +58,8 @@ void shim_guard_body(request_rec *r)
         apr_table_unset(r->headers_in, "Content-Length");
         apr_table_unset(r->headers_in, "Transfer-Encoding");
     }
-    apr_table_unset(r->headers_in, "Content_Type"); /* to some the same header */
-    body = gate_body_new(apr_table_get(r->headers_in, "Content-Type"), r->method_number == M_POST);
+    body = gate_body_new(apr_table_get(r->headers_in, "Content-Type"), apr_table_get(r->headers_in, "Content-Encoding"),
+                         r->method_number == M_POST);
     if (body) {
         apr_pool_cleanup_register(r->pool, body, free_body, apr_pool_cleanup_null);
     }

@@ -240,7 +240,9 @@ static const char *note_require(cmd_parms *cmd, void *dir_config, const char *li
     dir->has_require = 1;
     dir->rule = dir->section;
     if (shim_place_of(cmd, dir, &place) && config) {
-        gate_note(config, &place, "Require", line);
+        const char *rest = line;
+        int said = !strcasecmp(ap_getword_conf(cmd->temp_pool, &rest), "not");
+        gate_note(config, &place, "Require", !said && shim_is_negated(cmd) ? apr_pstrcat(cmd->pool, "not ", line, NULL) : line);
     }
     return DECLINE_CMD;
 }

@@ -1,5 +1,6 @@
 /* edits.c: what goes out of a request, and what is set in one, as the library says. */
 #include "shim.h"
+#include "scoreboard.h"
 
 static void withhold(request_rec *r, shim_state *state, const char *name, const char *value)
 {
@@ -89,6 +90,7 @@ void shim_apply_edits(request_rec *r, const gate_outcome *outcome, shim_state *w
             break;
         case GATE_EDIT_THE_REQUEST:
             r->the_request = (char *) edit->value;
+            ap_update_child_status(r->connection->sbh, SERVER_BUSY_WRITE, r); /* server-status shows it meanwhile */
             break;
         case GATE_EDIT_FILENAME:
             r->filename = (char *) edit->value;

@@ -317,9 +317,12 @@ void gate_decide(gate_process *process, const gate_request *request, gate_outcom
 void gate_upstream(gate_process *process, const gate_request *request,
                    const gate_identity *identity, gate_outcome *outcome);
 
-/* A body of that type (NULL: none was said), of a POST or of another method. NULL: memory, and nothing
- * may pass. */
-gate_body *gate_body_new(const char *content_type, int post);
+/* Whether the path of a target has dot segments: the upstream could see another place than httpd. Fallback: 1. */
+int gate_has_dots(const char *target);
+
+/* A body of that type and Content-Encoding (NULL: none was said), of a POST or of another method. NULL: memory,
+ * and nothing may pass. */
+gate_body *gate_body_new(const char *content_type, const char *coding, int post);
 /* 1: these next bytes may go on; `data` NULL: the body may end here. Fallback: 0. */
 int gate_body_passes(gate_body *body, const char *data, size_t length);
 void gate_body_free(gate_body *body);

@@ -56,6 +56,7 @@ static void register_hooks(apr_pool_t *pool)
     ap_hook_insert_error_filter(shim_insert_error_filter, NULL, NULL, APR_HOOK_LAST); /* answer.c */
     shim_register_filters();
     shim_register_body_guard();                                                 /* body.c */
+    shim_register_trailers();                                                   /* trailers.c */
     shim_register_cut();                                                        /* cut.c */
     ap_hook_log_transaction(shim_log_transaction, NULL, NULL, APR_HOOK_MIDDLE); /* audit.c */
 

@@ -23,17 +23,17 @@ int shim_is_gated(request_rec *r)
 
 /* --- stripping: every request, before another module reads it ---------------------------------- */
 
-void shim_strip_spoofed(request_rec *r)
+void shim_strip_spoofed(request_rec *r, apr_table_t *table)
 {
     const gate_config *config = SHIM_SERVER(r->server)->config;
-    const apr_array_header_t *fields = apr_table_elts(r->headers_in);
+    const apr_array_header_t *fields = apr_table_elts(table);
     size_t at = 0;
 
     while ((at = gate_next_spoofed(config, (const gate_field *) fields->elts,
                                    (size_t) fields->nelts, at)) < (size_t) fields->nelts) {
         const char *name = APR_ARRAY_IDX(fields, at, apr_table_entry_t).key;
         ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r, "removed the client's header %s", name);
-        apr_table_unset(r->headers_in, name);
+        apr_table_unset(table, name);
     }
 }
 
@@ -42,7 +42,7 @@ int shim_strip(request_rec *r)
     const char *connection;
 
     shim_take_back(r);
-    shim_strip_spoofed(r);
+    shim_strip_spoofed(r, r->headers_in);
     shim_begin_document(r);
     shim_clean_redirect(r);
     shim_clean_referer(r);
@@ -268,7 +268,7 @@ int shim_user_rules(request_rec *r)
 static void send_upstream(request_rec *r, const gate_outcome *outcome)
 {
     size_t i;
-    shim_strip_spoofed(r);
+    shim_strip_spoofed(r, r->headers_in);
     for (i = 0; i < outcome->upstream_count; i++) {
         apr_table_addn(r->headers_in, outcome->upstream[i].name, outcome->upstream[i].value);
     }
@@ -347,9 +347,10 @@ int shim_fixups(request_rec *r)
 {
     if (r->main) {
         shim_take_back(r);
-        shim_strip_spoofed(r); /* the copy may hold what was set for the main request */
+        shim_strip_spoofed(r, r->headers_in); /* the copy may hold what was set for the main request */
         apr_table_unset(r->headers_in, "Upgrade"); /* a part has no connection to hand over */
     }
     shim_choose_handler(r);
+    shim_keep_trailers(r);
     return shim_has_moved(r) ? shim_decide_again(r) : shim_settle(r);
 }

@@ -91,6 +91,8 @@ typedef struct shim_state {
     size_t put_count;
     const ap_conf_vector_t *sub_place; /* of the last sub-request that gave up a token, and that */
     apr_table_t *sub_withheld;
+    const gate_pair *denial; /* the headers of the refusal */
+    size_t denial_count;
     apr_table_t *sub_denial;  /* what a sub-request's refusal says, should it become this request's */
     int sub_status;           /* and its status */
     const char *sub_body;     /* and words, of that type */
@@ -158,7 +160,7 @@ void *shim_alloc(void *pool, size_t size);
 /* request.c */
 int shim_strip(request_rec *r);
 int shim_is_gated(request_rec *r);
-void shim_strip_spoofed(request_rec *r);
+void shim_strip_spoofed(request_rec *r, apr_table_t *table);
 int shim_access(request_rec *r);
 int shim_userless_rules(request_rec *r);
 int shim_check_user(request_rec *r);
@@ -213,6 +215,10 @@ int shim_is_blind(const char *fallback);
 void shim_guard_body(request_rec *r);
 void shim_register_body_guard(void);
 
+/* trailers.c */
+void shim_keep_trailers(request_rec *r);
+void shim_register_trailers(void);
+
 /* handlers.c */
 void shim_choose_handler(request_rec *r);
 int shim_handle(request_rec *r);
@@ -247,6 +253,7 @@ int shim_explain_place(request_rec *r);
 
 /* authz.c */
 void shim_register_authz(apr_pool_t *pool);
+int shim_is_negated(cmd_parms *cmd);
 int shim_expr_lookup(ap_expr_lookup_parms *parms);
 
 #endif

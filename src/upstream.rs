@@ -8,6 +8,7 @@ pub mod login; //      GitLab's OmniAuth login by such a statement
 mod multipart; //      the same, for bodies of several parts
 pub mod signer; //     the gate's signing keys
 pub mod spoof; //      what a client may not send where the gate's credential goes in
+pub mod way; //        ways that no request may take
 
 use crate::clock;
 use crate::config::{AssertionSetting, Config, UpstreamToken};

@@ -51,6 +51,8 @@ pub enum Reason {
     CredentialUnavailable,
     SudoUser,
     SudoBody,
+    CredentialSelf,
+    Path,
     Login,
     Internal,
 }
@@ -116,6 +118,8 @@ impl Reason {
         Self::CredentialUnavailable,
         Self::SudoUser,
         Self::SudoBody,
+        Self::CredentialSelf,
+        Self::Path,
         Self::Login,
         Self::Internal,
     ];
@@ -337,6 +341,13 @@ impl Reason {
                 None,
                 "The body may not say whom to act for",
             ),
+            Self::CredentialSelf => (
+                c"credential_self",
+                403,
+                None,
+                "The gate's own credential is nobody's to ask about",
+            ),
+            Self::Path => (c"path", 400, None, "The path has dot segments"),
             Self::Login => (
                 c"login",
                 403,

@@ -20,15 +20,19 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 impl View<'_> {
     /// GateMode observe: the refusal is only written down. The gate's own failure is never passed
-    /// over, a port can't be opened for nobody, what the gate itself tells is not for everybody, and a body
-    /// that has been cut off can't be passed on.
+    /// over, a port can't be opened for nobody, what the gate itself tells is not for everybody, a body
+    /// that has been cut off can't be passed on, and nobody is handed the gate's credential.
     fn only_observes(&self, reason: Reason) -> bool {
         // SAFETY: gate.h: live text or NULL.
         let handler = unsafe { bytes(self.raw.handler) }.unwrap_or_default();
         self.raw.connect == 0
             && !matches!(
                 reason,
-                Reason::Internal | Reason::AuditUnavailable | Reason::SudoBody
+                Reason::Internal
+                    | Reason::AuditUnavailable
+                    | Reason::SudoBody
+                    | Reason::CredentialSelf
+                    | Reason::Path
             )
             && !handler.starts_with(b"gate-")
             && matches!(self.setting(Slot::Mode), Some(Setting::Mode(Mode::Observe)))

@@ -17,7 +17,7 @@ use crate::token::take::Take;
 use crate::upstream::assertion::Gate;
 use crate::upstream::body::Body;
 use crate::upstream::login::{Callback, Logins, is_callback};
-use crate::upstream::{Upstream, login, signer, spoof, sudo_name};
+use crate::upstream::{Upstream, login, signer, spoof, sudo_name, way};
 use crate::verdict::{Reason, Refusal};
 use std::ffi::{CStr, c_char};
 
@@ -53,6 +53,12 @@ impl View<'_> {
         };
         let upstream = || process.map(Process::upstream).ok_or_else(failed);
         let mut pairs = Vec::new();
+        if token.is_some() && self.asks_about_the_token() {
+            return Err(Refusal::new(
+                Reason::CredentialSelf,
+                "GitLab would show or renew the token of GateUpstreamToken",
+            ));
+        }
         if let Some(token) = token
             && let Some(secret) = upstream()?.credential(token)?
         {
@@ -76,6 +82,16 @@ impl View<'_> {
         outcome.upstream = self.pool.slice(&pairs);
         outcome.upstream_count = pairs.len();
         Ok(())
+    }
+
+    /// As the client wrote it, as httpd reads it, as mod_proxy sends it.
+    fn asks_about_the_token(&self) -> bool {
+        let target = self.target();
+        // SAFETY: gate.h: live text or NULL.
+        let uri = unsafe { bytes(self.raw.uri) }.unwrap_or_default();
+        [uri, target.unparsed_uri, target.filename]
+            .into_iter()
+            .any(way::is_about_the_token)
     }
 
     /// GitLab's end of a login: only a fresh one of ours goes on.
@@ -316,13 +332,29 @@ pub unsafe extern "C" fn gate_handle(
 /// # Safety
 /// As gate.h says.
 #[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_has_dots(target: *const c_char) -> i32 {
+    boundary(
+        "gate_has_dots",
+        || 1,
+        // SAFETY: gate.h: live text or NULL.
+        || i32::from(unsafe { bytes(target) }.is_some_and(way::has_dots)),
+    )
+}
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
 pub unsafe extern "C" fn gate_body_new(
     content_type: *const c_char,
+    coding: *const c_char,
     post: i32,
 ) -> *mut ffi::gate_body {
     boundary("gate_body_new", std::ptr::null_mut, || {
         // SAFETY: gate.h: live text or NULL.
-        let body = Body::new(unsafe { bytes(content_type) }, post != 0);
+        let (content_type, coding) = unsafe { (bytes(content_type), bytes(coding)) };
+        let body = Body::new(content_type, coding, post != 0);
         Box::into_raw(Box::new(body)).cast()
     })
 }
@@ -380,6 +412,7 @@ pub unsafe extern "C" fn gate_body_free(body: *mut ffi::gate_body) {
 }
 
 as_declared! {
+    gate_has_dots
     gate_body_new
     gate_body_passes
     gate_body_free

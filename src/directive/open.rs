@@ -259,9 +259,24 @@ impl Section {
                 .is_some_and(|it| it.eq_ignore_ascii_case("expr"));
             expr && rule.contains("gate_")
         };
-        let all = self.requires.iter().all(|(rule, _)| asks(rule));
+        let lines = || self.requires.iter();
+        let keeps_out = |rule: &str| {
+            let mut words = rule.split_ascii_whitespace();
+            words
+                .next()
+                .is_some_and(|it| it.eq_ignore_ascii_case("not"))
+                && words.next().is_some_and(|it| it.starts_with("gate-"))
+        };
+        let out = lines().find(|(rule, _)| keeps_out(rule));
+        if let Some((rule, line)) = out.filter(|_| lines().all(|(rule, _)| asks_nobody(rule))) {
+            return Some(format!(
+                "GATE233: Require {rule} in {} ({line}) keeps nobody out who shows no token, and no rule beside it asks for one; write Require valid-user beside it, in <RequireAll>",
+                self.shown()
+            ));
+        }
+        let all = lines().all(|(rule, _)| asks(rule));
         let negated = |(rule, _): &&(String, Place)| rule.contains('!') || rule.contains("-z ");
-        let (rule, line) = self.requires.iter().filter(|_| all).find(negated)?;
+        let (rule, line) = lines().filter(|_| all).find(negated)?;
         Some(format!(
             "GATE233: Require {rule} in {} ({line}) may hold for those who show no token, for whom gate_claim() and its kin are empty; write Require valid-user beside it, in <RequireAll>",
             self.shown()
@@ -305,6 +320,26 @@ impl Section {
             || self.covers(other)
             || other.covers(self)
     }
+}
+
+/// Whether the rule may hold, or keeps nobody out, where no person is known.
+fn asks_nobody(rule: &str) -> bool {
+    let word = rule.split_ascii_whitespace().next().unwrap_or_default();
+    let of_the_request = [
+        "all",
+        "ip",
+        "host",
+        "forward-dns",
+        "local",
+        "env",
+        "method",
+        "not",
+        "ssl",
+        "ssl-verify-client",
+    ];
+    of_the_request
+        .iter()
+        .any(|it| it.eq_ignore_ascii_case(word))
 }
 
 #[cfg(test)]

@@ -23,6 +23,10 @@ pub(super) const RESERVED: &[&str] = &[
     "authorization",
     "proxy-authorization",
     "proxy-connection",
+    "proxy-authenticate",
+    "proxy",
+    "max-forwards",
+    "http2-settings",
     "cookie",
 ];
 

@@ -25,16 +25,19 @@ pub struct Body(Grammar);
 
 impl Body {
     /// A body of that type. Only the media type says how it is read: `multipart/` in a parameter of
-    /// `application/json` changes nothing for Rack.
+    /// `application/json` changes nothing for Rack. `coding` is its Content-Encoding: GitLab unpacks some bodies
+    /// before it reads them, nothing here does.
     #[must_use]
-    pub fn new(content_type: Option<&[u8]>, post: bool) -> Self {
+    pub fn new(content_type: Option<&[u8]>, coding: Option<&[u8]>, post: bool) -> Self {
         let kind = content_type.unwrap_or_default().to_ascii_lowercase();
         let end = kind.iter().position(|b| matches!(b, b';' | b','));
         let media = kind.get(..end.unwrap_or(kind.len())).unwrap_or_default();
         let media = media.trim_ascii();
         let is = |word: &[u8]| media.windows(word.len()).any(|it| it == word);
         let two = end.is_some_and(|at| kind.get(at) == Some(&b','));
-        Self(if two {
+        let packed = coding.is_some_and(|it| !it.trim_ascii().eq_ignore_ascii_case(b"identity"));
+        let read = media.is_empty() || is(b"multipart/") || is(b"json") || is(b"form");
+        Self(if two || (packed && read) {
             Hidden
         } else if media.is_empty() {
             Grammar::Untyped(Untyped::default(), post.then(FormKey::default))
@@ -263,12 +266,38 @@ mod tests {
     }
 
     fn passes_as(post: bool, kind: Option<&str>, text: &str) -> bool {
-        let mut whole = Body::new(kind.map(str::as_bytes), post);
-        let mut pieces = Body::new(kind.map(str::as_bytes), post);
+        let mut whole = Body::new(kind.map(str::as_bytes), None, post);
+        let mut pieces = Body::new(kind.map(str::as_bytes), None, post);
         let one = whole.passes(text.as_bytes()) && whole.may_end();
         let many = text.bytes().all(|b| pieces.passes(&[b])) && pieces.may_end();
         assert_eq!(one, many, "{text}");
         one
+    }
+
+    #[test]
+    fn what_is_packed_is_not_seen_through() {
+        for kind in [
+            None,
+            Some("application/json"),
+            Some("multipart/form-data; boundary=x"),
+            Some("application/x-www-form-urlencoded"),
+            Some("application/x-git-upload-pack-request"),
+        ] {
+            for (coding, plain) in [
+                (" Identity", true),
+                ("gzip", false),
+                ("identity, br", false),
+                ("", false),
+            ] {
+                let mut body = Body::new(kind.map(str::as_bytes), Some(coding.as_bytes()), true);
+                let opaque = kind.is_some_and(|it| it.contains("git"));
+                assert_eq!(
+                    body.passes(b"\x1f\x8b"),
+                    opaque || (plain && kind != Some("application/json")),
+                    "{kind:?} {coding}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -82,7 +82,7 @@ pub fn location(
     super::in_time(identity, now)?;
     let claims = json!({
         "jti": new_id(), "iat": now, "exp": (now + LIFE).min(identity.expires()),
-        "sub": identity.user(), "email": email, "name": name, "nickname": identity.user(),
+        "sub": identity.user(), "email": email, "name": name, "nickname": identity.user(), "idp": identity.issuer().name,
     });
     let token = signer
         .sign(TYPE, &claims)
@@ -160,8 +160,13 @@ impl Logins {
         if exp <= clock::now() {
             return refuse("it is too old");
         }
-        if let Some(identity) = identity
-            && claims.get("sub").and_then(Value::as_str) != Some(identity.user())
+        let Some(identity) = identity else {
+            return refuse("nobody is known here: the place of the callback must be gated too");
+        };
+        let said = |name: &str| claims.get(name).and_then(Value::as_str);
+        if said("sub") != Some(identity.user())
+            || said("idp") != Some(&identity.issuer().name)
+            || said("email") != identity.email()
         {
             return refuse("it is for somebody else");
         }
@@ -287,16 +292,49 @@ mod tests {
         (Logins::new(&signers, &dir), dir)
     }
 
-    fn token(logins: &Logins, typ: &str, life: i64) -> String {
+    fn dana() -> Identity {
+        let claims = json!({ "email": "dana@x.test" });
+        crate::testing::identity(&crate::testing::issuer(&[]), claims).unwrap()
+    }
+
+    fn statement(logins: &Logins, typ: &str, life: i64, more: [&str; 3]) -> String {
         let exp = clock::now().saturating_add_signed(life);
-        let claims = json!({ "jti": new_id(), "exp": exp, "sub": "dana" });
+        let [sub, idp, email] = more;
+        let claims = json!({ "jti": new_id(), "exp": exp, "sub": sub, "idp": idp, "email": email });
         logins.signers.first().unwrap().sign(typ, &claims).unwrap()
     }
 
-    fn passes(logins: &Logins, method: &str, args: &str) -> bool {
+    fn token(logins: &Logins, typ: &str, life: i64) -> String {
+        statement(logins, typ, life, ["dana", "idp", "dana@x.test"])
+    }
+
+    fn passes_for(logins: &Logins, method: &str, args: &str, identity: Option<&Identity>) -> bool {
         let args = Some(args.as_bytes());
         let body = false;
-        logins.pass(&Callback { method, args, body }, None).is_ok()
+        logins
+            .pass(&Callback { method, args, body }, identity)
+            .is_ok()
+    }
+
+    fn passes(logins: &Logins, method: &str, args: &str) -> bool {
+        passes_for(logins, method, args, Some(&dana()))
+    }
+
+    #[test]
+    fn it_is_for_one_person_of_one_issuer() {
+        let (logins, dir) = logins();
+        for more in [
+            ["eve", "idp", "dana@x.test"],
+            ["dana", "other", "dana@x.test"],
+            ["dana", "idp", "root@x.test"],
+        ] {
+            let args = format!("jwt={}", statement(&logins, TYPE, 60, more));
+            assert!(!passes(&logins, "GET", &args), "{more:?}");
+        }
+        let args = format!("jwt={}", token(&logins, TYPE, 60));
+        assert!(!passes_for(&logins, "GET", &args, None), "nobody");
+        assert!(passes(&logins, "GET", &args), "and none has used it up");
+        std::fs::remove_dir_all(dir).unwrap();
     }
 
     #[test]
@@ -308,7 +346,7 @@ mod tests {
             args: Some(args.as_bytes()),
             body: true,
         };
-        assert!(logins.pass(&with_body, None).is_err());
+        assert!(logins.pass(&with_body, Some(&dana())).is_err());
         assert!(passes(&logins, "GET", &args));
         assert!(!passes(&logins, "GET", &args));
         std::fs::remove_dir_all(dir).unwrap();

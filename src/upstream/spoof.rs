@@ -10,7 +10,7 @@ use crate::token::take::Take;
 pub const HEADERS: &[&str] = &["Sudo", "PRIVATE-TOKEN", "JOB-TOKEN"];
 
 /// What says how a body is read.
-const TYPE: &str = "Content-Type";
+const FRAMING: &[&str] = &["Content-Type", "Content-Encoding"];
 
 /// The same as parameters of a query.
 const PARAMETERS: &[&str] = &["sudo", "private_token", "access_token", "job_token"];
@@ -23,12 +23,14 @@ pub fn is_header(name: &[u8], own: Option<&str>) -> bool {
         .copied()
         .chain(own)
         .any(|it| folds_to(it, name))
-        || another_type(name)
+        || another_framing(name)
 }
 
-/// A second `Content-Type`, which says something else of the body than the one that the gate reads.
-fn another_type(name: &[u8]) -> bool {
-    folds_to(TYPE, name) && !name.eq_ignore_ascii_case(TYPE.as_bytes())
+/// A second one of these, which says something else of the body than the one that the gate reads.
+fn another_framing(name: &[u8]) -> bool {
+    FRAMING
+        .iter()
+        .any(|it| folds_to(it, name) && !name.eq_ignore_ascii_case(it.as_bytes()))
 }
 
 /// What must go out of the target.
@@ -117,7 +119,9 @@ mod tests {
             assert!(is_header(name.as_bytes(), None), "{name}");
         }
         assert!(is_header(b"Content_Type", None));
+        assert!(is_header(b"content.encoding", None));
         assert!(!is_header(b"content-type", None));
+        assert!(!is_header(b"Content-Encoding", None));
         assert!(is_header(b"X_UP", Some("X-Up")));
         assert!(!is_header(b"X_UP", None));
         assert!(!is_header(b"Deploy-Token", None));

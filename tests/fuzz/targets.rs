@@ -239,7 +239,7 @@ pub fn bodies(data: &[u8]) {
     let (kind, rest) = data.split_at(at);
     let body = rest.get(1..).unwrap_or_default();
     let passes = |kind: &[u8], post: bool, body: &[u8]| {
-        let mut guard = Body::new(Some(kind), post);
+        let mut guard = Body::new(Some(kind), None, post);
         guard.passes(body) && guard.may_end()
     };
     let _ = (passes(kind, true, body), passes(kind, false, body));

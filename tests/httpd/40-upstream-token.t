@@ -151,6 +151,26 @@ is($httpd->ask('POST', '/api/x', token => $jwt, headers => [ 'Content-Type' => '
     }
 }
 
+# -- GitLab unpacks some bodies before it reads them
+for my $type ([], [ 'Content-Type' => 'application/json' ]) {
+    refused($httpd->ask('POST', '/api/x', token => $jwt, headers => [ @$type, 'Content-Encoding' => 'gzip' ], body => "\x1f\x8bno one knows"), 400, 'sudo_body', 'a packed body is not seen through');
+}
+is(($httpd->ask('POST', '/api/x', token => $jwt, headers => [ 'Content-Type' => 'application/x-git-upload-pack-request', 'Content-Encoding' => 'gzip' ], body => 'packed')->upstream_saw || {})->{body}, 'packed', "git's own is none of GitLab's parameters");
+is($httpd->ask('POST', '/api/x', token => $jwt, headers => [ 'Content-Type' => 'text/plain', Content_Encoding => 'gzip' ], body => 'x')->sent('Content_Encoding'), undef, 'nor is there a second coding');
+
+# -- nor does mod_status show, while a request runs, what no log may hold
+{
+    my $shown = httpd(issuer_section('a') . "ExtendedStatus On\n<Location /server-status>\n SetHandler server-status\n</Location>\n"
+            . gated('/-/slow/', 'GateTokenFrom query:t', "GateUpstreamToken file:$token", 'Require valid-user'), modules => ['status']);
+    my $socket = Gate::Client::connect_to($shown->port);
+    print {$socket} "GET /-/slow/2000?t=$jwt&private_token=glpat-of-the-client HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    sleep 0.7;
+    my $page = $shown->get('/server-status')->body;
+    like($page, qr{GET /-/slow/2000 HTTP}, 'mod_status shows the request');
+    unlike($page, qr/eyJ|glpat/, 'and nothing of its tokens');
+    is(Gate::Client::read_answer($socket, 'GET')->status, 200, 'which goes on meanwhile');
+}
+
 # -- as Rack itself reads it: what the gate lets through says no sudo, and comes as this person's
 my $rack = Gate::Process->start_listening('ruby', "$FindBin::RealBin/../support/gitlab_web.rb", '', 'RS256', 'https://x.test/');
 my $to_rack = httpd(issuer_section('a') . "<Location />\n AuthType Gate\n AuthName x\n GateSudo on\n Require valid-user\n ProxyPass http://@{[ $rack->address ]}/ nocanon\n</Location>\n");

@@ -134,6 +134,11 @@ fn an_expression_that_nobody_may_fulfil_is_told() {
         ("Require valid-user, Require expr gate_claim('a') != 'b'", 0),
         ("Require expr %{HTTP_HOST} != 'b'", 0),
         ("Require valid-user", 0),
+        ("Require all granted, Require not gate-role contractor", 1),
+        ("Require ip 10.0.0.0/8, Require not gate-claim a=b", 1),
+        ("Require valid-user, Require not gate-role contractor", 0),
+        ("Require gate-role a, Require not gate-role contractor", 0),
+        ("Require all granted, Require not ip 10.0.0.0/8", 0),
     ] {
         let told = warnings(&[&format!("<Location /: AuthType Gate, {rules}")]);
         let warned = told.iter().filter(|it| it.starts_with("GATE233")).count();
