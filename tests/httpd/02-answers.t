@@ -24,7 +24,7 @@ my $httpd = httpd(
         . gated('/quoted/', q(AuthName 'Git "Lab"'), 'Require valid-user')
         . gated('/not/', '<RequireAll>', 'Require all granted', '<RequireNone>', 'Require gate-role developer', '</RequireNone>', '</RequireAll>')
 );
-expect_in_log(qr/down.*(?:500|key|fetch)/i, qr/(?:key|fetch).*down/i);
+expect_in_log(qr/GATE233: Require not gate-role developer in \/not\//, qr/down.*(?:500|key|fetch)/i, qr/(?:key|fetch).*down/i);
 
 # All values of a header of the answer, joined as RFC 9110 allows.
 sub joined { my ($answer, $name) = @_; return join ', ', $answer->header($name) }
