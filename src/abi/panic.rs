@@ -6,9 +6,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
 /// Runs the body of an entry of that name; on a panic the fallback.
-///
-/// Inlined, so that the code stands under the entry's own name, which apxs/layout.ld knows.
-#[inline(always)]
 pub(super) fn boundary<T>(
     entry: &'static str,
     fallback: impl FnOnce() -> T,
