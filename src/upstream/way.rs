@@ -5,9 +5,19 @@
 /// section 5.2.4) before it looks for the `<Location>`; what mod_proxy sends on may be raw.
 #[must_use]
 pub fn has_dots(target: &[u8]) -> bool {
-    // Many a target has none of these.
-    target.iter().any(|b| matches!(b, b'.' | b'%'))
-        && segments(target).any(|it| matches!(it.as_slice(), b"." | b".."))
+    // How many dots this segment is; none: something else is in it.
+    let mut dots = Some(0_usize);
+    plain(target).chain([b'/']).any(|byte| match byte {
+        b'/' => matches!(dots.replace(0), Some(1 | 2)),
+        b'.' => {
+            dots = dots.map(|it| it + 1);
+            false
+        }
+        _ => {
+            dots = None;
+            false
+        }
+    })
 }
 
 /// Whether GitLab would take the path for one that shows, renews or revokes the token of the request, whoever
@@ -15,50 +25,33 @@ pub fn has_dots(target: &[u8]) -> bool {
 /// (`self/rotate`) anybody would be handed the administrator's.
 #[must_use]
 pub fn is_about_the_token(target: &[u8]) -> bool {
+    let path: Vec<u8> = plain(target).map(|b| b.to_ascii_lowercase()).collect();
     let mut before = false;
-    segments(target).filter(|it| !it.is_empty()).any(|it| {
-        let it = it.to_ascii_lowercase();
+    let mut segments = path.split(|b| *b == b'/').filter(|it| !it.is_empty());
+    segments.any(|it| {
         let hit = before && (it == b"self" || it.starts_with(b"self."));
         before = it.ends_with(b"access_tokens");
         hit
     })
 }
 
-/// The segments of the path, unescaped; an escaped slash ends one too.
-fn segments(target: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+/// The path, unescaped: `%2F` is a slash like any other, and `+` is itself.
+fn plain(target: &[u8]) -> impl Iterator<Item = u8> {
     let path = target.split(|b| matches!(b, b'?' | b'#')).next();
-    let plain = unescaped(path.unwrap_or_default());
-    let mut rest = Some(plain);
+    let mut rest = path.unwrap_or_default();
+    let digit = |b: &u8| char::from(*b).to_digit(16);
     std::iter::from_fn(move || {
-        let mut text = rest.take()?;
-        if let Some(at) = text.iter().position(|b| *b == b'/') {
-            rest = Some(text.split_off(at + 1));
-            text.pop();
+        let (first, mut tail) = rest.split_first()?;
+        let mut byte = *first;
+        if let (b'%', [high, low, after @ ..]) = (first, tail)
+            && let Some((high, low)) = digit(high).zip(digit(low))
+        {
+            byte = (high * 16 + low) as u8;
+            tail = after;
         }
-        Some(text)
-    })
-}
-
-/// `%XX` as the byte; `+` is itself in a path.
-fn unescaped(path: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(path.len());
-    let mut rest = path;
-    while let [first, tail @ ..] = rest {
         rest = tail;
-        let digits = match (first, tail) {
-            (b'%', [high, low, ..]) => (*high as char)
-                .to_digit(16)
-                .zip((*low as char).to_digit(16)),
-            _ => None,
-        };
-        if let Some((high, low)) = digits {
-            plain.push((high * 16 + low) as u8);
-            rest = tail.get(2..).unwrap_or_default();
-        } else {
-            plain.push(*first);
-        }
-    }
-    plain
+        Some(byte)
+    })
 }
 
 #[cfg(test)]
