@@ -351,6 +351,6 @@ int shim_fixups(request_rec *r)
         apr_table_unset(r->headers_in, "Upgrade"); /* a part has no connection to hand over */
     }
     shim_choose_handler(r);
-    shim_keep_trailers(r);
+    shim_hold_back_trailers(r);
     return shim_has_moved(r) ? shim_decide_again(r) : shim_settle(r);
 }

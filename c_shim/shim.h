@@ -216,7 +216,7 @@ void shim_guard_body(request_rec *r);
 void shim_register_body_guard(void);
 
 /* trailers.c */
-void shim_keep_trailers(request_rec *r);
+void shim_hold_back_trailers(request_rec *r);
 void shim_register_trailers(void);
 
 /* handlers.c */

@@ -6,7 +6,7 @@
 static ap_filter_rec_t *trailers_filter;
 
 /* httpd has the trailers once the end of the body has been read. */
-static apr_status_t keep(ap_filter_t *f, apr_bucket_brigade *brigade, ap_input_mode_t mode,
+static apr_status_t hold_back(ap_filter_t *f, apr_bucket_brigade *brigade, ap_input_mode_t mode,
                          apr_read_type_e block, apr_off_t wanted)
 {
     apr_status_t status = ap_get_brigade(f->next, brigade, mode, block, wanted);
@@ -22,7 +22,7 @@ static apr_status_t keep(ap_filter_t *f, apr_bucket_brigade *brigade, ap_input_m
     return status;
 }
 
-void shim_keep_trailers(request_rec *r)
+void shim_hold_back_trailers(request_rec *r)
 {
     /* none else has any */
     if (!r->main && (r->proto_num >= HTTP_VERSION(2, 0) || apr_table_get(r->headers_in, "Transfer-Encoding"))) {
@@ -32,5 +32,5 @@ void shim_keep_trailers(request_rec *r)
 
 void shim_register_trailers(void)
 {
-    trailers_filter = ap_register_input_filter("GATE_TRAILERS", keep, NULL, AP_FTYPE_RESOURCE - 1);
+    trailers_filter = ap_register_input_filter("GATE_TRAILERS", hold_back, NULL, AP_FTYPE_RESOURCE - 1);
 }
