@@ -84,7 +84,7 @@ impl Cache {
                 && entry.scope == scope
                 && *entry.token == *token
             {
-                if !entry.grant.identity().holds(now) {
+                if !entry.grant.identity().life().holds(now) {
                     return None;
                 }
                 if entry.used.load(Relaxed) != now {
@@ -116,7 +116,7 @@ impl Cache {
         let rank = |place: &ArcSwapOption<Entry>| match place.load().as_ref() {
             Some(it) if it.hash == hash && it.scope == scope && it.token == entry.token => (0, 0),
             None => (1, 0),
-            Some(it) if !it.grant.identity().holds(now) => (2, 0),
+            Some(it) if !it.grant.identity().life().holds(now) => (2, 0),
             Some(it) => (3, it.used.load(Relaxed)),
         };
         if let Some(place) = self.set(hash).iter().min_by_key(|place| rank(place)) {

@@ -9,6 +9,7 @@ use crate::shown;
 use crate::token::compact::Unverified;
 use crate::verdict::Refusal;
 use crate::verify::Check;
+use crate::way::Asked;
 use serde_json::{Value, json};
 
 impl Process {
@@ -26,7 +27,12 @@ impl Process {
                 return refused("form", &Refusal::new(wrong.reason(), wrong.to_string()));
             }
         };
-        let issuers = match self.issuers_of(section, &unverified) {
+        let asked = Asked {
+            server: section.server,
+            accept: section.accept,
+            now: clock::now(),
+        };
+        let issuers = match self.jwt.issuers_of(&asked, &unverified) {
             Ok(issuers) => issuers,
             Err(refusal) => return refused("issuer", &refusal),
         };

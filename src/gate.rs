@@ -5,35 +5,26 @@ use crate::abi::shared;
 use crate::audit::Recorder;
 use crate::cache::{Cache, Scope};
 use crate::clock;
-use crate::config::{Accept, CACHE_SIZE, Config, Issuer};
+use crate::config::{Accept, CACHE_SIZE, Config};
 use crate::grant::Grant;
-use crate::identity::Identity;
-use crate::json::Value;
-use crate::jwks::{KeySettings, Keys, Patience, Refresher, Report, StateDir};
+use crate::jwks::{Refresher, Report, StateDir};
 use crate::port::Ports;
 use crate::request::{Fields, Target};
-use crate::shown;
 use crate::status::{Board, View, metrics, page};
-use crate::token::compact::Unverified;
 use crate::token::source::{self, Names, Source};
 use crate::token::take::Take;
 use crate::upstream::{Upstream, credential::News};
 use crate::verdict::{Reason, Refusal};
-use crate::verify::{self, Check, Rejected, VerifiedClaims, verify};
+use crate::way::jwt::Jwt;
+use crate::way::{Asked, Way};
 use std::ffi::CStr;
 use std::path::Path;
 use std::sync::Arc;
 
-/// One issuer in one process: its settings and its keys.
-pub(crate) struct LiveIssuer {
-    pub(crate) settings: Arc<Issuer>,
-    pub(crate) keys: Arc<Keys>,
-}
-
 /// What one child has, made after the fork.
 pub struct Process {
-    /// The issuers of each server, in the order of the configuration.
-    servers: Vec<Vec<Arc<LiveIssuer>>>,
+    /// Signed tokens.
+    pub(crate) jwt: Jwt,
     cache: Cache,
     names: Names,
     refresher: Refresher,
@@ -76,33 +67,10 @@ impl Process {
         recorder: Recorder,
     ) -> Option<Self> {
         let dir = StateDir::new(state_dir);
-        let mut live: Vec<Arc<LiveIssuer>> = Vec::new();
-        let mut servers = Vec::new();
-        for server in 0..config.servers.len() {
-            let mut own = Vec::new();
-            for settings in config.issuers(server) {
-                let known = live
-                    .iter()
-                    .find(|it| Arc::ptr_eq(&it.settings, &settings))
-                    .cloned();
-                let issuer = known.unwrap_or_else(|| {
-                    let of_it = KeySettings {
-                        room: shared::room(),
-                        ..KeySettings::from(&*settings)
-                    };
-                    let keys = Arc::new(Keys::new(of_it, &dir));
-                    let issuer = Arc::new(LiveIssuer { settings, keys });
-                    live.push(Arc::clone(&issuer));
-                    issuer
-                });
-                own.push(issuer);
-            }
-            servers.push(own);
-        }
-        live.iter().for_each(|it| it.keys.load());
-        let keys = live.iter().map(|it| Arc::clone(&it.keys)).collect();
+        let jwt = Jwt::new(config, &dir, shared::room());
+        let keys = jwt.load();
         Some(Self {
-            servers,
+            jwt,
             cache: Cache::new(config.cache_size.unwrap_or(CACHE_SIZE))
                 .counted_by(shared::board().and_then(Board::child)),
             board: shared::board(),
@@ -191,12 +159,7 @@ impl Process {
     /// How the gate is: the page, `?json` or `?metrics`, with its media type.
     #[must_use]
     pub fn status(&self, query: &[u8]) -> Option<(&'static CStr, String)> {
-        let keys: Vec<_> = self
-            .servers
-            .iter()
-            .flatten()
-            .map(|it| Arc::clone(&it.keys))
-            .collect();
+        let keys = self.jwt.keys();
         let files = self.upstream.credentials().into_iter();
         let files = files.filter_map(|it| Some((it.file.display().to_string(), it.age?)));
         let view = View::new(self.board?, keys.iter(), files.collect());
@@ -217,6 +180,13 @@ impl Process {
     /// # Errors
     /// The refusal of the room that refused first.
     pub fn identify(&self, section: &Section<'_>, token: &[u8]) -> Result<Arc<Grant>, Refusal> {
+        let grant = self.known_or_new(section, token)?;
+        let proved = grant.binding().check();
+        proved.map_err(|it| it.of(grant.identity().issuer_name()))?;
+        Ok(grant)
+    }
+
+    fn known_or_new(&self, section: &Section<'_>, token: &[u8]) -> Result<Arc<Grant>, Refusal> {
         let now = clock::now();
         let scope = Scope {
             server: u32::try_from(section.server).unwrap_or(u32::MAX),
@@ -229,166 +199,24 @@ impl Process {
         if let Some(grant) = kept {
             return Ok(grant);
         }
-        let mut unverified = Unverified::parse(token)
-            .map_err(|wrong| Refusal::new(wrong.reason(), wrong.to_string()))?;
-        let mut first: Option<Refusal> = None;
-        let patience = Patience::default();
-        for issuer in self.issuers_of(section, &unverified)? {
-            match issuer.identify(unverified, now, &patience) {
-                Ok(identity) => {
-                    let grant = Arc::new(Grant::new(identity));
-                    self.cache.put(token, scope, &grant, now);
-                    return Ok(grant);
-                }
-                Err(Unfit {
-                    refusal,
-                    token: None,
-                }) => return Err(refusal.of(&issuer.settings.name)),
-                Err(Unfit {
-                    refusal,
-                    token: Some(token),
-                }) => {
-                    // Where two issuers share an iss, the one whose audience fits has the word.
-                    if first
-                        .as_ref()
-                        .is_none_or(|it| it.reason == Reason::Audience)
-                    {
-                        first = Some(refusal.of(&issuer.settings.name));
-                    }
-                    unverified = *token;
-                }
-            }
-        }
-        Err(first.unwrap_or_else(|| Refusal::new(Reason::Internal, "no issuer was asked")))
-    }
-
-    /// The issuers that the token's `iss` names and the section accepts; never none.
-    pub(crate) fn issuers_of(
-        &self,
-        section: &Section<'_>,
-        token: &Unverified<'_>,
-    ) -> Result<Vec<Arc<LiveIssuer>>, Refusal> {
-        let iss = token
-            .issuer()
-            .map_err(|wrong| Refusal::new(wrong.reason(), wrong.to_string()))?;
-        let tenant = token.peek("tid").and_then(Value::as_str);
-        let all = self
-            .servers
-            .get(section.server)
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        let named: Vec<_> = all
-            .iter()
-            .filter(|it| verify::is_issuer(&it.settings.url, iss, tenant))
-            .collect();
-        if named.is_empty() {
-            let known: Vec<_> = all.iter().map(|it| it.settings.url.as_str()).collect();
-            return Err(Refusal::new(
-                Reason::IssuerUnknown,
-                format!(
-                    "wanted iss {}, got {}",
-                    known.join(" or "),
-                    shown::text(iss)
-                ),
-            ));
-        }
-        let accepted = |name: &str| {
-            section
-                .accept
-                .is_none_or(|it| it.issuers.iter().any(|known| known == name))
+        let asked = Asked {
+            server: section.server,
+            accept: section.accept,
+            now,
         };
-        let fit: Vec<_> = named
-            .iter()
-            .filter(|it| accepted(&it.settings.name))
-            .map(|it| Arc::clone(it))
-            .collect();
-        if fit.is_empty() {
-            let names: Vec<_> = named.iter().map(|it| it.settings.name.as_str()).collect();
-            let wanted = section
-                .accept
-                .map(|it| it.issuers.join(" or "))
-                .unwrap_or_default();
-            return Err(Refusal::new(
-                Reason::IssuerNotAccepted,
-                format!("wanted issuer {wanted}, got {}", names.join(" or ")),
-            ));
-        }
-        Ok(fit)
-    }
-}
-
-/// A refusal, and the token where another issuer may still vouch for it.
-struct Unfit<'t> {
-    refusal: Refusal,
-    token: Option<Box<Unverified<'t>>>,
-}
-
-impl<'t> Unfit<'t> {
-    fn of(refusal: Refusal, token: Unverified<'t>) -> Self {
-        Self {
-            refusal,
-            token: Some(Box::new(token)),
-        }
-    }
-}
-
-impl LiveIssuer {
-    fn identify<'t>(
-        &self,
-        token: Unverified<'t>,
-        now: u64,
-        patience: &Patience,
-    ) -> Result<Identity, Unfit<'t>> {
-        if !self.keys.usable(now) && !self.keys.wait_for_first(patience) {
-            return Err(Unfit::of(self.unavailable(), token));
-        }
-        let verified = match self.verify(token, now) {
-            Err(Unfit {
-                refusal,
-                token: Some(token),
-            }) if refusal.reason == Reason::KeyUnknown && self.wait_for_key(&token, patience) => {
-                self.verify(*token, clock::now())
-            }
-            other => other,
-        }?;
-        Identity::new(verified, Arc::clone(&self.settings), Arc::clone(&self.keys)).map_err(
-            |wrong| Unfit {
-                refusal: Refusal::new(wrong.reason(), wrong.to_string()).at(Check::User),
-                token: None,
-            },
-        )
+        let way = self
+            .ways()
+            .into_iter()
+            .find(|it| it.reads(token))
+            .ok_or_else(|| Refusal::new(Reason::TokenMalformed, "no way reads this form"))?;
+        let grant = Arc::new(Grant::new(way.identify(&asked, token)?));
+        self.cache.put(token, scope, &grant, now);
+        Ok(grant)
     }
 
-    fn verify<'t>(&self, token: Unverified<'t>, now: u64) -> Result<VerifiedClaims, Unfit<'t>> {
-        let Some(keys) = self.keys.current() else {
-            return Err(Unfit::of(self.unavailable(), token));
-        };
-        verify(token, &self.settings, &keys, now).map_err(|rejected| {
-            let Rejected { error, token } = *rejected;
-            Unfit::of(error.refusal(), token)
-        })
-    }
-
-    /// Whether the key that the token names has come by a fetch.
-    fn wait_for_key(&self, token: &Unverified<'_>, patience: &Patience) -> bool {
-        token
-            .header()
-            .kid
-            .as_deref()
-            .is_some_and(|kid| self.keys.wait_for_kid(kid, patience))
-    }
-
-    fn unavailable(&self) -> Refusal {
-        let why = self
-            .keys
-            .status()
-            .last_error
-            .unwrap_or_else(|| "they have never been fetched".into());
-        Refusal::new(
-            Reason::KeysUnavailable,
-            format!("keys of issuer {}: {why}", self.settings.name),
-        )
-        .at(Check::Keys)
+    /// Every way to an identity; the first that reads a credential answers for it.
+    fn ways(&self) -> [&dyn Way; 1] {
+        [&self.jwt]
     }
 }
 

@@ -8,6 +8,7 @@ use crate::config::HeaderChoice;
 use crate::field::{is_plain, list};
 use crate::headers;
 use crate::identity::Identity;
+use crate::proof::Binding;
 use crate::upstream::assertion;
 use std::borrow::Cow;
 use std::sync::OnceLock;
@@ -18,6 +19,7 @@ const RENDERED: usize = 4;
 /// An identity and what was rendered of it.
 pub struct Grant {
     identity: Identity,
+    binding: Binding,
     environment: Pairs,
     upstream: Pairs,
     audit: OnceLock<Box<[u8]>>,
@@ -38,6 +40,7 @@ impl Grant {
     #[must_use]
     pub fn new(identity: Identity) -> Self {
         Self {
+            binding: Binding::of(identity.claims()),
             environment: environment(&identity),
             upstream: headers::render(&identity, &[]),
             audit: OnceLock::new(),
@@ -51,6 +54,12 @@ impl Grant {
     #[must_use]
     pub const fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// What must be proved beside the token, on each request.
+    #[must_use]
+    pub const fn binding(&self) -> Binding {
+        self.binding
     }
 
     /// `GATE_…` for logs and CGI; the user comes first.

@@ -5,8 +5,8 @@
 use crate::config::Issuer;
 use crate::field::is_plain;
 use crate::json::{Object, Value};
-use crate::jwks::{Key, Keys};
 use crate::kind::Kind;
+use crate::life::Life;
 use crate::policy::condition::twin_of;
 use crate::policy::path::ClaimPath;
 use crate::verdict::Reason;
@@ -36,10 +36,8 @@ impl fmt::Display for NoUser {
 /// A person, a script or a job, as its issuer vouches for it.
 pub struct Identity {
     issuer: Arc<Issuer>,
-    keys: Arc<Keys>,
-    key: Arc<Key>,
+    life: Life,
     claims: Object,
-    expires: u64,
     user: String,
     roles: Vec<String>,
     doubtful: Vec<String>,
@@ -55,26 +53,20 @@ impl fmt::Debug for Identity {
 }
 
 impl Identity {
-    /// Makes the identity of verified claims.
+    /// Makes the identity of verified claims. `life`: how long they hold.
     ///
     /// # Errors
     /// None of the user claims is there, or the first that is there can't be a user's name.
-    pub fn new(
-        verified: VerifiedClaims,
-        issuer: Arc<Issuer>,
-        keys: Arc<Keys>,
-    ) -> Result<Self, NoUser> {
-        let (claims, expires, key) = verified.into_parts();
+    pub fn new(verified: VerifiedClaims, life: Life, issuer: Arc<Issuer>) -> Result<Self, NoUser> {
+        let claims = verified.into_claims();
         let user = user(&claims, &issuer.user_claims)?;
         let (roles, doubtful) = roles(&claims, &issuer);
         Ok(Self {
             roles,
             doubtful,
             issuer,
-            keys,
-            key,
+            life,
             claims,
-            expires,
             user,
         })
     }
@@ -191,24 +183,16 @@ impl Identity {
                     .any(|it| on_groups(it.path())))
     }
 
-    /// `exp`, without leeway.
+    /// Its latest end (seconds since the epoch), without leeway: a token's `exp`.
     #[must_use]
-    pub const fn expires(&self) -> u64 {
-        self.expires
+    pub fn expires(&self) -> u64 {
+        self.life.expires()
     }
 
-    /// Whether it still holds: the token's time, the key that signed, and keys that are not stale.
+    /// How long it holds.
     #[must_use]
-    pub fn holds(&self, now: u64) -> bool {
-        now < self.expires.saturating_add(self.issuer.clock_skew)
-            && self.key.is_live()
-            && self.keys.usable(now)
-    }
-
-    /// The key that signed.
-    #[must_use]
-    pub const fn key(&self) -> &Arc<Key> {
-        &self.key
+    pub const fn life(&self) -> &Life {
+        &self.life
     }
 
     /// About how many bytes it holds, for the cache's bound.

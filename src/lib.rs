@@ -19,8 +19,10 @@ pub mod identity; //   5 issuer kinds; claims become a person, a project, a job,
 pub mod json; //       strict JSON: no duplicate members, bounded depth
 pub mod jwks; //       2 keys: parsed, fetched, kept, refreshed
 pub mod kind; //       the makes of issuer
+pub mod life; //       how long an identity holds: key, session, moment
 pub mod policy; //     6 conditions, claim paths, Require providers
 pub mod port; //       9 open tunnels, their deadlines, job liveness
+pub mod proof; //      what binds a token to a client, asked on each request
 pub mod protected; //  7 what is stripped from every request
 pub mod request; //    what the gate sees of a request
 pub mod shown; //      what came from outside, as a log line may show it
@@ -29,6 +31,7 @@ pub mod token; //      1 where a token may come from, and its compact form
 pub mod upstream; //   8 the upstream's credential, Sudo, assertions, GitLab's login
 pub mod verdict; //    reasons and statuses
 pub mod verify; //     3 signature and claims; the only maker of VerifiedClaims
+pub mod way; //        ways to an identity, one file each
 
 #[cfg(test)]
 pub(crate) mod testing;

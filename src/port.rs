@@ -335,8 +335,8 @@ impl Port {
         if stopping {
             return Err(Cause::Stopping);
         }
-        if !self.subject.grant.identity().key().is_live() {
-            return Err(Cause::KeyRevoked);
+        if let Some(broken) = self.subject.grant.identity().life().broken() {
+            return Err(broken.into());
         }
         match self.watch.as_ref().map(|it| it.found()) {
             Some(Found::Ended) => return Err(Cause::JobEnded),

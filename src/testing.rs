@@ -14,6 +14,7 @@ use crate::identity::{Identity, NoUser};
 use crate::json::{self, Object};
 use crate::jwks::testing::{ec, encoded, standing};
 use crate::jwks::{KeySet, Keys};
+use crate::life::{KeyLife, Life};
 use crate::token::compact::Unverified;
 use crate::verify::{Error, VerifiedClaims, verify};
 use aws_lc_rs::rand::SystemRandom;
@@ -128,7 +129,30 @@ pub(crate) fn identity(issuer: &Arc<Issuer>, changes: Value) -> Result<Identity,
     let keys = keys(NOW);
     let set = keys.current().unwrap();
     let verified = verified(&token(&claims(changes)), issuer, &set, NOW).unwrap();
-    Identity::new(verified, Arc::clone(issuer), keys)
+    identity_of(verified, issuer, keys)
+}
+
+/// Whom these claims speak for.
+pub(crate) fn identity_of(
+    verified: VerifiedClaims,
+    issuer: &Arc<Issuer>,
+    keys: Arc<Keys>,
+) -> Result<Identity, NoUser> {
+    let life = Life::Key(KeyLife {
+        key: Arc::clone(verified.key()),
+        keys,
+        expires: verified.expires(),
+        skew: issuer.clock_skew,
+    });
+    Identity::new(verified, life, Arc::clone(issuer))
+}
+
+/// The key that signed leaves the issuer's key set.
+pub(crate) fn retire(identity: &Identity) {
+    match identity.life() {
+        Life::Key(it) => it.key.retire(),
+        _ => panic!("not by a signed token"),
+    }
 }
 
 /// What is granted to a token with these changes.

@@ -29,10 +29,10 @@ pub enum Check {
     Iat,
     Lifetime,
     Audience,
-    Bound,
     Type,
     Required,
     User,
+    Bound,
 }
 
 impl Check {
@@ -48,10 +48,10 @@ impl Check {
         (Self::Iat, "iat"),
         (Self::Lifetime, "lifetime"),
         (Self::Audience, "audience"),
-        (Self::Bound, "cnf"),
         (Self::Type, "type"),
         (Self::Required, "required"),
         (Self::User, "user"),
+        (Self::Bound, "cnf"),
     ];
 }
 
@@ -104,8 +104,6 @@ pub enum Error {
     Lifetime(String),
     /// None of GateAudience in `aud`.
     Audience(String),
-    /// The token is bound to a key (`cnf`).
-    Bound,
     /// Not the kind of token that is wanted (Keycloak's `typ`).
     Type(String),
     /// A claim that tokens of this make have (a CI job's `job_id`).
@@ -130,7 +128,6 @@ impl Error {
             Self::IssuedInFuture { .. } | Self::ClaimType(Typed::Iat, _) => Check::Iat,
             Self::Lifetime(_) => Check::Lifetime,
             Self::Audience(_) | Self::ClaimType(Typed::Aud, _) => Check::Audience,
-            Self::Bound => Check::Bound,
             Self::Type(_) | Self::Kind(_) => Check::Type,
             Self::Required(_) | Self::GroupsLeftOut(_) => Check::Required,
         }
@@ -159,7 +156,6 @@ impl Error {
             Self::IssuedInFuture { .. } => Reason::IssuedInFuture,
             Self::Lifetime(_) => Reason::Lifetime,
             Self::Audience(_) => Reason::Audience,
-            Self::Bound => Reason::NotBound,
             Self::Type(_) => Reason::Type,
         }
     }
@@ -184,9 +180,6 @@ impl fmt::Display for Error {
             Self::Expired { exp, now } => write!(f, "exp {exp} is past, it is {now}"),
             Self::NotYetValid { nbf, now } => write!(f, "nbf {nbf} is to come, it is {now}"),
             Self::IssuedInFuture { iat, now } => write!(f, "iat {iat} is to come, it is {now}"),
-            Self::Bound => {
-                f.write_str("the token is bound to a key (cnf), which a plain bearer does not show")
-            }
         }
     }
 }
@@ -221,16 +214,22 @@ impl VerifiedClaims {
         self.expires
     }
 
-    /// The key that signed. The claims die with it.
+    /// The key that signed. The claims hold no longer than it.
     #[must_use]
     pub const fn key(&self) -> &Arc<Key> {
         &self.key
     }
 
-    /// Takes them apart.
-    pub(crate) fn into_parts(self) -> (Object, u64, Arc<Key>) {
-        (self.claims, self.expires, self.key)
+    /// The claims alone.
+    pub(crate) fn into_claims(self) -> Object {
+        self.claims
     }
+}
+
+/// Whether the issuer's URL is filled from the token (Entra's `{tenantid}`).
+#[must_use]
+pub fn is_template(url: &str) -> bool {
+    url.contains("{tenantid}")
 }
 
 /// Whether the issuer's URL is this `iss`, with Entra's `{tenantid}` filled from `tid`.
@@ -296,9 +295,6 @@ fn check(
     let claims = token.claims();
     let expires = times(claims, issuer, now)?;
     audience(claims, &issuer.audience)?;
-    if claims.get("cnf").is_some_and(|cnf| !cnf.is_null()) {
-        return Err(Error::Bound);
-    }
     kind(claims, issuer.kind)?;
     if let Some(failed) = issuer
         .require

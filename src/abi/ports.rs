@@ -331,8 +331,7 @@ pub unsafe extern "C" fn gate_cut_at(
         let cut = process.ports.cutter.watch(
             TcpStream::from(own),
             id,
-            Arc::clone(identity.key()),
-            identity.expires(),
+            identity.life().clone(),
             longest,
             Host {
                 report: |request, cause| {

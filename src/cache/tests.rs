@@ -8,7 +8,7 @@
 )]
 
 use super::*;
-use crate::testing::{NOW, grant};
+use crate::testing::{NOW, grant, retire};
 use serde_json::json;
 use std::collections::BTreeSet;
 
@@ -91,7 +91,7 @@ fn what_no_longer_holds_is_not_found() {
     cache.put(&token(2), HERE, &dying, NOW);
     assert_eq!(kept(&cache, NOW + 329), [1, 2]);
     assert_eq!(kept(&cache, NOW + 330), [2]);
-    dying.identity().key().retire();
+    retire(dying.identity());
     assert_eq!(kept(&cache, NOW), [1]);
 }
 

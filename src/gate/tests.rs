@@ -10,9 +10,12 @@
 
 use super::*;
 use crate::config::Server;
+use crate::jwks::Patience;
 use crate::jwks::testing::{Dir, Heard, ec};
 use crate::testing::{self, claims, issuer, issuer_named, key};
+use crate::token::compact::Unverified;
 use crate::upstream::credential::Unfit as UnfitCredential;
+use crate::way::jwt::LiveIssuer;
 use serde_json::{Value, json};
 
 impl News for Heard {
@@ -107,6 +110,18 @@ fn now(changes: Value) -> Value {
 
 fn refused(reason: Reason, issuer: &str) -> Result<String, (Reason, Option<String>)> {
     Err((reason, Some(issuer.to_owned())))
+}
+
+#[test]
+fn a_bound_token_is_refused_each_time_it_is_shown() {
+    let gate = Gate::start(&[("idp", &[])], &[]);
+    let token = token(json!({"cnf": {"jkt": "x"}}));
+    for _ in 0..2 {
+        assert_eq!(
+            gate.who(&token),
+            Err((Reason::NotBound, Some("idp".into())))
+        );
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@
 
 use super::*;
 use crate::json::{self, Text};
-use crate::testing::{ISS, NOW, claims, identity, issuer, keys, token, tree, verified};
+use crate::testing::{ISS, NOW, claims, identity, issuer, keys, retire, token, tree, verified};
 use serde_json::{Value, json};
 
 /// Whom these changes of the good token speak for, where the issuer has these lines.
@@ -272,7 +272,7 @@ fn null_groups_are_left_out_too() {
     let (issuer, keys) = (issuer(&["GateKind entra"]), keys(NOW));
     let set = keys.current().unwrap();
     let verified = verified(&token(&claims), &issuer, &set, NOW).unwrap();
-    let it = Identity::new(verified, issuer, keys).unwrap();
+    let it = crate::testing::identity_of(verified, &issuer, keys).unwrap();
     assert!(it.groups_left_out());
 }
 
@@ -304,26 +304,26 @@ fn a_role_is_unknown_where_it_may_come_from_groups_that_were_left_out() {
 #[test]
 fn it_holds_until_exp_and_the_clock_s_leeway() {
     let it = of(&["GateClockSkew 7s"], json!({"exp": NOW + 300}));
-    assert!(it.holds(NOW));
-    assert!(it.holds(NOW + 306));
-    assert!(!it.holds(NOW + 307));
-    assert!(!it.holds(NOW + 999));
+    assert!(it.life().holds(NOW));
+    assert!(it.life().holds(NOW + 306));
+    assert!(!it.life().holds(NOW + 307));
+    assert!(!it.life().holds(NOW + 999));
 }
 
 #[test]
 fn it_holds_no_longer_than_its_key() {
     let it = of(&[], json!({}));
-    assert!(it.holds(NOW));
-    it.key().retire();
-    assert!(!it.holds(NOW));
+    assert!(it.life().holds(NOW));
+    retire(&it);
+    assert!(!it.life().holds(NOW));
 }
 
 #[test]
 fn it_holds_no_longer_than_keys_that_are_not_stale() {
     // Fetched at NOW, good for an hour.
     let it = of(&[], json!({"exp": NOW + 99_999}));
-    assert!(it.holds(NOW + 3599));
-    assert!(!it.holds(NOW + 3600));
+    assert!(it.life().holds(NOW + 3599));
+    assert!(!it.life().holds(NOW + 3600));
 }
 
 #[test]

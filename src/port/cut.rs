@@ -4,7 +4,7 @@
 
 use super::limit::{Cause, LOOK, Limits, Moment};
 use crate::clock;
-use crate::jwks::Key;
+use crate::life::Life;
 use std::net::{Shutdown, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +25,7 @@ struct Entry {
     id: u64,
     request: String,
     socket: TcpStream,
-    key: Arc<Key>,
+    life: Life,
     fired: Arc<AtomicBool>,
     limits: Limits,
     since: Instant,
@@ -86,15 +86,14 @@ impl Drop for Cut {
 }
 
 impl Cutter {
-    /// Cuts the connection when `expires` or `lifetime` is over, or the key is no longer the issuer's. `None`: there is no thread to do it
-    /// in. All signals are blocked by the caller.
+    /// Cuts the connection when `life` or `lifetime` is over. `None`: no thread could be made for it.
+    /// The caller blocks all signals.
     #[must_use]
     pub fn watch(
         &self,
         socket: TcpStream,
         request: String,
-        key: Arc<Key>,
-        expires: u64,
+        life: Life,
         lifetime: Option<Duration>,
         host: Host,
     ) -> Option<Cut> {
@@ -119,13 +118,13 @@ impl Cutter {
             id,
             request,
             socket,
-            key,
-            fired: Arc::clone(&fired),
             limits: Limits {
-                expires,
+                expires: life.expires(),
                 lifetime,
                 idle: Duration::MAX,
             },
+            life,
+            fired: Arc::clone(&fired),
             since: Instant::now(),
         });
         drop(watched);
@@ -166,11 +165,11 @@ impl Shared {
                     open: it.since.elapsed(),
                     quiet: Duration::ZERO,
                 };
-                let cause = match it.limits.look(at) {
+                let cause = match (it.life.broken(), it.limits.look(at)) {
                     _ if stops => Cause::Stopping,
-                    _ if !it.key.is_live() => Cause::KeyRevoked,
-                    Err(cause) => cause,
-                    Ok(_) => continue,
+                    (Some(broken), _) => broken.into(),
+                    (None, Err(cause)) => cause,
+                    (None, Ok(_)) => continue,
                 };
                 it.cut();
                 over.push((it.request.clone(), cause));
@@ -201,6 +200,7 @@ impl Shared {
 #[allow(clippy::panic)]
 mod tests {
     use super::*;
+    use crate::life::{KeyLife, SessionLife};
     use crate::testing::{identity, issuer};
     use serde_json::json;
     use std::io::Read;
@@ -221,9 +221,13 @@ mod tests {
         }
     }
 
-    fn key() -> Arc<Key> {
+    /// A life that ends then, if nothing ends it before.
+    fn life(expires: u64) -> Life {
         let identity = identity(&issuer(&[]), json!({})).unwrap_or_else(|e| panic!("{e}"));
-        Arc::clone(identity.key())
+        match identity.life().clone() {
+            Life::Key(it) => Life::Key(KeyLife { expires, ..it }),
+            other => other,
+        }
     }
 
     #[test]
@@ -235,14 +239,13 @@ mod tests {
         let forgotten = cutter.watch(
             kept_other,
             "b".into(),
-            key(),
-            u64::MAX,
+            life(u64::MAX),
             Some(Duration::from_millis(300)),
             host(|_, _| ()),
         );
         drop(forgotten);
         let host = host(|_, cause| assert_eq!(cause, Cause::Expired));
-        let cut = cutter.watch(other, "a".into(), key(), past, None, host);
+        let cut = cutter.watch(other, "a".into(), life(past), None, host);
         assert_eq!(one.read(&mut [0; 1]).ok(), Some(0));
         assert!(cut.is_some_and(|it| it.fired()));
         let _ = kept.set_read_timeout(Some(Duration::from_millis(900)));
@@ -264,8 +267,7 @@ mod tests {
             let cut = cutter.watch(
                 other,
                 request.into(),
-                key(),
-                expires,
+                life(expires),
                 None,
                 host(fails_at_first),
             );
@@ -289,11 +291,29 @@ mod tests {
     fn a_connection_is_cut_when_the_key_leaves_the_set() {
         let cutter = Cutter::default();
         let (mut one, other) = pair();
-        let key = key();
+        let life = life(u64::MAX);
         let host = host(|_, cause| assert_eq!(cause, Cause::KeyRevoked));
-        let cut = cutter.watch(other, "a".into(), Arc::clone(&key), u64::MAX, None, host);
+        let cut = cutter.watch(other, "a".into(), life.clone(), None, host);
         assert!(cut.is_some());
-        key.retire();
+        match life {
+            Life::Key(it) => it.key.retire(),
+            _ => panic!("a signed token"),
+        }
+        let _ = one.set_read_timeout(Some(Duration::from_secs(20)));
+        assert_eq!(one.read(&mut [0; 1]).ok(), Some(0));
+        cutter.stop();
+    }
+
+    #[test]
+    fn a_connection_is_cut_when_the_session_ends() {
+        let cutter = Cutter::default();
+        let (mut one, other) = pair();
+        let session = Arc::new(SessionLife::until(u64::MAX));
+        let host = host(|_, cause| assert_eq!(cause, Cause::SessionEnded));
+        let life = Life::Session(Arc::clone(&session));
+        let cut = cutter.watch(other, "a".into(), life, None, host);
+        assert!(cut.is_some());
+        session.end();
         let _ = one.set_read_timeout(Some(Duration::from_secs(20)));
         assert_eq!(one.read(&mut [0; 1]).ok(), Some(0));
         cutter.stop();
@@ -308,7 +328,7 @@ mod tests {
             report: |_, cause| assert_eq!(cause, Cause::Stopping),
             stops: || true,
         };
-        let cut = cutter.watch(other, "a".into(), key(), u64::MAX, None, host);
+        let cut = cutter.watch(other, "a".into(), life(u64::MAX), None, host);
         let _ = one.set_read_timeout(Some(Duration::from_secs(20)));
         assert_eq!(one.read(&mut [0; 1]).ok(), Some(0));
         assert_eq!(cutter.shared.lock().entries.len(), 1);

@@ -1,6 +1,7 @@
 //! When a port ends: the earliest of the token's end, GateLifetime, GateIdle, and what others say
 //! (the job, the key, the server). Arithmetic alone; it neither waits nor closes.
 
+use crate::life::Broken;
 use std::ffi::CStr;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ pub enum Cause {
     JobEnded,
     JobUnknown,
     KeyRevoked,
+    SessionEnded,
     Client,
     Target,
     Stopping,
@@ -23,13 +25,14 @@ pub enum Cause {
 
 impl Cause {
     /// In the order of their places.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Expired,
         Self::Lifetime,
         Self::Idle,
         Self::JobEnded,
         Self::JobUnknown,
         Self::KeyRevoked,
+        Self::SessionEnded,
         Self::Client,
         Self::Target,
         Self::Stopping,
@@ -45,6 +48,7 @@ impl Cause {
             Self::JobEnded => c"job_ended",
             Self::JobUnknown => c"job_unknown",
             Self::KeyRevoked => c"key_revoked",
+            Self::SessionEnded => c"session_ended",
             Self::Client => c"client",
             Self::Target => c"target",
             Self::Stopping => c"stopping",
@@ -64,6 +68,15 @@ impl Cause {
             .into_iter()
             .find(|it| it.code() == code)
             .unwrap_or(Self::Client)
+    }
+}
+
+impl From<Broken> for Cause {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Key => Self::KeyRevoked,
+            Broken::Session => Self::SessionEnded,
+        }
     }
 }
 

@@ -453,18 +453,6 @@ fn one_of_the_audiences_must_be_in_aud() {
 }
 
 #[test]
-fn a_token_that_is_bound_to_a_key_is_refused() {
-    for cnf in [json!({"jkt": "x"}), json!({}), json!(false), json!("")] {
-        let error = refused(&[], json!({ "cnf": cnf })).unwrap();
-        assert_eq!(error, Error::Bound);
-        assert_eq!(error.reason(), Reason::NotBound);
-    }
-    let mut null = claims(json!({}));
-    null["cnf"] = Value::Null;
-    assert!(verified(&token(&null), &issuer(&[]), &key_set(&[&key().1]), NOW).is_ok());
-}
-
-#[test]
 fn each_make_s_token_is_of_the_right_kind() {
     use Reason::{RequiredClaim, Type};
     let cases = [

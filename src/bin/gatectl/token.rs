@@ -9,6 +9,7 @@ use gitlab_gate::config::{Issuer, KeyLocation, Place, Server};
 use gitlab_gate::directive::Builder;
 use gitlab_gate::jwks::KeySet;
 use gitlab_gate::jwks::fetch::{Cancel, Source, fetch, read_file};
+use gitlab_gate::proof::Binding;
 use gitlab_gate::token::compact::Unverified;
 use gitlab_gate::verify::verify;
 use serde_json::Value;
@@ -72,6 +73,9 @@ fn judge(words: &[&str]) -> Result<Ended, Ended> {
     };
     match verify(unverified, &issuer, &keys, clock::now()) {
         Ok(verified) => {
+            if let Err(unbound) = Binding::of(verified.claims()).check() {
+                return refused(unbound.reason.code(), &unbound.detail);
+            }
             let left = verified.expires().saturating_sub(clock::now());
             println!("valid: signed by {}, expires in {left} s", issuer.url);
             if words.get("audience").is_none() {
