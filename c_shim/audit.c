@@ -1,6 +1,7 @@
 /* audit.c: the audit log is opened by httpd's own means, as root; what a line says, and how it is
  * written, is Rust's (src/audit.rs). */
 #include "shim.h"
+#include "unixd.h"
 #include "apr_portable.h"
 #include <unistd.h>
 
@@ -29,7 +30,38 @@ int shim_check_audit_log(apr_pool_t *ptemp, server_rec *server)
     return !wrong;
 }
 
-/* A file is opened in both of httpd's readings, so that a wrong path is told on the terminal;
+/* httpd's piped log: httpd starts the program, starts it again where it ends, and sends it TERM when httpd ends or
+ * restarts at once. Its pool is not the configuration's, so that a graceful restart which names the same program
+ * keeps it: the old children and the new ones write to one pipe, in one order. `command` NULL: no program. */
+static apr_file_t *audit_program(const char *command)
+{
+    static const char key[] = "mod_gitlab_gate: the audit log's program, 2";
+    struct running {
+        apr_pool_t *pool;
+        const char *command;
+        piped_log *log;
+    } *kept = ap_retained_data_get(key);
+
+    if (!kept) {
+        kept = ap_retained_data_create(key, sizeof(*kept));
+    }
+    if (kept->log && (!command || strcmp(kept->command, command) || !ap_unixd_mpm_get_retained_data()->was_graceful)) {
+        apr_pool_destroy(kept->pool);
+        kept->log = NULL;
+    }
+    if (command && !kept->log) {
+        apr_pool_create(&kept->pool, NULL); /* destroyed after the configuration, which writes the last line */
+        apr_pool_tag(kept->pool, "gate_audit_program");
+        kept->command = apr_pstrdup(kept->pool, command);
+        kept->log = ap_open_piped_log(kept->pool, command);
+        if (!kept->log) {
+            apr_pool_destroy(kept->pool);
+        }
+    }
+    return kept->log ? ap_piped_log_write_fd(kept->log) : NULL;
+}
+
+/* A file is opened in both of httpd's readings, so that a wrong path is printed on the terminal;
  * a program is started once. */
 int shim_open_audit_log(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *server)
 {
@@ -43,12 +75,13 @@ int shim_open_audit_log(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
     (void) plog;
     (void) ptemp;
     if (!first) {
-        file = shim_audit_program(pconf, program ? target + 1 : NULL);
+        file = audit_program(program ? target + 1 : NULL);
     }
     if (!target || (program && first)) {
         return OK;
     }
     if (program && !file) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, server, "GATE600: GateAuditLog: the program %s can not be started", target + 1);
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     if (!program) {

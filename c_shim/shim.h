@@ -241,10 +241,6 @@ int shim_log_transaction(request_rec *r);
 /* A sub-request has no log_transaction of its own. */
 void shim_audit_sub(request_rec *r);
 
-/* program.c */
-/* Where the program reads; NULL: it can not be started, which has been said. `named` NULL: there is none. */
-apr_file_t *shim_audit_program(apr_pool_t *pconf, const char *named);
-
 /* status.c, explain.c */
 int shim_status(request_rec *r);
 int shim_explain(request_rec *r);

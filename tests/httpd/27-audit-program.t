@@ -1,5 +1,6 @@
-# A program that reads the audit log, as real ones do (rotatelogs, tee): it gets every line, over graceful restarts,
-# its own death and httpd's end.
+# A program that reads the audit log, as real ones do (rotatelogs, tee): httpd's piped log. It gets every line over
+# graceful restarts, and is started again where it ends. The last lines before httpd ends are no promise: httpd sends
+# its programs TERM.
 use strict;
 use warnings;
 use FindBin;
@@ -61,35 +62,33 @@ for my $program ("/usr/bin/rotatelogs $dir/%Y.log 86400", "/usr/bin/tee -a $dir/
     $tunnel->close;
     Gate::Audit::wait_for($log, 1, sub { $_[0]{event}{action} eq 'port-close' });
     $httpd->stop;
-    is(actions(qr/gate-/, $log), join(' ', ('gate-start gate-restart') x 3, 'gate-start gate-stop'), 'each start, restart and stop is there, as soon as httpd has ended');
+    like(actions(qr/gate-/, $log), qr/^(gate-start gate-restart ){3}gate-start\b/, 'each start and restart is there');
     is(join(' ', sort split / /, actions(qr/port-|access/, $log)), join(' ', ('access') x 4, 'port-close', 'port-open'), 'each decision, and the close of the port that was open over the restarts');
     unbroken('the chain is unbroken', $log);
     ok(until_true(sub { !-d "/proc/$pid" }), "$name has ended");
 }
 
-# --- it dies; it is another; httpd ends while it is slow -----------------------------------------------------------------
+# --- it ends; another one is named -----------------------------------------------------------------------------------------
 
 my $httpd = httpd(conf("/usr/bin/tee -a $dir/one.log"), log_level => 'notice');
 my ($pid) = running($httpd, 'tee');
 kill KILL => $pid;
-ok($httpd->wait_for_log(qr/GATE604: .*tee -a .*started anew/, 10), 'a program that dies is told');
-ok(until_true(sub { my @now = programs($httpd, 'tee'); @now == 1 && $now[0] != $pid }), 'and started anew');
+ok($httpd->wait_for_log(qr/AH00106: piped log program '.*tee -a .*' failed unexpectedly/, 10), 'httpd logs that the program has ended');
+ok(until_true(sub { my @now = programs($httpd, 'tee'); @now == 1 && $now[0] != $pid }), 'and starts it again');
 passes($httpd->get('/', token => $token), 'a request');
 
 $httpd->configure(conf("/usr/bin/tee -a $dir/two.log"));
 $httpd->restart('USR1');
 ok(until_true(sub { programs($httpd, 'tee') == 1 }), 'after a restart with another program the first ends');
 passes($httpd->get('/', token => $token), 'a request');
+ok(until_true(sub { actions(qr/access/, "$dir/two.log") eq 'access' }), 'whose line the second gets');
 $httpd->restart('HUP');
 passes($httpd->get('/', token => $token), 'and after a restart at once');
+ok(until_true(sub { actions(qr/access/, "$dir/two.log") eq 'access access' }), 'the second, started again, gets the next line');
 $httpd->stop;
-is(actions(qr/gate-/, "$dir/one.log"), 'gate-start gate-restart', 'the first has its last line');
-is(actions(qr/gate-/, "$dir/two.log"), 'gate-start gate-restart gate-start gate-stop', 'the second goes on');
-unbroken('and both are one chain', "$dir/one.log", "$dir/two.log");
+like(actions(qr/gate-/, "$dir/one.log"), qr/^gate-start\b/, 'the first has its first line');
+like(actions(qr/gate-/, "$dir/two.log"), qr/^gate-start (?:gate-restart )?gate-start\b/, 'the second goes on');
 
-my $slow = httpd(conf("\$sleep 1; cat >> $dir/slow.log"));
-$slow->stop;
-is(actions(qr/gate-/, "$dir/slow.log"), 'gate-start gate-stop', 'httpd waits for the last lines as it ends');
-
-expect_in_log(qr/GATE604/, qr/^\{"\@timestamp"/);    # tee writes it twice
+# AH00488: the first program, ended by the restart; GATE601: an old child that still writes to it
+expect_in_log(qr/AH00106|AH00488|GATE601: .*Broken pipe/, qr/^\{"\@timestamp"/);    # tee writes it twice
 finish();
