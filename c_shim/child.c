@@ -146,7 +146,6 @@ int shim_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, ser
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
         return OK; /* the first of two readings */
     }
-    shim_look_at_file(server);
     opened = open_state_dir(ptemp, dir, &info);
     if (opened < 0) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, errno, server,

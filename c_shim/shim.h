@@ -146,9 +146,6 @@ apr_time_t shim_ticks(void);
 /* `looked`: 0 at first; the caller keeps it. */
 int shim_server_stops(apr_time_t *looked);
 
-/* installed.c */
-void shim_look_at_file(server_rec *server);
-
 /* child.c */
 int shim_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *server);
 const char *shim_state_dir(apr_pool_t *pool, server_rec *server);

@@ -7,8 +7,6 @@ use lib "$FindBin::RealBin/lib";
 use Gate;
 use Gate::Port;
 use Gate::Watched;
-use File::Copy qw(copy);
-use File::Temp ();
 use Time::HiRes qw(sleep);
 
 my ($AT_ONCE, $TIMES) = (12, 8);
@@ -38,17 +36,4 @@ for my $time (1 .. $TIMES) {
     last if !Test::More->builder->is_passing;
 }
 
-# --- a restart takes no new module, and says so
-my $dir = File::Temp->newdir('gate-module-XXXXXX', TMPDIR => 1);
-copy($ENV{GATE_MODULE}, "$dir/module.so") or die $!;
-my $installed = do { local $ENV{GATE_MODULE} = "$dir/module.so"; httpd(issuer_section('ci') . gated('/', 'Require valid-user')) };
-ok($installed->restart('USR1'), 'a restart with the same module');
-unlike($installed->error_log, qr/GATE307/, 'is nothing to tell of');
-copy($ENV{GATE_MODULE}, "$dir/new.so") && rename "$dir/new.so", "$dir/module.so" or die $!;
-for my $signal (qw(USR1 HUP)) {
-    my $told = () = $installed->error_log =~ /GATE307: \S+module\.so is another file than the one that runs: /g;
-    ok($installed->restart($signal), "a restart by $signal after another was put in its place");
-    is(scalar(() = $installed->error_log =~ /GATE307: \S+module\.so is another file than the one that runs: /g), $told + 1, 'says that the old one runs on');
-}
-expect_in_log('GATE307');
 finish();
