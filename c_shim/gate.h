@@ -2,7 +2,7 @@
  * gate.h: the whole contract between the C shim and the Rust library.
  *
  * The shim knows httpd and decides nothing; the library decides and names no symbol of httpd's.
- * bindgen reads this file; src/abi.rs exports the functions declared here and is checked against it.
+ * bindgen reads this file; src/boundary.rs exports the functions declared here and is checked against it.
  *
  * Conventions
  * - Text is NUL-terminated and need not be UTF-8. NULL means "not there".
@@ -20,24 +20,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What a directive of a section is worth at run time: one slot each. A merge takes the inner
- * section's pointer where it has one. Rust's directive::Slot takes its numbers from here. */
-enum gate_slot {
-    GATE_SLOT_ACCEPT,
-    GATE_SLOT_TOKEN_FROM,
-    GATE_SLOT_FORWARD_TOKEN,
-    GATE_SLOT_MODE,
-    GATE_SLOT_AUDIT_ON,
-    GATE_SLOT_UPSTREAM_TOKEN,
-    GATE_SLOT_SUDO,
-    GATE_SLOT_ASSERTION,
-    GATE_SLOT_TARGET,
-    GATE_SLOT_LIFETIME,
-    GATE_SLOT_IDLE,
-    GATE_SLOT_JOB,
-    GATE_SLOT_MAX_OPEN,
-    GATE_SLOTS
-};
+/* What a directive of a section is worth at run time: one slot each, in the order of Rust's directive::Slot. A merge
+ * takes the inner section's pointer where it has one. */
+#define GATE_SLOTS 13
 
 typedef struct gate_config gate_config;     /* one reading of the configuration */
 typedef struct gate_setting gate_setting;   /* one value of a slot; owned by its gate_config */

@@ -17,36 +17,41 @@ use std::sync::Arc;
 /// The largest GateCacheSize: what is made at once for it stays small beside a child's own size.
 const MAX_CACHE: usize = 8 << 30;
 
-/// What a section's directive is worth at run time: the same numbers as `enum gate_slot`.
+/// What a section's directive is worth at run time: its place in the array that C keeps (GATE_SLOTS in gate.h).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
+#[repr(usize)]
 pub enum Slot {
     /// GateAccept
-    Accept = crate::abi::slot::ACCEPT,
+    Accept,
     /// GateTokenFrom
-    TokenFrom = crate::abi::slot::TOKEN_FROM,
+    TokenFrom,
     /// GateForwardToken
-    ForwardToken = crate::abi::slot::FORWARD_TOKEN,
+    ForwardToken,
     /// GateMode
-    Mode = crate::abi::slot::MODE,
+    Mode,
     /// GateAuditOn
-    AuditOn = crate::abi::slot::AUDIT_ON,
+    AuditOn,
     /// GateTarget
-    Target = crate::abi::slot::TARGET,
+    Target,
     /// GateLifetime
-    Lifetime = crate::abi::slot::LIFETIME,
+    Lifetime,
     /// GateIdle
-    Idle = crate::abi::slot::IDLE,
+    Idle,
     /// GateJob
-    Job = crate::abi::slot::JOB,
+    Job,
     /// GateMaxOpen
-    MaxOpen = crate::abi::slot::MAX_OPEN,
+    MaxOpen,
     /// GateUpstreamToken
-    UpstreamToken = crate::abi::slot::UPSTREAM_TOKEN,
+    UpstreamToken,
     /// GateSudo
-    Sudo = crate::abi::slot::SUDO,
+    Sudo,
     /// GateAssertion
-    Assertion = crate::abi::slot::ASSERTION,
+    Assertion,
+}
+
+impl Slot {
+    /// How many there are.
+    pub const COUNT: usize = Self::Assertion as usize + 1;
 }
 
 /// Where a directive may stand.

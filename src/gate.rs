@@ -1,7 +1,6 @@
 //! The walk of one request: token source, cache, issuer, keys, verification, identity. Each room
 //! is called in turn; what one refuses, the next never sees.
 
-use crate::abi::shared;
 use crate::audit::Recorder;
 use crate::cache::{Cache, Scope};
 use crate::clock;
@@ -11,6 +10,7 @@ use crate::jwks::{Refresher, Report, StateDir};
 use crate::port::Ports;
 use crate::request::{Fields, Target};
 use crate::status::{Board, View, metrics, page};
+use crate::sys::shared;
 use crate::token::source::{self, Names, Source};
 use crate::token::take::Take;
 use crate::upstream::{Upstream, credential::News};

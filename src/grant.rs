@@ -2,13 +2,13 @@
 //! headers for the upstream, `GATE_…` variables, its part of the audit line, signed assertions).
 //! Nothing here decides.
 
-use crate::abi::pairs::{Pairs, PairsBuilder};
 use crate::audit::line::{Person, fragment};
 use crate::config::HeaderChoice;
 use crate::field::{is_plain, list};
 use crate::headers;
 use crate::identity::Identity;
 use crate::proof::Binding;
+use crate::sys::pairs::{Pairs, PairsBuilder};
 use crate::upstream::assertion;
 use std::borrow::Cow;
 use std::sync::OnceLock;

@@ -1,12 +1,12 @@
 //! What a grant sets on the way to the upstream: the default headers, changed by GateHeader. Rendered
 //! once per token; that nobody else sends them is seen to in `protected`.
 
-use crate::abi::pairs::{Pairs, PairsBuilder};
 use crate::config::{HeaderChoice, HeaderValue};
 use crate::field::{folded, is_plain, list, same};
 use crate::identity::{Identity, scalar};
 use crate::json::Value;
 use crate::kind::Kind;
+use crate::sys::pairs::{Pairs, PairsBuilder};
 use std::borrow::Cow;
 
 /// The headers of an identity: the defaults, changed by the GateHeader lines (inner section first).

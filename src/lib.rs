@@ -1,10 +1,10 @@
 //! mod_gitlab_gate's Rust half: the rooms in the order a request meets them.
 //!
-//! Only [`abi`] knows that httpd exists; every other room is plain Rust and is tested without it.
+//! Only `boundary` knows that httpd exists; every other room is plain Rust and is tested without it.
 
-pub mod abi; //        the boundary to the C shim, and the only unsafe room
 pub mod answer; //     what a refusal says to the client
 pub mod audit; //     10 one line per decision, written behind the requests' back
+mod boundary; //      the contract with the C shim: entry points, views, the panic boundary
 pub mod cache; //      4 tokens verified before
 pub mod clock; //      now(), so that tests can move time
 pub mod config; //     typed settings, checked as a whole before httpd starts
@@ -27,6 +27,7 @@ pub mod protected; //  7 what is stripped from every request
 pub mod request; //    what the gate sees of a request
 pub mod shown; //      what came from outside, as a log line may show it
 pub mod status; //     how the gate is: counters of all children, a page, metrics
+pub mod sys; //        the operating system: shared memory, locks, descriptors, signals
 pub mod token; //      1 where a token may come from, and its compact form
 pub mod upstream; //   8 the upstream's credential, Sudo, assertions, GitLab's login
 pub mod verdict; //    reasons and statuses

@@ -10,7 +10,6 @@ pub mod limit; // when a port ends
 pub mod name; //  NAME:PORT
 pub mod table; // the open ports of all children
 
-use crate::abi::shared;
 use crate::audit::Recorder;
 use crate::clock;
 use crate::config::{AuditOn, Endpoint, Lifetime};
@@ -18,6 +17,7 @@ use crate::grant::Grant;
 use crate::identity::Identity;
 use crate::jwks::fetch::Cancel;
 use crate::status::Outcome;
+use crate::sys::shared;
 use crate::verdict::{Reason, Refusal};
 use cut::Cutter;
 use event::{End, Subject};

@@ -1,5 +1,5 @@
 //! What the gate sees of a request. It knows no httpd: [`Fields`] is implemented on httpd's table in
-//! `abi`, and on a plain list here, for tests.
+//! `boundary`, and on a plain list here, for tests.
 
 use crate::field::is_name_byte;
 

@@ -6,7 +6,7 @@
 //! each start, since after a power loss the one may be older than the other. The file is also the lock. Only writer threads (and the parent) come here, never a request.
 
 use super::chain::{ChainKey, Link, Sealed};
-use crate::abi::file::{Inherited, ProcessLock};
+use crate::sys::file::{Inherited, ProcessLock};
 use memchr::memchr_iter;
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};

@@ -240,8 +240,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::abi::file::Inherited;
     use crate::jwks::testing::Dir;
+    use crate::sys::file::Inherited;
     use std::os::fd::AsRawFd as _;
 
     #[derive(Clone, Default)]

@@ -6,7 +6,7 @@
 //! only, which is enough where the issuer is well. So an issuer that hangs can't take all workers.
 
 use super::schedule::pauses;
-use crate::abi::lock::is_running;
+use crate::sys::lock::is_running;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -157,7 +157,7 @@ impl Patience {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
-    use crate::abi::shared::new_room;
+    use crate::sys::shared::new_room;
 
     const NOW: u64 = 1_800_000_000;
 

@@ -6,8 +6,8 @@
 //! that others own or can write is treated as absent. Keys and times only: no token, no secret.
 
 use super::schedule::Schedule;
-use crate::abi::file::user;
 use crate::json::Value;
+use crate::sys::file::user;
 use aws_lc_rs::digest;
 use serde_json::json;
 use std::fmt;

@@ -13,8 +13,8 @@ use super::refresh::{Refresher, Report};
 use super::room::Room;
 use super::set::KeySet;
 use super::store::StateDir;
-use crate::abi::shared::new_room;
 use crate::config::KeyLocation;
+use crate::sys::shared::new_room;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{

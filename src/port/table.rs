@@ -2,7 +2,7 @@
 //! GateMaxOpenTotal hold for the server, and not for each child. An entry belongs to a process;
 //! those of a process that is no more are taken back. Knows no names: holders and ports are hashes.
 
-use crate::abi::lock::{Lock, is_running};
+use crate::sys::lock::{Lock, is_running};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// More than any server has workers for.
@@ -168,7 +168,7 @@ impl Table {
 #[allow(clippy::panic)]
 mod tests {
     use super::*;
-    use crate::abi::shared;
+    use crate::sys::shared;
 
     fn table() -> &'static Table {
         shared::new_table().unwrap_or_else(|| panic!("no shared memory"))

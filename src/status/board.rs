@@ -2,9 +2,9 @@
 //! step a relaxed increment: nobody waits. Zeroes are an empty board. Names (issuers and ports)
 //! are written once and never taken back, so that a place keeps its meaning over restarts.
 
-use crate::abi::lock::is_running;
 use crate::config::Config;
 use crate::port::limit::Cause;
+use crate::sys::lock::is_running;
 use crate::verdict::Reason;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};

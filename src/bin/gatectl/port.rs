@@ -2,7 +2,7 @@
 //! One tunnel per connection. How bytes go through TLS is [`crate::gate`]'s.
 
 use crate::gate::{Gate, Reading, Writing};
-use gitlab_gate::abi::signals;
+use gitlab_gate::sys::signals;
 use std::io::{IsTerminal, Read, Write, stdin, stdout};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::process::ExitStatusExt;

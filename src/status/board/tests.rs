@@ -1,7 +1,7 @@
 //! The board, counted on and read.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 use super::*;
-use crate::abi::shared::new_board;
+use crate::sys::shared::new_board;
 
 #[test]
 fn what_is_counted_is_told() {

@@ -401,7 +401,7 @@ pub unsafe extern "C" fn gate_config_check(config: *mut ffi::gate_config) -> i32
                 .log
                 .clone()
                 .and_then(|log| CString::new(log).ok());
-            if let Some(board) = super::shared::board() {
+            if let Some(board) = crate::sys::shared::board() {
                 board.know(&handle.builder.config);
             }
             found

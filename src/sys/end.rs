@@ -1,9 +1,8 @@
-//! How a child's gate ends: in a thread of its own, for which the child waits a while.
+//! How a child ends what it has: in a thread of its own, for which the child waits a while.
 //!
 //! prefork ends its children from within a signal's handler. The thread that was interrupted may hold any
 //! lock, malloc's among them, and who stops threads and frees memory there may wait for itself.
 
-use crate::gate::Process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::thread::{Builder, Thread, park, sleep};
@@ -14,29 +13,31 @@ const PATIENCE: Duration = Duration::from_millis(2500);
 
 /// For the tests: a lock that an interrupted request may hold.
 #[cfg(feature = "test-hooks")]
-pub(super) static HELD: std::sync::Mutex<()> = std::sync::Mutex::new(());
+pub static HELD: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
-/// What C holds: the process, and who ends it. C's pointer is one to the process.
+/// What C holds: a value, and who ends it. C's pointer is one to the value.
 #[repr(C)]
-pub(super) struct Living {
-    process: Process,
+pub struct Living<T> {
+    value: T,
     ender: Thread,
-    shared: Arc<Shared>,
+    shared: Arc<Shared<T>>,
 }
 
-struct Shared {
+struct Shared<T> {
     /// To be ended; NULL: not yet.
-    wanted: AtomicPtr<Living>,
+    wanted: AtomicPtr<Living<T>>,
     ended: AtomicBool,
+    end: fn(T),
 }
 
-impl Living {
-    /// Starts the thread that will end it. All signals are blocked by the caller. Where one of its threads can't
-    /// be had, it is ended instead.
-    pub(super) fn new(process: Process) -> Option<Box<Self>> {
+impl<T: Send + 'static> Living<T> {
+    /// Starts the thread that will end it. All signals are blocked by the caller. Where that thread can't be had, or
+    /// the value does not run (`runs`), it is ended instead.
+    pub fn new(value: T, runs: impl Fn(&T) -> bool, end: fn(T)) -> Option<Box<Self>> {
         let shared = Arc::new(Shared {
             wanted: AtomicPtr::default(),
             ended: AtomicBool::new(false),
+            end,
         });
         let ender = {
             let shared = Arc::clone(&shared);
@@ -46,13 +47,13 @@ impl Living {
                 .spawn(move || shared.run())
         };
         match ender {
-            Ok(ender) if process.runs() => Some(Box::new(Self {
-                process,
+            Ok(ender) if runs(&value) => Some(Box::new(Self {
+                value,
                 ender: ender.thread().clone(),
                 shared,
             })),
             ender => {
-                process.stop();
+                end(value);
                 if let Ok(ender) = ender {
                     shared.ended.store(true, Ordering::Release);
                     ender.thread().unpark();
@@ -66,7 +67,7 @@ impl Living {
     ///
     /// # Safety
     /// `living` is a leaked box that nobody else uses any more.
-    pub(super) unsafe fn end(living: *mut Self) -> bool {
+    pub unsafe fn end(living: *mut Self) -> bool {
         // SAFETY: the caller's promise; the thread frees it once it is told, and these copies stay.
         let (shared, ender) = unsafe { (Arc::clone(&(*living).shared), (*living).ender.clone()) };
         shared.wanted.store(living, Ordering::Release);
@@ -85,7 +86,7 @@ impl Living {
     }
 }
 
-impl Shared {
+impl<T> Shared<T> {
     fn run(&self) {
         let living = loop {
             let wanted = self.wanted.load(Ordering::Acquire);
@@ -101,7 +102,7 @@ impl Shared {
         let living = unsafe { Box::from_raw(living) };
         #[cfg(feature = "test-hooks")]
         drop(HELD.lock());
-        living.process.stop();
+        (self.end)(living.value);
         self.ended.store(true, Ordering::Release);
     }
 }

@@ -1,7 +1,6 @@
 //! gate_child_…: what a child has after the fork, and the log lines of its threads.
 
 use super::configuration::Handle;
-use super::end::Living;
 use super::ffi;
 use super::host::{ERROR, NOTICE, WARNING, say};
 use super::panic::{boundary, install_hook};
@@ -11,6 +10,8 @@ use crate::audit::{Recorder, Writer};
 use crate::config::Config;
 use crate::gate::Process;
 use crate::jwks::Report;
+use crate::sys::end::Living;
+use crate::sys::shared;
 use crate::upstream::credential::{self, News, Unfit};
 use std::ffi::c_char;
 use std::path::{Path, PathBuf};
@@ -70,7 +71,7 @@ impl Report for KeyLog {
     }
 
     fn fetched(&self, issuer: &str, ok: bool) {
-        if let Some(board) = super::shared::board() {
+        if let Some(board) = shared::board() {
             board.fetched(issuer, ok);
         }
     }
@@ -171,7 +172,7 @@ pub unsafe extern "C" fn gate_child_start(
                 )
             })
             .and_then(|process| {
-                let living = Living::new(process);
+                let living = Living::new(process, Process::runs, Process::stop);
                 if living.is_none() {
                     say(
                         ERROR,
@@ -198,7 +199,7 @@ pub unsafe extern "C" fn gate_child_stop(process: *mut ffi::gate_process) -> i32
                 return 1;
             }
             // SAFETY: made by gate_child_start, and stopped once, when no request runs.
-            i32::from(unsafe { Living::end(process.cast()) })
+            i32::from(unsafe { Living::<Process>::end(process.cast()) })
         },
     )
 }

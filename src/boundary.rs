@@ -1,7 +1,7 @@
-//! The boundary to the C shim, and the only unsafe room. The contract is c_shim/gate.h, which
-//! bindgen reads; each exported function is checked against what bindgen made of it.
+//! The boundary to the C shim. The contract is c_shim/gate.h, which bindgen reads; each exported function is
+//! checked against what bindgen made of it. No other room imports this one.
 //!
-//! Rust names no symbol of httpd's: what it needs of its host comes in `gate_host`.
+//! Rust names no symbol of httpd: what it needs of its host comes in `gate_host`.
 #![allow(unsafe_code)]
 
 /// Each of these entries has the type that gate.h declares.
@@ -13,20 +13,13 @@ macro_rules! as_declared {
 
 mod audit; //        gate_audit_…: the log, its lines
 mod configuration; // gate_config_…, gate_directive, gate_issuer_…
-mod end; //          of a child, from within a signal's handler
 mod explain; //      gate_explain…: questions about requests that nobody sent
-pub mod file; //    descriptors that children inherit
 mod host; //         httpd's log and pools
-pub mod lock; //     between processes
-pub mod pairs; //   names and values that C may borrow
 mod panic; //       every entry's panic boundary
 mod ports; //       gate_port_…, gate_cut_…
 mod process; //     gate_child_…, log lines
 mod requests; //    gate_decide, gate_refuse and their kin
 mod rules; //       gate_rule_…, gate_identity_…: Require lines and expressions
-pub mod shared; //  memory that all children share
-pub mod signals; // for gatectl
-pub mod slot; //    the numbers of enum gate_slot
 mod text; //        C text in and out
 mod unlog; //       gate_reads_query, gate_unlog, gate_referer: what no log may hold
 mod upstream; //    gate_upstream, gate_handle

@@ -48,6 +48,9 @@ fn find<'r>(fields: &'r [gate_field], name: &FieldName) -> Found<'r> {
     found
 }
 
+// C keeps a slot for each setting.
+const _: () = assert!(Slot::COUNT == ffi::GATE_SLOTS as usize);
+
 /// A request and the section it fell into.
 pub(super) struct View<'r> {
     pub(super) raw: &'r gate_request,
@@ -68,7 +71,7 @@ impl<'r> View<'r> {
         // SAFETY: gate.h: GATE_SLOTS pointers, each NULL or a Setting that the configuration owns,
         // which outlives every request.
         unsafe {
-            let slots = slice(self.raw.slots, ffi::GATE_SLOTS as usize);
+            let slots = slice(self.raw.slots, Slot::COUNT);
             slots.get(slot as usize)?.cast::<Setting>().as_ref()
         }
     }

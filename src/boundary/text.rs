@@ -1,6 +1,7 @@
 //! C text in and out: borrowed views of what C hands over, and copies in a pool.
 
-use super::ffi::gate_host;
+use super::ffi::{gate_host, gate_pair};
+use crate::sys::pairs::{Pair, Pairs};
 use std::ffi::{CStr, c_char, c_void};
 
 /// The bytes of C text; `None` where it is NULL.
@@ -42,6 +43,18 @@ pub(super) unsafe fn slice<'a, T>(start: *const T, count: usize) -> &'a [T] {
     }
     // SAFETY: the caller's promise.
     unsafe { std::slice::from_raw_parts(start, count) }
+}
+
+const _: () = {
+    assert!(size_of::<Pair>() == size_of::<gate_pair>());
+    assert!(std::mem::offset_of!(Pair, value) == std::mem::offset_of!(gate_pair, value));
+};
+
+/// A rendered list, as C reads it.
+pub(super) fn pairs(list: &Pairs) -> &[gate_pair] {
+    let list = list.as_slice();
+    // SAFETY: the same layout, asserted above; borrowed as long as the list.
+    unsafe { slice(list.as_ptr().cast(), list.len()) }
 }
 
 /// A pool of httpd's, for what an answer holds.

@@ -1,9 +1,19 @@
-//! Names and values that C may borrow for as long as their owner lives: `gate_pair` arrays that
-//! point into one block of text. Rendered once per token, handed out on every request.
+//! Names and values that C may borrow for as long as their owner lives: arrays of C texts that point
+//! into one block of text. Rendered once per token, handed out on every request.
 
-use super::ffi::gate_pair;
+use std::ffi::c_char;
 use std::fmt;
 use std::sync::Arc;
+
+/// A name and its value, both C text. `gate_pair` of the contract has the same layout.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Pair {
+    /// The name.
+    pub name: *const c_char,
+    /// The value.
+    pub value: *const c_char,
+}
 
 /// A finished list.
 #[derive(Default)]
@@ -11,7 +21,7 @@ pub struct Pairs {
     /// What `raw` points into; never touched again, and in no box, which its pointers would not outlive
     /// as it is moved.
     text: Arc<[u8]>,
-    raw: Box<[gate_pair]>,
+    raw: Box<[Pair]>,
 }
 
 // SAFETY: the pointers lead into `text`, which belongs to the same value and is never changed.
@@ -22,7 +32,7 @@ unsafe impl Sync for Pairs {}
 impl Pairs {
     /// The array, for C; it lives as long as `self`.
     #[must_use]
-    pub(crate) fn as_slice(&self) -> &[gate_pair] {
+    pub fn as_slice(&self) -> &[Pair] {
         &self.raw
     }
 
@@ -100,7 +110,7 @@ impl PairsBuilder {
         let raw = self
             .starts
             .iter()
-            .map(|(name, value)| gate_pair {
+            .map(|(name, value)| Pair {
                 name: at(*name),
                 value: at(*value),
             })

@@ -15,6 +15,7 @@ use crate::port::cut::{Cut, Host};
 use crate::port::limit::Cause;
 use crate::port::{IDLE, MAX_OPEN, Opened, Port, Wish, name};
 use crate::request::{FieldName, Fields, Found};
+use crate::sys::shared;
 use crate::verdict::{Reason, Refusal, TOTAL};
 use std::ffi::{CStr, c_char, c_void};
 use std::net::TcpStream;
@@ -56,9 +57,9 @@ pub unsafe extern "C" fn gate_ports_prepare() {
         "gate_ports_prepare",
         || (),
         || {
-            super::shared::table();
-            super::shared::board();
-            super::shared::room();
+            shared::table();
+            shared::board();
+            shared::room();
         },
     );
 }

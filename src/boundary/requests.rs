@@ -4,7 +4,7 @@ use super::configuration::Handle;
 use super::ffi::{self, gate_answer, gate_field, gate_outcome, gate_pair, gate_request};
 use super::host::{CRITICAL, ERROR};
 use super::panic::boundary;
-use super::text::{Pool, bytes, lossy, slice};
+use super::text::{Pool, bytes, lossy, pairs, slice};
 use super::view::{View, identity_of};
 use crate::answer::{Setting as AnswerSetting, compose, wants_json};
 use crate::config::{Mode, Setting};
@@ -72,7 +72,7 @@ impl View<'_> {
     }
 
     fn grant(&self, grant: Arc<Grant>, outcome: &mut gate_outcome) {
-        let environment = grant.environment().as_slice();
+        let environment = pairs(grant.environment());
         outcome.environment = environment.as_ptr();
         outcome.environment_count = environment.len();
         outcome.user = environment.first().map_or(std::ptr::null(), |it| it.value);
@@ -82,9 +82,10 @@ impl View<'_> {
             self.chosen_headers()
         };
         let upstream: &[gate_pair] = match grant.upstream(&chosen) {
-            Some(pairs) => {
-                outcome.upstream = pairs.as_slice().as_ptr();
-                pairs.as_slice()
+            Some(rendered) => {
+                let pairs = pairs(rendered);
+                outcome.upstream = pairs.as_ptr();
+                pairs
             }
             None => {
                 let copied: Vec<gate_pair> = headers::render(grant.identity(), &chosen)
@@ -263,7 +264,7 @@ fn hold_on_purpose(table: &super::view::Table<'_>, path: Option<&[u8]>) {
         && let Found::One(wanted) = table.find(&name)
         && path == Some(wanted)
     {
-        let held = super::end::HELD.lock();
+        let held = crate::sys::end::HELD.lock();
         std::thread::sleep(std::time::Duration::from_secs(60));
         drop(held);
     }
@@ -360,7 +361,7 @@ pub unsafe extern "C" fn gate_identity_release(identity: *mut ffi::gate_identity
         || (),
         || {
             #[cfg(feature = "test-hooks")]
-            drop(super::end::HELD.lock()); // as free() may wait
+            drop(crate::sys::end::HELD.lock()); // as free() may wait
             if !identity.is_null() {
                 // SAFETY: one reference, made by Arc::into_raw in `grant`, given back once.
                 drop(unsafe { Arc::from_raw(identity.cast::<Grant>()) });

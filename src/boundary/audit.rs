@@ -2,7 +2,6 @@
 
 use super::configuration::handle;
 use super::ffi::{self, gate_event};
-use super::file::Inherited;
 use super::host::{ERROR, NOTICE, WARNING, say};
 use super::panic::boundary;
 use super::text::{bytes, lossy, slice};
@@ -16,6 +15,8 @@ use crate::directive::Slot;
 use crate::gate::Process;
 use crate::grant::Grant;
 use crate::status::Outcome;
+use crate::sys::file::Inherited;
+use crate::sys::shared;
 use crate::verdict::Reason;
 use std::ffi::{c_char, c_void};
 use std::path::{Path, PathBuf};
@@ -44,7 +45,7 @@ impl Report for AuditLog {
     }
 
     fn lost(&self, lines: u64) {
-        if let Some(board) = super::shared::board() {
+        if let Some(board) = shared::board() {
             board.lost(lines);
         }
     }
@@ -151,7 +152,7 @@ pub unsafe extern "C" fn gate_audit(process: *mut ffi::gate_process, event: *con
             if let Some((process, event)) = process.zip(event) {
                 // SAFETY: as above.
                 let (decision, on) = unsafe { (decision_of(event), audit_on(event)) };
-                if let Some(board) = super::shared::board() {
+                if let Some(board) = shared::board() {
                     let outcome = match (decision.reason, decision.observed) {
                         (None, _) => Outcome::Success,
                         (Some(_), false) => Outcome::Failure,
@@ -176,7 +177,7 @@ pub unsafe extern "C" fn gate_audit(process: *mut ffi::gate_process, event: *con
 unsafe fn audit_on(event: &gate_event) -> AuditOn {
     // SAFETY: gate.h: GATE_SLOTS pointers, each NULL or a Setting that the configuration owns.
     let setting = unsafe {
-        slice(event.slots, ffi::GATE_SLOTS as usize)
+        slice(event.slots, Slot::COUNT)
             .get(Slot::AuditOn as usize)
             .and_then(|it| it.cast::<Setting>().as_ref())
     };
