@@ -78,7 +78,8 @@ impl<'r> View<'r> {
 
     pub(super) fn sources(&self) -> &'r [Source] {
         match self.setting(Slot::TokenFrom) {
-            _ if self.raw.port != 0 => PROXY,
+            // A forward proxy's client keeps Authorization for the server that it asks for (RFC 9110, section 11.7).
+            _ if self.raw.port != 0 || self.raw.connect != 0 => PROXY,
             Some(Setting::TokenFrom(sources)) => sources,
             _ => BEARER,
         }

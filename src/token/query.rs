@@ -109,7 +109,7 @@ pub fn unescape(text: &[u8]) -> Vec<u8> {
 }
 
 /// Splits, keeping for each piece the separator before it.
-pub(super) fn pieces(
+fn pieces(
     text: &[u8],
     separates: impl Fn(u8) -> bool,
 ) -> impl Iterator<Item = (Option<u8>, &[u8])> {

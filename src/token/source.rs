@@ -1,8 +1,9 @@
 //! Where a token may come from (GateTokenFrom), and what must then go out of the request. Whether
 //! it is any good is not asked here.
 
-use super::query::{parameters, pieces, take_parameters};
+use super::query::{parameters, take_parameters};
 use super::take::Take;
+use crate::field::is_name_byte;
 use crate::request::{FieldName, Fields, Found, Target};
 use crate::verdict::Reason;
 use base64::Engine;
@@ -35,7 +36,7 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Ambiguous => "wanted one token, got two (a header, cookie or parameter sent twice, or two sources)",
+            Self::Ambiguous => "wanted one token, got two (a header, cookie or parameter sent twice, a comma in one, or two sources)",
             Self::Empty => "wanted a token, got an empty credential",
             Self::Basic => "wanted user:token in base64 after Basic, got something else",
         })
@@ -205,9 +206,17 @@ fn password(credential: &[u8]) -> Result<Vec<u8>, Error> {
         .map_err(|_| Error::Basic)?;
     let colon = text.iter().position(|b| *b == b':').ok_or(Error::Basic)?;
     match text.get(colon + 1..) {
+        Some(password) if is_two_tokens(password) => Err(Error::Ambiguous),
         Some(password) if !password.is_empty() => Ok(password.to_vec()),
         _ => Err(Error::Empty),
     }
+}
+
+/// Two tokens with a comma between them. A password with a comma is a wrong password, and not two tokens: after
+/// 401 a client asks for another one, after 400 it does not.
+fn is_two_tokens(password: &[u8]) -> bool {
+    let is_token = |part: &&[u8]| part.iter().filter(|b| **b == b'.').count() == 2;
+    memchr(b',', password).is_some() && password.split(|b| *b == b',').filter(is_token).count() > 1
 }
 
 fn header<'r>(shown: &mut Shown<'r>, fields: &impl Fields<'r>, name: &FieldName) {
@@ -230,7 +239,6 @@ fn header<'r>(shown: &mut Shown<'r>, fields: &impl Fields<'r>, name: &FieldName)
         .push(Take::Header(Cow::Owned(name.as_str().to_owned())));
 }
 
-/// Cookies are split at `;`, and at the `,` by which httpd joins a header that was sent twice.
 fn cookie<'r>(shown: &mut Shown<'r>, fields: &impl Fields<'r>, header: &FieldName, name: &str) {
     let value = match fields.find(header) {
         Found::None => return,
@@ -243,15 +251,11 @@ fn cookie<'r>(shown: &mut Shown<'r>, fields: &impl Fields<'r>, header: &FieldNam
     };
     let mut kept: Vec<u8> = Vec::new();
     let mut tokens = Vec::new();
-    for (separator, pair) in pieces(value, |b| matches!(b, b';' | b',')) {
-        let trimmed = pair.trim_ascii();
-        match trimmed
-            .iter()
-            .position(|b| *b == b'=')
-            .and_then(|at| trimmed.split_at_checked(at))
-        {
-            Some((key, token)) if key.trim_ascii() == name.as_bytes() => {
-                tokens.push(token.get(1..).unwrap_or_default().trim_ascii());
+    for (separator, pair) in cookies(value) {
+        let at = pair.iter().position(|b| *b == b'=');
+        match at.and_then(|at| pair.split_at_checked(at)) {
+            Some((key, token)) if trim_blanks(key) == name.as_bytes() => {
+                tokens.push(trim_blanks(token.get(1..).unwrap_or_default()));
             }
             _ => {
                 if !kept.is_empty() {
@@ -282,11 +286,55 @@ fn cookie<'r>(shown: &mut Shown<'r>, fields: &impl Fields<'r>, header: &FieldNam
     ));
 }
 
+/// The cookies of a header, each with the separator before it. Cookies end at `;`. A `,` ends one only before
+/// `NAME=`: httpd joins a header that was sent twice by it. Any other `,` is part of the value that it stands in.
+fn cookies(header: &[u8]) -> Vec<(Option<u8>, &[u8])> {
+    let mut cookies = Vec::new();
+    let (mut separator, mut start) = (None, 0);
+    for (at, byte) in header.iter().enumerate() {
+        let after = header.get(at + 1..).unwrap_or_default();
+        if *byte == b';' || (*byte == b',' && begins_with_a_name(after)) {
+            cookies.push((separator, header.get(start..at).unwrap_or_default()));
+            (separator, start) = (Some(*byte), at + 1);
+        }
+    }
+    cookies.push((separator, header.get(start..).unwrap_or_default()));
+    cookies
+}
+
+/// Whether a cookie's name and `=` come first.
+fn begins_with_a_name(text: &[u8]) -> bool {
+    let mut bytes = text.iter().skip_while(is_blank).peekable();
+    let is_named = bytes.peek().is_some_and(|byte| is_name_byte(**byte));
+    let mut rest = bytes
+        .skip_while(|byte| is_name_byte(**byte))
+        .skip_while(is_blank);
+    is_named && rest.next() == Some(&b'=')
+}
+
+/// SP and HTAB: nothing else is a blank in a cookie.
+fn is_blank(byte: &&u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+fn trim_blanks(text: &[u8]) -> &[u8] {
+    let from = text
+        .iter()
+        .position(|b| !is_blank(&b))
+        .unwrap_or(text.len());
+    let to = text
+        .iter()
+        .rposition(|b| !is_blank(&b))
+        .map_or(from, |at| at + 1);
+    text.get(from..to).unwrap_or_default()
+}
+
 fn add_one<'r>(shown: &mut Shown<'r>, mut tokens: impl Iterator<Item = Cow<'r, [u8]>>) {
     match (tokens.next(), tokens.next()) {
         (None, _) => {}
         (Some(_), Some(_)) => shown.add(Err(Error::Ambiguous)),
         (Some(token), None) if token.is_empty() => shown.add(Err(Error::Empty)),
+        (Some(token), None) if memchr(b',', &token).is_some() => shown.add(Err(Error::Ambiguous)),
         (Some(token), None) => shown.add(Ok(token)),
     }
 }

@@ -73,6 +73,11 @@ for my $case (
     [ 'a comma in a header of ours',          'header', [ 'X-Gate-Token' => "$token,$other" ] ],
     [ 'a cookie given twice',                 'cookie', [ Cookie => "gate=$token; gate=$token" ] ],
     [ 'a cookie in two headers',              'cookie', [ Cookie => "gate=$token", Cookie => "gate=$other" ] ],
+    [ 'a comma in a cookie',                  'cookie', [ Cookie => "gate=$token,$other" ] ],
+    [ 'a comma and a blank in a cookie',      'cookie', [ Cookie => "a=1; gate=$token, $other; b=2" ] ],
+    [ 'a comma at the end of a cookie',       'cookie', [ Cookie => "gate=$token," ] ],
+    [ 'a comma in a quoted cookie',           'cookie', [ Cookie => qq(gate="$token,$other") ] ],
+    [ "a comma in Basic's password",          'basic',  [ Authorization => basic('x', "$token,$other") ] ],
     [ 'a header and a cookie of two tokens',  'all',    [ Authorization => "Bearer $token", Cookie => "gate=$other" ] ],
     [ 'Authorization and Proxy-Authorization', 'all',   [ Authorization => "Bearer $token", 'Proxy-Authorization' => "Bearer $other" ] ],
     (map { my $place = $_; map { [ "'$_' and Bearer ($place)", $place, [ Authorization => $_, Authorization => "Bearer $token" ] ] } ('Negotiate abc', 'Digest username="x", realm="y"', 'token x', '') } qw(bearer optional)),
@@ -84,6 +89,15 @@ for my $case (
     refused($httpd->get("/$place/x", headers => $headers), 400, 'token_ambiguous', "$name counts as two");
 }
 refused($httpd->get("/query/x?gate=$token&gate=$token"), 400, 'token_ambiguous', 'a parameter given twice counts as two');
+refused($httpd->get("/query/x?gate=$token,$other"), 400, 'token_ambiguous', 'a comma in a parameter');
+refused($httpd->get("/query/x?gate=$token%2C$other"), 400, 'token_ambiguous', 'also where it is escaped');
+refused($httpd->get('/basic/x', headers => [ Authorization => basic('x', 'my,password') ]), 401, 'token_malformed', 'a password with a comma is a wrong one, and not two tokens');
+for ([ "gate=$token, a=1", 'a=1' ], [ "a=1,gate=$token", 'a=1' ], [ "a=1,2; gate=$token", 'a=1,2' ], [ "\tgate =\t$token;=a", '=a' ]) {
+    my ($cookie, $kept) = @$_;
+    is($httpd->get('/cookie/x', headers => [ Cookie => $cookie ])->sent('Cookie'), $kept, "the other cookies go on: $kept");
+}
+is($httpd->get('/cookie/x', headers => [ Cookie => 'a=1', Cookie => "gate=$token", Cookie => 'b=2' ])->sent('Cookie'), 'a=1, b=2', 'several Cookie headers are joined by commas');
+refused($httpd->get('/cookie/x', headers => [ Cookie => $_ ]), 401, 'token_missing', 'another name, or none, is another cookie') for "GATE=$token", "=gate=$token", "%67ate=$token", 'gate';
 refused($httpd->get("/all/x?gate=$other", token => $token), 400, 'token_ambiguous', 'a header and a parameter of two tokens');
 passes($httpd->get("/all/x?gate=$token", headers => [ Authorization => "Bearer $token", Cookie => "gate=$token" ]), 'the same token by three sources is one');
 $answer = $httpd->get("/all/x?gate=$token", headers => [ Authorization => "Bearer $token", Cookie => "gate=$token" ]);
@@ -127,5 +141,21 @@ for ([ 'a header', '(null) GET', token => $token ], [ 'a cookie', 'kept GET', he
     like($seen, qr/ \Q$others\E$/, 'others stay');
 }
 like($early->get('/x?a=b', token => $token)->header('X-Seen') // '', qr{^\(null\) GET /x\?a=b HTTP/1\.1 a=b }, 'as does what is made of a query without a token');
+
+# -- a forward proxy: the token is in Proxy-Authorization, and Authorization is for the server behind it
+my $forward = httpd("ProxyRequests On\n" . issuer_section('a') . qq(<Proxy "*">\nAuthType Gate\nAuthName x\nRequire valid-user\n</Proxy>\n)
+        . qq(<Proxy "*/named/*">\nGateTokenFrom bearer\n</Proxy>\n));
+for my $path ('/x', '/named/x') {
+    my $to = upstream_base() =~ s/127\.0\.0\.1/localhost/r . $path;
+    $answer = $forward->ask('GET', $to);
+    refused($answer, 407, 'token_missing', "a forward proxy asks for a token ($path)");
+    like($answer->header('Proxy-Authenticate') // '', qr/^Bearer /, 'for Proxy-Authorization');
+    refused($forward->ask('GET', $to, token => $token), 407, 'token_missing', 'Authorization is not looked at');
+    $answer = $forward->ask('GET', $to, headers => [ 'Proxy-Authorization' => "Bearer $token", Authorization => 'Basic cm9vdDpwYXNz' ]);
+    passes($answer, 'Proxy-Authorization is');
+    is($answer->sent('Authorization'), 'Basic cm9vdDpwYXNz', "the server's own credential goes on");
+    is($answer->sent('Proxy-Authorization'), undef, 'and the token does not');
+    passes($forward->ask('GET', $to, headers => [ 'Proxy-Authorization' => basic('x', $token) ]), "Basic's password passes");
+}
 
 finish();

@@ -201,3 +201,97 @@ fn a_query_token_with_an_escaped_name_is_found_too() {
     let shown = look(&[Source::Query("t".into())], &[], Some("t=A&%74=A"));
     assert_eq!(token(&shown), Some(Err(Error::Ambiguous)));
 }
+
+#[test]
+fn a_comma_in_a_credential_is_two_tokens() {
+    let cookies = [Source::Cookie("t".into())];
+    for (cookie, kept) in [
+        ("t=A.B.C,D.E.F", None),
+        ("t=A.B.C,", None),
+        ("t=A.B.C, D.E.F; b=2", Some(" b=2")),
+        ("a=1; t=A.B.C ,D.E.F,b=2", Some("a=1,b=2")),
+        ("t=\"A.B.C,D.E.F\"", None),
+        ("t=A.B.C,=D.E.F", None),
+    ] {
+        let fields = [("Cookie", cookie)];
+        let shown = look(&cookies, &fields, None);
+        assert_eq!(token(&shown), Some(Err(Error::Ambiguous)), "{cookie}");
+        let kept = kept.map(|it| it.trim_start().as_bytes().to_vec());
+        assert_eq!(shown.take, [Take::Cookies(kept)], "{cookie}");
+    }
+    for cookie in [
+        "a=1,2; t=A.B.C",
+        "a=1, t=A.B.C",
+        "t=A.B.C, a=1",
+        "t=A.B.C,a =1,2",
+        ",t=A.B.C",
+    ] {
+        let fields = [("Cookie", cookie)];
+        assert_eq!(
+            token(&look(&cookies, &fields, None)),
+            Some(Ok("A.B.C".into())),
+            "{cookie}"
+        );
+    }
+    let query = [Source::Query("t".into())];
+    for args in ["t=A.B.C,D.E.F", "t=A.B.C%2cD.E.F&x=1", "t=,"] {
+        assert_eq!(
+            token(&look(&query, &[], Some(args))),
+            Some(Err(Error::Ambiguous)),
+            "{args}"
+        );
+    }
+}
+
+#[test]
+fn a_password_with_a_comma_is_two_only_where_it_is_two_tokens() {
+    use base64::Engine as _;
+    for (password, two) in [
+        ("A.B.C,D.E.F", true),
+        ("x,A.B.C,D.E.F", true),
+        ("my,pass", false),
+        ("A.B.C,x", false),
+    ] {
+        let basic = base64::engine::general_purpose::STANDARD.encode(format!("u:{password}"));
+        let value = format!("Basic {basic}");
+        let fields = [("Authorization", &*value)];
+        let wanted = if two {
+            Err(Error::Ambiguous)
+        } else {
+            Ok(password.to_owned())
+        };
+        assert_eq!(
+            token(&look(&[Source::Basic], &fields, None)),
+            Some(wanted),
+            "{password}"
+        );
+    }
+}
+
+#[test]
+fn a_cookie_s_name_is_compared_byte_by_byte() {
+    let source = [Source::Cookie("t".into())];
+    for cookie in [" \tt \t=A.B.C", "a=1;\tt=A.B.C", "a;t=A.B.C", "=a;t=A.B.C"] {
+        let fields = [("Cookie", cookie)];
+        assert_eq!(
+            token(&look(&source, &fields, None)),
+            Some(Ok("A.B.C".into())),
+            "{cookie:?}"
+        );
+    }
+    for cookie in [
+        "T=A.B.C",
+        "\u{b}t=A.B.C",
+        "t\u{c}=A.B.C",
+        "=t=A.B.C",
+        "t",
+        "=A.B.C",
+        "\"t\"=A.B.C",
+        "%74=A.B.C",
+    ] {
+        let fields = [("Cookie", cookie)];
+        let shown = look(&source, &fields, None);
+        assert_eq!(token(&shown), None, "{cookie:?}");
+        assert!(shown.take.is_empty(), "{cookie:?}");
+    }
+}
