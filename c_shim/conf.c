@@ -4,10 +4,19 @@
  */
 #include "shim.h"
 
+/* What the library needs of httpd. */
+static void *alloc(void *pool, size_t size)
+{
+    return apr_palloc(pool, size);
+}
+
+static void log_line(int level, const char *text)
+{
+    ap_log_error(APLOG_MARK, level, 0, shim_log_server, "%s", text);
+}
+
 /* The configuration being read, or in force: made with the main server, freed with its pool. */
 static gate_config *config;
-/* It is being read. Later on, .htaccess files are read by many threads at once. */
-static int reading;
 static shim_whole *whole;
 
 static apr_status_t free_config(void *data)
@@ -24,8 +33,7 @@ void *shim_create_server(apr_pool_t *pool, server_rec *server)
 {
     shim_server *mine = apr_pcalloc(pool, sizeof(*mine));
     if (!server->is_virtual) {
-        const gate_host host = {shim_alloc, shim_log, shim_stops_at_once};
-        reading = 1;
+        const gate_host host = {alloc, log_line, shim_stops_at_once};
         config = gate_config_new(&host);
         if (config) {
             apr_pool_cleanup_register(pool, config, free_config, apr_pool_cleanup_null);
@@ -106,7 +114,7 @@ int shim_place_of(cmd_parms *cmd, const shim_dir *dir, gate_place *place)
             place->container = up->directive;
         }
     }
-    return reading;
+    return !whole->sealed;
 }
 
 /* Splits as httpd does everywhere: quotes and backslashes count. */
@@ -128,7 +136,7 @@ const char *shim_no_place(cmd_parms *cmd)
 {
     const char *gt = *cmd->cmd->name == '<' ? ">" : "";
 
-    if (!reading || cmd->pool == cmd->temp_pool) {
+    if (whole->sealed || cmd->pool == cmd->temp_pool) {
         return apr_pstrcat(cmd->pool, cmd->cmd->name, gt, " has no place in .htaccess", NULL);
     }
     return ap_check_cmd_context(cmd, NOT_IN_LIMIT);
@@ -271,48 +279,10 @@ static const char *note_fallback(cmd_parms *cmd, void *dir_config, const char *l
         return "ProxyWebsocketFallbackToProxyHttp: mod_proxy_wstunnel is not loaded";
     }
     dir->fallback = ap_getword_conf(cmd->pool, &line);
-    if (reading && whole) {
+    if (!whole->sealed) {
         whole->blind |= shim_is_blind(dir->fallback);
     }
     return DECLINE_CMD;
-}
-
-/* Trailers come when the gate has looked at the headers already. */
-static void keep_trailers_apart(server_rec *server)
-{
-    for (; server; server = server->next) {
-        core_server_config *core = ap_get_core_module_config(server->module_config);
-        if (core->merge_trailers == AP_MERGE_TRAILERS_ENABLE) {
-            core->merge_trailers = AP_MERGE_TRAILERS_DISABLE;
-            ap_log_error(APLOG_MARK, APLOG_WARNING, 0, server,
-                         "GATE208: MergeTrailers on is not followed: a client could set identity headers by it "
-                         "after the gate has removed them");
-        }
-    }
-}
-
-int shim_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *server)
-{
-    (void) pconf;
-    (void) plog;
-    keep_trailers_apart(server);
-    shim_log_server = server;
-    reading = 0;
-    if (whole && (whole->blind |= shim_is_blind(NULL))) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, server,
-                     "GATE230: mod_proxy_wstunnel tunnels by itself, before an upstream has agreed to a WebSocket: whoever "
-                     "comes so far can send it any request, identity headers and all. Gated places refuse it; load "
-                     "mod_proxy_http and leave ProxyWebsocketFallbackToProxyHttp on");
-    }
-    if (!config || gate_config_check(config) != 0) {
-        return HTTP_INTERNAL_SERVER_ERROR;
-    }
-    if (!shim_check_state_dir(ptemp, server) || !shim_check_audit_log(ptemp, server)) {
-        return HTTP_INTERNAL_SERVER_ERROR;
-    }
-    whole->upstream = gate_config_has_upstream(config);
-    whole->query = gate_reads_query(config);
-    return OK;
 }
 
 #define SERVER(name, help) AP_INIT_RAW_ARGS(name, directive, NULL, RSRC_CONF, help)

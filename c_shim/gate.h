@@ -245,7 +245,7 @@ const char *gate_config_audit_log(const gate_config *config);
 /* The log is open for appending: to a file at `path`, or to a program (`path` NULL). Writes down
  * that the gate starts. The descriptor must stay open as long as the configuration and the
  * children live. 0, or what stands against a start has been said by the log. Fallback: 1. */
-int gate_audit_open(gate_config *config, int descriptor, const char *path, const char *state_dir);
+int gate_audit_open(gate_config *config, int descriptor, const char *path);
 /* The configuration goes: `stopping`, or it is read anew. Only by the process that opened. */
 void gate_audit_close(gate_config *config, int stopping);
 
@@ -255,11 +255,14 @@ const char *gate_port_name(const gate_config *config, const char *text, void *po
 
 /* The state directory that GateStateDir names; NULL: the default. Lives as long as the config. */
 const char *gate_config_state_dir(const gate_config *config);
+/* The state directory's whole path, which the configuration keeps; NULL: that is no path. It is looked at; with `make`
+ * it is made too, and given to the run user. 0, or what stands against a start has been logged. Fallback: 1. */
+int gate_state_dir(gate_config *config, const char *path, uint32_t user, uint32_t group, int make);
 
 /* --- a child --------------------------------------------------------------------------------- */
 
 /* Starts the threads. Borrows the configuration for the process's life. NULL: refuse everything. */
-gate_process *gate_child_start(const gate_config *config, const char *state_dir);
+gate_process *gate_child_start(const gate_config *config);
 /* Ends the threads, in a thread of its own: safe in a signal's handler. 0: not within 2.5 s, as where the handler
  * interrupted who holds a lock that is needed for it. Fallback: 1. */
 int gate_child_stop(gate_process *process);

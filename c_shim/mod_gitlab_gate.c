@@ -19,10 +19,10 @@ static void register_hooks(apr_pool_t *pool)
     static const char *const before_upgrade[] = {"core.c", "mod_http2.c", NULL};
 
     /* start */
-    ap_hook_check_config(shim_check_config, NULL, NULL, APR_HOOK_MIDDLE);       /* conf.c */
-    ap_hook_open_logs(shim_open_audit_log, NULL, NULL, APR_HOOK_MIDDLE);        /* audit.c */
-    ap_hook_post_config(shim_post_config, NULL, NULL, APR_HOOK_MIDDLE);         /* child.c */
-    ap_hook_child_init(shim_child_init, NULL, NULL, APR_HOOK_MIDDLE);           /* child.c */
+    ap_hook_check_config(shim_check_config, NULL, NULL, APR_HOOK_MIDDLE);       /* start.c */
+    ap_hook_open_logs(shim_open_audit_log, NULL, NULL, APR_HOOK_MIDDLE);        /* start.c */
+    ap_hook_post_config(shim_post_config, NULL, NULL, APR_HOOK_MIDDLE);         /* start.c */
+    ap_hook_child_init(shim_child_init, NULL, NULL, APR_HOOK_MIDDLE);           /* start.c */
     ap_hook_child_stopping(shim_child_stopping, NULL, NULL, APR_HOOK_FIRST);    /* stopping.c */
 
     /* request */

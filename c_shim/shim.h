@@ -22,6 +22,7 @@ APLOG_USE_MODULE(gitlab_gate);
 
 /* What holds for all servers of a configuration. */
 typedef struct shim_whole {
+    int sealed;   /* it has been read. Later, .htaccess files are read by many threads at once */
     int ports;    /* some server has a <GatePort> */
     int upstream; /* some place adds to what the upstream gets beside the identity */
     int query;    /* some place takes tokens from the query */
@@ -113,9 +114,6 @@ void *shim_merge_dir(apr_pool_t *pool, void *base, void *add);
 int shim_place_of(cmd_parms *cmd, const shim_dir *dir, gate_place *place);
 /* Why a directive of ours may not stand where it stands; NULL: it may. */
 const char *shim_no_place(cmd_parms *cmd);
-int shim_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *server);
-int shim_check_state_dir(apr_pool_t *ptemp, server_rec *server);
-int shim_check_audit_log(apr_pool_t *ptemp, server_rec *server);
 
 /* state.c */
 extern gate_process *shim_process; /* this child's; NULL in the parent */
@@ -146,13 +144,12 @@ apr_time_t shim_ticks(void);
 /* `looked`: 0 at first; the caller keeps it. */
 int shim_server_stops(apr_time_t *looked);
 
-/* child.c */
+/* start.c */
+int shim_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *server);
+int shim_open_audit_log(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *server);
 int shim_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *server);
-const char *shim_state_dir(apr_pool_t *pool, server_rec *server);
 void shim_child_init(apr_pool_t *pchild, server_rec *server);
 void shim_start_again(void);
-void shim_log(int level, const char *text);
-void *shim_alloc(void *pool, size_t size);
 
 /* request.c */
 int shim_strip(request_rec *r);
@@ -232,8 +229,6 @@ const char *shim_id_of(request_rec *r, shim_state *state);
 void shim_view(request_rec *r, shim_state *state, gate_request *view);
 
 /* audit.c */
-int shim_open_audit_log(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *server);
-int shim_start_audit(apr_pool_t *pconf, server_rec *server, const char *state_dir);
 int shim_log_transaction(request_rec *r);
 /* A sub-request has no log_transaction of its own. */
 void shim_audit_sub(request_rec *r);

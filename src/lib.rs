@@ -26,6 +26,7 @@ pub mod proof; //      what binds a token to a client, asked on each request
 pub mod protected; //  7 what is stripped from every request
 pub mod request; //    what the gate sees of a request
 pub mod shown; //      what came from outside, as a log line may show it
+pub mod state_dir; //  GateStateDir at start: made, and given to the run user
 pub mod status; //     how the gate is: counters of all children, a page, metrics
 pub mod sys; //        the operating system: shared memory, locks, descriptors, signals
 pub mod token; //      1 where a token may come from, and its compact form

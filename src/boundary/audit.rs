@@ -19,7 +19,7 @@ use crate::sys::file::Inherited;
 use crate::sys::shared;
 use crate::verdict::Reason;
 use std::ffi::{c_char, c_void};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 /// The log's own troubles, in the error log.
@@ -60,21 +60,19 @@ pub unsafe extern "C" fn gate_audit_open(
     config: *mut ffi::gate_config,
     descriptor: i32,
     path: *const c_char,
-    state_dir: *const c_char,
 ) -> i32 {
     boundary(
         "gate_audit_open",
         || 1,
         || {
             // SAFETY: gate.h.
-            let (handle, path, state_dir) =
-                unsafe { (handle(config), lossy(path), lossy(state_dir)) };
+            let (handle, path) = unsafe { (handle(config), lossy(path)) };
             let (Some(handle), Some(target)) = (handle, Inherited::new(descriptor)) else {
                 return 1;
             };
             let key = handle.builder.config.audit.key.clone();
-            let state_dir = PathBuf::from(state_dir.unwrap_or_default());
-            let log = match Log::open(target, path.as_deref().map(Path::new), &state_dir, key) {
+            let path = path.as_deref().map(Path::new);
+            let log = match Log::open(target, path, &handle.state_path, key) {
                 Ok(log) => log,
                 Err(wrong) => {
                     say(ERROR, &format!("GATE600: GateAuditLog: {wrong}"));

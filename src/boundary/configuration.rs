@@ -2,14 +2,17 @@
 //! it. One thread; the handle is freed with httpd's configuration pool.
 
 use super::ffi::{self, gate_host, gate_place};
-use super::host::{ERROR, WARNING, remember, say};
+use super::host::{CRITICAL, ERROR, WARNING, remember, say};
 use super::panic::boundary;
-use super::text::{lossy, words};
+use super::text::{bytes, lossy, words};
 use crate::audit::Log;
 use crate::config::{Place, Server, Setting};
 use crate::directive::{Builder, find};
 use crate::policy::require::Rule;
-use std::ffi::{CStr, CString, c_char};
+use crate::state_dir::{self, RunUser};
+use std::ffi::{CStr, CString, OsStr, c_char};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// One reading of the configuration, as C holds it.
@@ -22,6 +25,8 @@ pub(super) struct Handle {
     /// It has been read whole, and requests look at it: nothing is written any more.
     sealed: bool,
     state_dir: Option<CString>,
+    /// The state directory's whole path.
+    pub(super) state_path: PathBuf,
     audit_log: Option<CString>,
     /// The open audit log, and whether the parent failed to write into it.
     pub(super) audit: Option<(Arc<Log>, bool)>,
@@ -103,6 +108,7 @@ pub unsafe extern "C" fn gate_config_new(host: *const gate_host) -> *mut ffi::ga
             texts: Vec::new(),
             sealed: false,
             state_dir: None,
+            state_path: PathBuf::new(),
             audit_log: None,
             audit: None,
         };
@@ -457,6 +463,55 @@ pub unsafe extern "C" fn gate_config_state_dir(config: *const ffi::gate_config) 
 /// # Safety
 /// As gate.h says.
 #[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_state_dir(
+    config: *mut ffi::gate_config,
+    path: *const c_char,
+    user: u32,
+    group: u32,
+    make: i32,
+) -> i32 {
+    boundary(
+        "gate_state_dir",
+        || 1,
+        || {
+            // SAFETY: gate.h: a live configuration that nobody else uses before the fork, and text or NULL.
+            let (Some(handle), path) = (unsafe { (handle(config), bytes(path)) }) else {
+                return 1;
+            };
+            let Some(path) = path.map(|it| Path::new(OsStr::from_bytes(it))) else {
+                say(CRITICAL, "GATE306: GateStateDir: that is no path");
+                return 1;
+            };
+            path.clone_into(&mut handle.state_path);
+            let run = RunUser {
+                user,
+                group,
+                is_root: crate::sys::file::user() == 0,
+            };
+            let done = if make == 0 {
+                state_dir::check(path, run).map(|()| Vec::new())
+            } else {
+                state_dir::prepare(path, run)
+            };
+            match done {
+                Ok(warnings) => {
+                    warnings.iter().for_each(|it| say(WARNING, &it.to_string()));
+                    0
+                }
+                Err(unfit) => {
+                    say(CRITICAL, &unfit.to_string());
+                    1
+                }
+            }
+        },
+    )
+}
+
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
 pub unsafe extern "C" fn gate_config_audit_log(config: *const ffi::gate_config) -> *const c_char {
     // SAFETY: gate.h.
     unsafe {
@@ -498,4 +553,5 @@ as_declared! {
     gate_note
     gate_config_check
     gate_config_state_dir
+    gate_state_dir
 }

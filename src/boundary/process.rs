@@ -4,7 +4,6 @@ use super::configuration::Handle;
 use super::ffi;
 use super::host::{ERROR, NOTICE, WARNING, say};
 use super::panic::{boundary, install_hook};
-use super::text::lossy;
 use crate::audit::line::Frame;
 use crate::audit::{Recorder, Writer};
 use crate::config::Config;
@@ -13,8 +12,7 @@ use crate::jwks::Report;
 use crate::sys::end::Living;
 use crate::sys::shared;
 use crate::upstream::credential::{self, News, Unfit};
-use std::ffi::c_char;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 /// The keys' news, in the error log and the audit log.
@@ -142,12 +140,11 @@ fn look_at_job_tokens(config: &Config) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gate_child_start(
     config: *const ffi::gate_config,
-    state_dir: *const c_char,
 ) -> *mut ffi::gate_process {
     boundary("gate_child_start", std::ptr::null_mut, || {
         install_hook();
-        // SAFETY: gate.h: a live configuration, and text or NULL.
-        let (config, state_dir) = unsafe { (config.cast::<Handle>().as_ref(), lossy(state_dir)) };
+        // SAFETY: gate.h: a live configuration.
+        let config = unsafe { config.cast::<Handle>().as_ref() };
         config
             .and_then(|it| {
                 look_at_job_tokens(&it.builder.config);
@@ -163,7 +160,7 @@ pub unsafe extern "C" fn gate_child_start(
                 });
                 Process::start(
                     &it.builder.config,
-                    &PathBuf::from(state_dir?),
+                    &it.state_path,
                     Arc::new(KeyLog {
                         frame: Arc::clone(&frame),
                         audit: audit.clone(),

@@ -108,7 +108,7 @@ sub attacked {
 
 # Without these nobody would know what the configuration says.
 my %stops = map { $_ => 1 } qw(gate_config_new gate_config_server gate_directive gate_directive_slot gate_issuer_open gate_issuer_directive
-    gate_issuer_close gate_rule_new gate_config_check gate_config_audit_log gate_audit_open gate_port_name gate_claim_path_wrong);
+    gate_issuer_close gate_rule_new gate_config_check gate_config_audit_log gate_state_dir gate_audit_open gate_port_name gate_claim_path_wrong);
 my %unseen;
 for my $entry ('', @entries) {
     local $ENV{GATE_TEST_PANIC} = $entry;
