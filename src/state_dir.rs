@@ -119,10 +119,11 @@ pub fn prepare(path: &Path, run: RunUser) -> Result<Vec<Warning>, Unfit> {
     if found.mode() & 0o020 != 0 {
         warnings.push(Warning::GroupWrites(path.clone()));
     }
-    if run.is_root && found.uid() != run.user {
-        if let Err(why) = fchown(&dir, Some(run.user), Some(run.group)) {
-            warnings.push(Warning::NotGiven(path.clone(), why));
-        }
+    if run.is_root
+        && found.uid() != run.user
+        && let Err(why) = fchown(&dir, Some(run.user), Some(run.group))
+    {
+        warnings.push(Warning::NotGiven(path.clone(), why));
     }
     Ok(warnings)
 }
