@@ -1,8 +1,11 @@
 //! Building JSON from bytes that come from outside: strings, numbers and times, appended to what is there. The
 //! log's every line goes through here, so what is usual is quick. Which members a line has is [`super::line`]'s.
 
-/// The most bytes of one text from outside.
-const LONGEST: usize = 2048;
+/// The most bytes of one text from outside. A longer one keeps this many at its head and at its tail,
+/// so that padding can't hide what was asked.
+const LONGEST: usize = 2 * KEPT;
+const KEPT: usize = 1024;
+
 /// JSON in the making: always whole UTF-8.
 #[derive(Clone, Debug, Default)]
 pub struct Text(Vec<u8>);
@@ -48,19 +51,26 @@ impl Text {
         self.push(if items.is_empty() { "[]" } else { "]" });
     }
 
-    /// A string of any bytes; what is not UTF-8 becomes U+FFFD, what is too long is cut.
+    /// A string of any bytes; what is not UTF-8 becomes U+FFFD. A long text keeps its head and its tail.
     pub fn quote(&mut self, text: &[u8]) {
-        let cut = text.get(..LONGEST).unwrap_or(text);
         self.0.push(b'"');
-        if cut.iter().fold(true, |all, b| all & is_plain(*b)) {
-            self.0.extend_from_slice(cut);
+        match ends(text) {
+            None => self.plain_or_escaped(text),
+            Some((head, tail)) => {
+                self.plain_or_escaped(head);
+                self.push("…");
+                self.plain_or_escaped(tail);
+            }
+        }
+        self.0.push(b'"');
+    }
+
+    fn plain_or_escaped(&mut self, text: &[u8]) {
+        if text.iter().fold(true, |all, b| all & is_plain(*b)) {
+            self.0.extend_from_slice(text);
         } else {
-            self.escape(cut);
+            self.escape(text);
         }
-        if cut.len() < text.len() {
-            self.push("…");
-        }
-        self.0.push(b'"');
     }
 
     fn escape(&mut self, text: &[u8]) {
@@ -137,6 +147,22 @@ impl Text {
     }
 }
 
+/// The head and the tail of a text that is too long, cut between characters.
+fn ends(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    if text.len() <= LONGEST {
+        return None;
+    }
+    // A character of UTF-8 has at most three bytes after its first.
+    let inside = |at: usize| text.get(at).is_some_and(|b| b & 0xc0 == 0x80);
+    let head = (KEPT - 3..=KEPT)
+        .rev()
+        .find(|at| !inside(*at))
+        .unwrap_or(KEPT);
+    let from = text.len() - KEPT;
+    let tail = (from..=from + 3).find(|at| !inside(*at)).unwrap_or(from);
+    Some((text.get(..head)?, text.get(tail..)?))
+}
+
 /// Whether it stands in a JSON string as it is. No branch: many are looked at together.
 const fn is_plain(byte: u8) -> bool {
     (byte >= b' ') & (byte < 0x7f) & (byte != b'"') & (byte != b'\\')
@@ -194,10 +220,27 @@ mod tests {
     }
 
     #[test]
-    fn a_string_is_cut_where_it_is_too_long() {
-        let json = text(|it| it.quote(&[b'a'; LONGEST + 1]));
-        assert_eq!(json.len(), LONGEST + "\"…\"".len());
-        assert!(!text(|it| it.quote(&[b'a'; LONGEST])).contains('…'));
+    fn a_long_text_keeps_its_head_and_its_tail() {
+        let read =
+            |bytes: &[u8]| -> String { serde_json::from_str(&text(|it| it.quote(bytes))).unwrap() };
+        let path = format!("/api/v4/projects/{}42/secret", "0".repeat(2100));
+        let shown = read(path.as_bytes());
+        assert!(shown.starts_with("/api/v4/projects/000") && shown.ends_with("00042/secret"));
+        assert_eq!(shown.len(), LONGEST + "…".len());
+        let whole = "a".repeat(LONGEST);
+        assert_eq!(read(whole.as_bytes()), whole);
+        // Control characters in the middle of the padding, and a cut within a character.
+        let odd = ["\"\n".repeat(1100), "end".into()].concat();
+        assert!(read(odd.as_bytes()).ends_with("\"\nend"));
+        for shift in 0..4 {
+            let wide = ["x".repeat(shift), "🦀".repeat(600), "end".into()].concat();
+            let shown = read(wide.as_bytes());
+            assert!(
+                !shown.contains('\u{fffd}') && shown.ends_with("🦀end"),
+                "{shift}"
+            );
+        }
+        assert!(read(&[vec![0x80; 5000], b"end".to_vec()].concat()).ends_with("end"));
     }
 
     #[test]
