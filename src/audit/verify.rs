@@ -1,8 +1,8 @@
-//! The other side of the chain: whether a log's lines are those that were written, in that order.
+//! Verifies a chained log: whether its lines are those that were written, in that order.
 //!
-//! Several files are read side by side, since around a rotation two of them grow at once: the next
-//! line is the one, of the lines that are next in their files, that says the next sequence. What is
-//! wrong is named: changed, removed, moved or added. Memory: a line a file.
+//! Several files are read side by side, in any order: around a rotation two of them grow at once. The next line is
+//! the one that has the next sequence, in whichever file. What is wrong is named: changed, removed, moved, added, or
+//! not a line of this chain at all. Memory: one line a file.
 
 use super::chain::{ChainKey, Link, Sealed};
 use std::fmt;
@@ -26,6 +26,12 @@ pub enum Broken {
     Moved { sequence: u64, to: Place },
     /// This line was never written here.
     Added(Place),
+    /// The first line, and no later one, fits the key.
+    Foreign(Place),
+    /// JSON, but without `event.sequence` and `event.hash`.
+    Unsealed(Place),
+    /// The file has no line of JSON at its start, nor a sealed line after it.
+    NoLog(String),
 }
 
 /// A line of a file.
@@ -48,6 +54,15 @@ impl fmt::Display for Broken {
         match self {
             Self::Changed(place) => write!(f, "{place}: this line was changed"),
             Self::Added(place) => write!(f, "{place}: this line was added"),
+            Self::Foreign(place) => write!(
+                f,
+                "{place}: the first line does not fit: another key, or not the log of this gate"
+            ),
+            Self::Unsealed(place) => write!(
+                f,
+                "{place}: this line carries no seal: it was added, or written without GateAuditChainKey"
+            ),
+            Self::NoLog(file) => write!(f, "{file}: this is no audit log"),
             Self::Moved { sequence, to } => {
                 write!(f, "{to}: this line was moved: it is number {sequence}")
             }
@@ -93,7 +108,10 @@ impl<R: BufRead> Stream<R> {
     fn advance(&mut self) -> io::Result<()> {
         let mut line = Vec::new();
         let mut limited = io::Read::take(&mut self.reader, LONGEST as u64);
-        if limited.read_until(b'\n', &mut line)? == 0 {
+        let read = limited
+            .read_until(b'\n', &mut line)
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", self.name)))?;
+        if read == 0 {
             self.head = None;
             return Ok(());
         }
@@ -101,7 +119,7 @@ impl<R: BufRead> Stream<R> {
         if line.last() == Some(&b'\n') {
             line.pop();
         }
-        // An empty line is one like others: nobody wrote it here.
+        // An empty line counts: the gate writes none.
         self.head = Some(line);
         Ok(())
     }
@@ -118,8 +136,8 @@ impl<R: BufRead> Stream<R> {
     }
 }
 
-/// Follows the chain from `link` on, and leaves it where it ends or breaks. `progress` is told of
-/// each line's bytes. Gives the number of lines.
+/// Follows the chain from `link` on, and leaves it where it ends or breaks. `progress` is called for
+/// each line. Gives the number of lines.
 ///
 /// # Errors
 /// A file's.
@@ -127,7 +145,7 @@ pub fn follow<R: BufRead>(
     key: &ChainKey,
     streams: &mut [Stream<R>],
     link: &mut Link,
-    mut progress: impl FnMut(usize),
+    mut progress: impl FnMut(),
 ) -> io::Result<(u64, Result<(), Broken>)> {
     let mut count = 0;
     loop {
@@ -143,7 +161,7 @@ pub fn follow<R: BufRead>(
             if let Some(sealed) = stream.sealed() {
                 *link = sealed.link;
             }
-            progress(stream.head.as_ref().map_or(0, |it| it.len() + 1));
+            progress();
             count += 1;
             stream.advance()?;
             continue;
@@ -151,12 +169,18 @@ pub fn follow<R: BufRead>(
         if streams.iter().all(|it| it.head.is_none()) {
             return Ok((count, Ok(())));
         }
-        return Ok((count, Err(name(key, streams, link)?)));
+        let is_first = count == 0;
+        return Ok((count, Err(name(key, streams, link, is_first)?)));
     }
 }
 
-/// What is wrong with the lines that are next.
-fn name<R: BufRead>(key: &ChainKey, streams: &mut [Stream<R>], link: &Link) -> io::Result<Broken> {
+/// What is wrong with the lines that are next. `is_first`: no line has been found whole yet.
+fn name<R: BufRead>(
+    key: &ChainKey,
+    streams: &mut [Stream<R>],
+    link: &Link,
+    is_first: bool,
+) -> io::Result<Broken> {
     let next = link.sequence.saturating_add(1);
     // The line to blame: one without a seal, one that says the number that is due, one that says a
     // number that was there already, else the smallest that is too large.
@@ -173,52 +197,102 @@ fn name<R: BufRead>(key: &ChainKey, streams: &mut [Stream<R>], link: &Link) -> i
             before: None,
         });
     };
-    let place = stream.place();
+    let (place, file) = (stream.place(), stream.name.clone());
     let says = stream.sealed().map(|it| it.link.sequence);
-    // Where the line that is due stands, if anywhere.
-    let mut due = None;
-    let mut due_says_changed = false;
-    let mut again = false;
-    for (at, stream) in streams.iter_mut().enumerate() {
-        let mut steps = 0_u64;
-        while stream.head.is_some() && due.is_none() {
-            if let Some(sealed) = stream.sealed()
-                && sealed.link.sequence == next
-            {
-                if key.fits(link, &sealed) {
-                    due = Some((stream.place(), at == blame && steps == 1));
-                } else if steps > 0 || at != blame {
-                    due_says_changed = true;
-                }
-            }
-            steps += 1;
-            stream.advance()?;
-            again |= says.is_some() && stream.sealed().map(|it| it.link.sequence) == says;
-        }
-        while due.is_some() && !again && stream.head.is_some() {
-            stream.advance()?;
-            again = says.is_some() && stream.sealed().map(|it| it.link.sequence) == says;
-        }
-    }
-    Ok(match (says, due) {
-        (Some(says), Some((_, true))) if says > next && !again => Broken::Moved {
+    let text = stream.head.clone().unwrap_or_default();
+    let rest = Rest::read(key, streams, link, blame)?;
+    Ok(match (says, rest.due) {
+        (Some(says), Some((_, true))) if says > next && !rest.says_again => Broken::Moved {
             sequence: says,
             to: place,
         },
         // The one that is due follows at once: what stands before it does not belong here.
         (_, Some((_, true))) => Broken::Added(place),
         (Some(says), Some((to, false))) if says > next => Broken::Moved { sequence: next, to },
+        // Nothing fits anywhere: not one changed line, but another key or another log.
+        (Some(_), None) if is_first && !rest.any_fits => Broken::Foreign(place),
+        // The line after it has the number after the one that is due.
+        (None, None) if rest.follows == Some(next.saturating_add(1)) => Broken::Changed(place),
+        (None, _) if is_json(&text) => Broken::Unsealed(place),
+        (None, _) if place.line == 1 && !rest.any_sealed => Broken::NoLog(file),
+        (None, _) if text.is_empty() => Broken::Added(place),
         (None, _) => Broken::Changed(place),
         (Some(says), _) if says == next => Broken::Changed(place),
-        (Some(says), Some(_)) if says < next => Broken::Added(place),
-        (Some(says), None) if says < next => Broken::Added(place),
-        (Some(_), None) if due_says_changed => Broken::Changed(place),
+        (Some(says), _) if says < next => Broken::Added(place),
+        (Some(_), None) if rest.due_changed => Broken::Changed(place),
         (Some(says), _) => Broken::Removed {
             from: next,
             to: says.saturating_sub(1),
             before: Some(place),
         },
     })
+}
+
+/// What the files hold from the line to blame on.
+#[derive(Default)]
+struct Rest {
+    /// Where the line that is due stands, and whether that is right after the line to blame.
+    due: Option<(Place, bool)>,
+    /// A line says the number that is due, and does not fit.
+    due_changed: bool,
+    /// Another line says the same number as the line to blame.
+    says_again: bool,
+    /// The number of the line after the line to blame.
+    follows: Option<u64>,
+    /// A line after the line to blame, in its file, carries a seal.
+    any_sealed: bool,
+    /// A line fits the line before it in its file.
+    any_fits: bool,
+}
+
+impl Rest {
+    fn read<R: BufRead>(
+        key: &ChainKey,
+        streams: &mut [Stream<R>],
+        link: &Link,
+        blame: usize,
+    ) -> io::Result<Self> {
+        let mut rest = Self::default();
+        let next = link.sequence.saturating_add(1);
+        let says = streams.get(blame).and_then(Stream::sealed);
+        let says = says.map(|it| it.link.sequence);
+        for (at, stream) in streams.iter_mut().enumerate() {
+            let mut steps = 0_u64;
+            let mut before: Option<Link> = None;
+            while stream.head.is_some() {
+                let is_blamed = at == blame && steps == 0;
+                if let Some(sealed) = stream.sealed() {
+                    let sequence = sealed.link.sequence;
+                    rest.any_sealed |= at == blame;
+                    if sequence == next && rest.due.is_none() {
+                        if key.fits(link, &sealed) {
+                            rest.due = Some((stream.place(), at == blame && steps == 1));
+                        } else if !is_blamed {
+                            rest.due_changed = true;
+                        }
+                    }
+                    rest.says_again |= !is_blamed && Some(sequence) == says;
+                    if at == blame && steps == 1 {
+                        rest.follows = Some(sequence);
+                    }
+                    // One is enough: each costs a hash.
+                    rest.any_fits =
+                        rest.any_fits || before.is_some_and(|it| key.fits(&it, &sealed));
+                    before = Some(sealed.link);
+                } else {
+                    before = None;
+                }
+                steps += 1;
+                stream.advance()?;
+            }
+        }
+        rest.any_fits |= rest.due.is_some();
+        Ok(rest)
+    }
+}
+
+fn is_json(line: &[u8]) -> bool {
+    serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(line).is_ok()
 }
 
 #[cfg(test)]
@@ -249,7 +323,7 @@ mod tests {
             .enumerate()
             .map(|(at, it)| Stream::new(format!("f{at}"), &it[..]).unwrap())
             .collect();
-        follow(&key(), &mut streams, &mut Link::default(), |_| ()).unwrap()
+        follow(&key(), &mut streams, &mut Link::default(), || ()).unwrap()
     }
 
     fn at(line: u64) -> Place {
@@ -339,14 +413,62 @@ mod tests {
         }
         let mut all = lines(3);
         all.push(b"{}".to_vec());
-        assert_eq!(judge(&[&all]).1, Err(Broken::Changed(at(4))));
+        assert_eq!(judge(&[&all]).1, Err(Broken::Unsealed(at(4))));
         // Two line feeds at the end.
         let mut all = lines(3);
         all.extend([Vec::new(), Vec::new()]);
-        assert_eq!(judge(&[&all]), (3, Err(Broken::Changed(at(4)))));
+        assert_eq!(judge(&[&all]), (3, Err(Broken::Added(at(4)))));
         // One is the last line's own.
         let mut all = lines(3);
         all.push(Vec::new());
         assert_eq!(judge(&[&all]), (3, Ok(())));
+    }
+
+    #[test]
+    fn another_key_is_told_from_a_changed_line() {
+        let other = ChainKey::new(&[2; 40]).unwrap();
+        let judge_by = |key: &ChainKey, all: &[Vec<u8>]| {
+            let text = all.join(&b"\n"[..]);
+            let mut streams = [Stream::new("f0", &text[..]).unwrap()];
+            follow(key, &mut streams, &mut Link::default(), || ())
+                .unwrap()
+                .1
+        };
+        for all in [&lines(5)[..], &lines(5)[2..], &lines(1)[..]] {
+            assert_eq!(judge_by(&other, all), Err(Broken::Foreign(at(1))));
+        }
+        let mut all = lines(5);
+        all[0][5] ^= 1;
+        assert_eq!(judge_by(&key(), &all), Err(Broken::Changed(at(1))));
+    }
+
+    #[test]
+    fn what_is_no_chain_is_told_from_a_changed_line() {
+        let plain = b"{\"@timestamp\":\"x\",\"event\":{}}".to_vec();
+        for (file, wanted) in [
+            (vec![plain.clone(), plain.clone()], Broken::Unsealed(at(1))),
+            (
+                vec![b"127.0.0.1 - - GET /".to_vec()],
+                Broken::NoLog("f0".into()),
+            ),
+            (
+                vec![b"[1,2]".to_vec(), Vec::new()],
+                Broken::NoLog("f0".into()),
+            ),
+            (vec![vec![0, 159, 10, 7]], Broken::NoLog("f0".into())),
+        ] {
+            assert_eq!(judge(&[&file]), (0, Err(wanted)));
+        }
+        // In the place of a line, it is that line that was changed.
+        for changed in [plain, b"127.0.0.1 - - GET /".to_vec()] {
+            let mut all = lines(4);
+            all[1] = changed;
+            assert_eq!(judge(&[&all]), (1, Err(Broken::Changed(at(2)))));
+        }
+        // One file of two is no log.
+        assert_eq!(
+            judge(&[&[b"x".to_vec()], &lines(3)]).1,
+            Err(Broken::NoLog("f0".into()))
+        );
     }
 }

@@ -6,23 +6,55 @@ use crate::words::Words;
 use gitlab_gate::audit::chain::ChainKey;
 use gitlab_gate::audit::chain::Link;
 use gitlab_gate::audit::verify::{Broken, Stream, follow};
+use std::cell::Cell;
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
+use std::rc::Rc;
+
+/// Bytes of a file that are read at once.
+const BUFFER: usize = 256 << 10;
+/// How a file that gzip made begins (RFC 1952, section 2.3.1).
+const GZIP: &[u8] = &[0x1f, 0x8b];
 
 /// A file that is read by its name.
-pub type Named<'n> = (&'n str, BufReader<File>);
+pub type Named<'n> = (&'n str, Box<dyn BufRead>);
 
-/// Opens files; the sum of their sizes, and readers with their names.
-pub fn open<'n>(names: &[&'n str]) -> Result<(u64, Vec<Named<'n>>), Ended> {
+/// Counts what is read of a file, as it lies on the disk.
+struct Counted {
+    file: File,
+    done: Rc<Cell<u64>>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        self.done.set(self.done.get() + count as u64);
+        Ok(count)
+    }
+}
+
+/// Opens files, those that gzip made too (by their first bytes, whatever their name): readers with their names,
+/// and how far they are.
+pub fn open<'n>(names: &[&'n str]) -> Result<(Progress, Vec<Named<'n>>), Ended> {
+    let done = Rc::new(Cell::new(0));
     let mut total = 0;
     let mut files = Vec::new();
     for name in names {
-        let file = File::open(name).map_err(|wrong| Ended::Failed(format!("{name}: {wrong}")))?;
+        let failed = |wrong: io::Error| Ended::Failed(format!("{name}: {wrong}"));
+        let file = File::open(name).map_err(failed)?;
         total += file.metadata().map_or(0, |it| it.len());
-        files.push((*name, BufReader::with_capacity(1 << 20, file)));
+        let done = Rc::clone(&done);
+        let mut raw = BufReader::with_capacity(BUFFER, Counted { file, done });
+        let reader: Box<dyn BufRead> = if raw.fill_buf().map_err(failed)?.starts_with(GZIP) {
+            let text = flate2::bufread::MultiGzDecoder::new(raw);
+            Box::new(BufReader::with_capacity(BUFFER, text))
+        } else {
+            Box::new(raw)
+        };
+        files.push((*name, reader));
     }
-    Ok((total, files))
+    Ok((Progress::new(total, done), files))
 }
 
 /// Runs it.
@@ -53,15 +85,14 @@ fn checked(words: &[&str]) -> Result<Ended, Ended> {
     if words.rest.is_empty() {
         return Err(Ended::Usage("name the log's files".into()));
     }
-    let (total, files) = open(&words.rest)?;
+    let (mut progress, files) = open(&words.rest)?;
     let failed = |wrong: std::io::Error| Ended::Failed(wrong.to_string());
     let mut streams = Vec::new();
     for (name, reader) in files {
         streams.push(Stream::new(name, reader).map_err(failed)?);
     }
-    let mut progress = Progress::new(total);
     let (count, mut result) =
-        follow(&key, &mut streams, &mut link, |bytes| progress.step(bytes)).map_err(failed)?;
+        follow(&key, &mut streams, &mut link, || progress.step()).map_err(failed)?;
     progress.end();
     if let (Ok(()), Some(last)) = (&result, last)
         && link.sequence < last

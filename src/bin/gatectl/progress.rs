@@ -1,34 +1,36 @@
-//! How far a long file is, on stderr, once a second. Short ones say nothing.
+//! How far the reading of long files is, on stderr, once a second. Short ones print nothing.
 
+use std::cell::Cell;
 use std::io::{IsTerminal, Write};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// Bytes done of bytes there are.
 pub struct Progress {
     total: u64,
-    done: u64,
+    done: Rc<Cell<u64>>,
     said: Instant,
     spoke: bool,
 }
 
 impl Progress {
-    /// Of so many bytes.
-    pub fn new(total: u64) -> Self {
+    /// Of so many bytes; `done` counts those that were read.
+    pub fn new(total: u64, done: Rc<Cell<u64>>) -> Self {
         Self {
             total,
-            done: 0,
+            done,
             said: Instant::now(),
             spoke: false,
         }
     }
 
-    /// So many more are done.
-    pub fn step(&mut self, bytes: usize) {
-        self.done += bytes as u64;
+    /// Another line was read.
+    pub fn step(&mut self) {
         if self.said.elapsed() >= Duration::from_secs(1) {
             self.said = Instant::now();
             self.spoke = true;
-            let percent = (self.done * 100).checked_div(self.total).unwrap_or(100);
+            let done = self.done.get();
+            let percent = (done * 100).checked_div(self.total).unwrap_or(100);
             let end = if std::io::stderr().is_terminal() {
                 "\r"
             } else {
@@ -36,7 +38,7 @@ impl Progress {
             };
             eprint!(
                 "{percent} % ({} of {} MB){end}",
-                self.done >> 20,
+                done >> 20,
                 self.total >> 20
             );
             let _ = std::io::stderr().flush();

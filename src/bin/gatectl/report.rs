@@ -3,7 +3,6 @@
 
 use crate::Ended;
 use crate::audit::open;
-use crate::progress::Progress;
 use crate::words::Words;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -49,8 +48,7 @@ fn report(words: &[&str]) -> Result<Ended, Ended> {
     if words.rest.is_empty() {
         return Err(Ended::Usage("name the log's files".into()));
     }
-    let (total, files) = open(&words.rest)?;
-    let mut progress = Progress::new(total);
+    let (mut progress, files) = open(&words.rest)?;
     let mut rows = BTreeMap::new();
     let mut odd = 0_u64;
     for (name, mut reader) in files {
@@ -63,7 +61,7 @@ fn report(words: &[&str]) -> Result<Ended, Ended> {
             if bytes == 0 {
                 break;
             }
-            progress.step(bytes);
+            progress.step();
             match serde_json::from_slice::<Value>(&line) {
                 Ok(event) => add(&mut rows, &event),
                 Err(_) => odd += 1,
@@ -72,7 +70,7 @@ fn report(words: &[&str]) -> Result<Ended, Ended> {
     }
     progress.end();
     if odd > 0 {
-        eprintln!("gatectl: {odd} lines are no JSON and were passed over");
+        eprintln!("gatectl: {odd} lines are not JSON and were left out");
     }
     match write(&mut io::stdout().lock(), &rows) {
         Err(wrong) if wrong.kind() != io::ErrorKind::BrokenPipe => {
