@@ -48,6 +48,10 @@ int shim_refuse(request_rec *r, shim_state *state, const char *reason, const cha
     view.realm = ap_auth_name(r);
     gate_refuse(SHIM_SERVER(r->server)->config, &view, reason, state->outcome.identity, &answer);
 
+    if (answer.detail) {
+        detail = answer.detail;
+        level = answer.log_level;
+    }
     if (shim_question_of(r) || looks_ahead(r)) {
         level = APLOG_DEBUG;
     }

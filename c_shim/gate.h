@@ -140,6 +140,8 @@ typedef struct gate_answer {
     size_t field_count;
     const char *content_type; /* lives for ever */
     const char *body;         /* pool */
+    const char *detail;       /* better than the caller's, for the logs; NULL: the caller's stands; pool */
+    int log_level;            /* of `detail` */
 } gate_answer;
 
 /* A finished request that the gate has decided on, with its final status. Borrowed. */

@@ -19,6 +19,8 @@ pub struct Setting<'a> {
     pub json: bool,
     /// Somebody is known: a refusal by rule without one has no challenge.
     pub identified: bool,
+    /// The request has `Sec-Fetch-Mode`: a browser, which would ask its user for a password (SPEC 9).
+    pub browser: bool,
 }
 
 /// A refusal as it is sent.
@@ -87,9 +89,10 @@ fn challenges(reason: Reason, setting: &Setting<'_>) -> Vec<String> {
         Challenge::Plain => format!("Bearer realm={realm}"),
     };
     let mut all = vec![first];
-    // git asks again for Basic alone; curl, ncat and Java know nothing else towards a proxy.
-    let missing = reason.challenge() == Challenge::Plain;
-    if setting.connect || (missing && setting.sources.contains(&Source::Basic)) {
+    // git, JGit and libgit2 ask for a new password only when Basic is offered, an expired token included. curl,
+    // ncat and Java know nothing else towards a proxy.
+    let basic = reason.status() == 401 && setting.sources.contains(&Source::Basic);
+    if setting.connect || (basic && !setting.browser) {
         all.push(format!("Basic realm={realm}"));
     }
     all
@@ -164,6 +167,7 @@ mod tests {
         id: "abc",
         json: false,
         identified: true,
+        browser: false,
     };
 
     fn field<'a>(answer: &'a Answer, name: &str) -> Vec<&'a str> {
@@ -186,15 +190,32 @@ mod tests {
     }
 
     #[test]
-    fn basic_is_offered_where_it_is_a_source() {
-        let answer = compose(
-            Reason::TokenMissing,
-            &Setting {
-                sources: &[Source::Basic],
-                ..SETTING
-            },
-        );
-        assert_eq!(field(&answer, "WWW-Authenticate").len(), 2);
+    fn basic_is_offered_with_every_401_where_it_is_a_source() {
+        for reason in Reason::ALL {
+            for (sources, browser) in [
+                (&[Source::Bearer, Source::Basic][..], false),
+                (&[Source::Basic], true),
+                (&[Source::Proxy], false),
+            ] {
+                let setting = Setting {
+                    sources,
+                    browser,
+                    ..SETTING
+                };
+                let answer = compose(*reason, &setting);
+                let challenges = field(&answer, "WWW-Authenticate");
+                let basic = answer.status == 401 && !browser && sources.contains(&Source::Basic);
+                let offered = challenges.iter().skip(1).any(|it| it.starts_with("Basic "));
+                assert_eq!(offered, basic, "{reason:?} {sources:?}");
+                if answer.status == 401 {
+                    assert!(
+                        challenges
+                            .first()
+                            .is_some_and(|it| it.starts_with("Bearer "))
+                    );
+                }
+            }
+        }
     }
 
     #[test]

@@ -6,4 +6,5 @@
 pub mod compact; // the three parts of a JWS, strictly read
 pub mod query; //   parameters of the target, and the target without them
 pub mod source; //  headers, cookies and parameters that may hold one
-pub mod take; //    what goes out of the request
+pub mod take;
+pub mod unread; //    what goes out of the request

@@ -2,7 +2,7 @@
 
 use super::configuration::Handle;
 use super::ffi::{self, gate_answer, gate_field, gate_outcome, gate_pair, gate_request};
-use super::host::{CRITICAL, ERROR};
+use super::host::{CRITICAL, ERROR, WARNING};
 use super::panic::boundary;
 use super::text::{Pool, bytes, lossy, pairs, slice};
 use super::view::{View, identity_of};
@@ -311,14 +311,23 @@ pub unsafe extern "C" fn gate_refuse(
         let reason = reason
             .and_then(Reason::from_code)
             .unwrap_or(Reason::Internal);
+        let unread = (reason == Reason::TokenMissing).then(|| view.unread());
+        let logged = gate_answer {
+            detail: unread
+                .flatten()
+                .map_or(std::ptr::null(), |it| pool.text(it)),
+            log_level: WARNING,
+            ..gate_answer::default()
+        };
         if view.only_observes(reason) {
-            return gate_answer::default();
+            return logged;
         }
         // SAFETY: gate.h: live text or NULL.
         let (realm, id) = unsafe { (lossy(raw.realm), lossy(raw.id)) };
         // ap_auth_name has escaped its quotes, as who puts it between some needs it.
         let realm = realm.map(|it| it.replace("\\\"", "\""));
-        let accept = FieldName::new("Accept").map_or(Found::None, |name| view.table().find(&name));
+        let field = |name| FieldName::new(name).map_or(Found::None, |it| view.table().find(&it));
+        let accept = field("Accept");
         let composed = compose(
             reason,
             &AnswerSetting {
@@ -328,6 +337,7 @@ pub unsafe extern "C" fn gate_refuse(
                 id: id.as_deref().unwrap_or("unknown"),
                 json: matches!(accept, Found::One(accept) if wants_json(accept)),
                 identified: identity.is_some(),
+                browser: field("Sec-Fetch-Mode") != Found::None,
             },
         );
         let fields: Vec<gate_pair> = composed
@@ -344,6 +354,7 @@ pub unsafe extern "C" fn gate_refuse(
             field_count: fields.len(),
             content_type: composed.content_type.as_ptr(),
             body: pool.text(composed.body),
+            ..logged
         }
     });
     // SAFETY: gate.h: `answer` is writable.

@@ -313,6 +313,7 @@ pub unsafe extern "C" fn gate_handle(
                     field_count: fields.len(),
                     content_type: content_type.as_ptr(),
                     body: pool.text(body),
+                    ..gate_answer::default()
                 };
                 // SAFETY: gate.h: `answer` is writable.
                 unsafe { answer.write(page) };

@@ -9,8 +9,9 @@ use crate::gate::Section;
 use crate::grant::Grant;
 use crate::identity::Identity;
 use crate::request::{FieldName, Fields, Found, Target};
-use crate::token::source::Source;
+use crate::token::source::{Names, Source};
 use crate::token::take::Take;
+use crate::token::unread::unread;
 use std::ffi::c_char;
 
 const BEARER: &[Source] = &[Source::Bearer];
@@ -135,6 +136,14 @@ impl<'r> View<'r> {
         } else {
             Target::default()
         }
+    }
+
+    /// Credentials of the request that no source looks at; what they are is not shown.
+    pub(super) fn unread(&self) -> Option<String> {
+        let port = self.raw.port != 0;
+        // SAFETY: gate.h: live text or NULL.
+        let args = unsafe { bytes(self.raw.args) };
+        unread(self.sources(), &Names::new()?, &self.table(), args, port)
     }
 
     pub(super) fn target(&self) -> Target<'r> {

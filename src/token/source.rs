@@ -60,12 +60,25 @@ pub enum Source {
     Query(String),
 }
 
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bearer => f.write_str("bearer"),
+            Self::Basic => f.write_str("basic"),
+            Self::Proxy => f.write_str("proxy"),
+            Self::Header(name) => write!(f, "header:{}", name.as_str()),
+            Self::Cookie(name) => write!(f, "cookie:{name}"),
+            Self::Query(name) => write!(f, "query:{name}"),
+        }
+    }
+}
+
 /// The header names that the sources read, made once.
 #[derive(Debug)]
 pub struct Names {
-    authorization: FieldName,
-    proxy_authorization: FieldName,
-    cookie: FieldName,
+    pub(super) authorization: FieldName,
+    pub(super) proxy_authorization: FieldName,
+    pub(super) cookie: FieldName,
 }
 
 impl Names {
@@ -178,7 +191,7 @@ fn credentials<'r>(
     shown.take.push(Take::Header(Cow::Borrowed(spelled)));
 }
 
-fn scheme(value: &[u8]) -> (&[u8], &[u8]) {
+pub(super) fn scheme(value: &[u8]) -> (&[u8], &[u8]) {
     let end = value
         .iter()
         .position(|b| matches!(b, b' ' | b'\t'))

@@ -4,6 +4,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
 use Gate;
+use MIME::Base64 ();
 
 control('set', issuer => 'down', mode => 'error500');
 my $httpd = httpd(
@@ -58,6 +59,20 @@ for my $case (
     like(joined($answer, 'WWW-Authenticate'), qr/^Bearer realm="GitLab", error="invalid_token", error_description="[ !#-\[\]-~]+"$/, "$name: the challenge");
 }
 refused($httpd->get('/accept/x', token => mint(%good)), 401, 'issuer_not_accepted', 'an issuer that is not accepted here is refused');
+
+# Many clients ask for a new password only where Basic is offered; a browser would ask its user for one (SPEC 9).
+for my $place ('both', 'basic') {
+    for my $case ([ expired => mint(%good, exp_in => -60, iat_in => -100, nbf_in => -100) ], [ token_malformed => 'not-a-token' ], [ audience => mint(%good, claims => { aud => 'other' }) ]) {
+        my ($code, $token) = @$case;
+        my @credential = (Authorization => 'Basic ' . MIME::Base64::encode_base64("dana:$token", ''));
+        $answer = $httpd->get("/$place/x", headers => \@credential);
+        refused($answer, 401, $code, "$code by Basic is refused ($place)");
+        like(joined($answer, 'WWW-Authenticate'), qr/^Bearer realm="GitLab", error="invalid_token", error_description="[^"]+", Basic realm="GitLab"$/, '... with Basic offered after Bearer');
+        $answer = $httpd->get("/$place/x", headers => [ @credential, 'Sec-Fetch-Mode' => 'navigate' ]);
+        unlike(joined($answer, 'WWW-Authenticate'), qr/Basic/, '... but not to a browser');
+    }
+    unlike(joined($httpd->get("/$place/x", headers => [ 'Sec-Fetch-Mode' => 'cors' ]), 'WWW-Authenticate'), qr/Basic/, "nor without a token ($place)");
+}
 
 # 403
 for my $case ([ 'role', 'role' ], [ 'claim', 'claim' ], [ 'issuer', 'issuer' ], [ 'user', 'rule' ], [ 'forbidden', 'role' ]) {
