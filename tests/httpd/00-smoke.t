@@ -21,7 +21,7 @@ is($answer->sent('X-Gate-Job'), '302', 'the job');
 is($answer->sent('Authorization'), undef, 'the token goes no further');
 is($answer->target, '/api/v4/projects/shop%2Forders?x=%2F', 'the target arrives as it was written');
 
-my %person = (issuer => 'okta', shape => 'okta', claims => { aud => 'api://gitlab' });
+my %person = (issuer => 'okta', shape => 'okta', claims => { aud => 'https://gate.example.com' });
 $answer = $httpd->get('/people', token => mint(%person));
 passes($answer, "a person's token passes");
 is($answer->sent('X-Forwarded-User'), 'dana@example.com', 'the upstream gets the person');

@@ -28,7 +28,7 @@ my %file = (
     'gitlab-jwks.json' => \Gate::Client::ask($issuer_port, 'GET', '/ci/jwks')->body, 'audit.key' => \('k' x 40),
     (map { $_ => \"secret\n" } qw(gitlab-token read-api secret api-token)), 'git-basic' => \"Basic eDp5\n");
 Gate::Httpd::spew("$files/$_", ref $file{$_} ? ${ $file{$_} } : Gate::Httpd::slurp($file{$_})) for keys %file;
-sub here { return $_[0] =~ s{/(?:etc/(?:apache2/gate|gitlab-gate|ssl/certs)|var/(?:lib|log/apache2))/}{$files/}gr }
+sub here { return $_[0] =~ s{/(?:etc/(?:gitlab-gate|ssl/certs)|var/(?:lib|log/gitlab-gate))/}{$files/}gr }
 sub taken { return configtest(here($_[0]), modules => [ 'ssl', 'socache_shmcb' ]) }
 
 # Who a page means that names no issuer.
@@ -36,7 +36,7 @@ my $roles   = join "\n", map { "    GateRole $_ a=b" } qw(admin deployer develop
 my $issuers = <<"CONF";
 <GateIssuer okta>
     GateIssuerURL https://example.okta.com/oauth2/default
-    GateAudience  api://gitlab
+    GateAudience  https://gate.example.com
 $roles
 </GateIssuer>
 <GateIssuer gitlab-ci>
@@ -73,7 +73,7 @@ while ($page{'docs/directives.md'} =~ /^## (Gate\w+)\n(.*?)(?=^## )/msg) {
     my $place = $name =~ /^Gate(?:Target|Idle|Job|MaxOpen)$/ ? 'GatePort db:5432' : 'Location /x';
     my $config = $context eq 'issuer' ? "<GateIssuer okta>\n$lines\n</GateIssuer>\n" : $issuers;
     $config .= "$example\n" if $context eq 'server';
-    $config .= "GateAssertionKey file:/etc/apache2/gate/assertion.pem\n" if $name eq 'GateAssertion';
+    $config .= "GateAssertionKey file:/etc/gitlab-gate/assertion.pem\n" if $name eq 'GateAssertion';
     $config .= "<$place>\nAuthType Gate\nRequire valid-user\n$example\n</@{[ $place =~ /^(\w+)/ ]}>\n" if $context eq 'section';
     my ($status, $output) = taken($config);
     is($status, 0, "the example of $name is right") or diag("$config\n$output");
@@ -97,7 +97,7 @@ my ($status) = blocks('apache', $page{'docs/audit.md'});
 my $admin = 'GateRole admin groups=gitlab-admins';
 my $httpd = httpd($config =~ s/(?=GateRole +developer)/$admin\n/r =~ s/Require  gate-role developer deployer\K/ admin/r . $status);
 sub job { return mint(issuer => 'ci', shape => 'gitlab', claims => { iss => 'https://gitlab.example.com', aud => 'https://gate.example.com', @_ }) }
-sub person { return mint(issuer => 'okta', shape => 'okta', claims => { aud => 'api://gitlab', groups => [@_] }) }
+sub person { return mint(issuer => 'okta', shape => 'okta', claims => { aud => 'https://gate.example.com', groups => [@_] }) }
 
 my ($curl) = (blocks('yaml', $page{'README.md'}))[0] =~ /- '(curl .*)'/;
 {
@@ -115,7 +115,7 @@ refused($httpd->get('/x', token => person('others')), 403, 'role', 'one of anoth
 
 # -- tokens that httpd takes for too long a header, and the line that helps
 my ($line) = $page{'docs/reasons.md'} =~ /^    (LimitRequestFieldSize \d+)$/m;
-my $long = mint(issuer => 'okta', shape => 'okta', claims => { aud => 'api://gitlab', groups => ['gitlab-devs'], pad => 'x' x 11_000 });
+my $long = mint(issuer => 'okta', shape => 'okta', claims => { aud => 'https://gate.example.com', groups => ['gitlab-devs'], pad => 'x' x 11_000 });
 ok(length $long > 15_000 && length $long < 16_384, 'a long token, but not too long: ' . length $long);
 is_deeply([ map { $_->status, scalar $_->header('X-Gate-Reason') } $httpd->get('/x', token => $long) ], [ 400, undef ], 'a long token does not reach the gate');
 my $wide = httpd("$line\n" . $config =~ s/AuthType Gate\n\K/GateTokenFrom bearer basic\n/r);

@@ -76,7 +76,7 @@ is(search(POST => "/$index/_doc/odd", { '@timestamp' => '2026-11-22T00:00:00Z', 
 my $httpd = httpd("GateAuditLog \@DIR\@/audit.log\nGateAuditChainKey file:$key\n$issuers$places");
 my $log   = $httpd->dir . '/audit.log';
 my $recipe = Gate::Httpd::slurp("$examples/rsyslog-gate.conf");
-$recipe =~ s{/var/log/apache2/gate-audit.log}{$log} && $recipe =~ s{serverport="9200"}{serverport="$osmem_port"} && $recipe =~ s{/var/log/gate-audit-refused.json}{$dir/refused.json} or die 'the recipe has changed';
+$recipe =~ s{/var/log/gitlab-gate/audit.log}{$log} && $recipe =~ s{serverport="9200"}{serverport="$osmem_port"} && $recipe =~ s{/var/log/gate-audit-refused.json}{$dir/refused.json} or die 'the recipe has changed';
 mkdir "$dir/spool";
 my $conf = spew('rsyslog.conf', "global(workDirectory=\"$dir/spool\" maxMessageSize=\"64k\")\n$recipe");
 is(system("rsyslogd -N1 -f $conf > $dir/check.log 2>&1"), 0, 'rsyslog takes the recipe') or diag(Gate::Httpd::slurp("$dir/check.log"));
