@@ -42,7 +42,7 @@ for my $case (
     my ($line) = Gate::Audit::wait_for($httpd->dir . '/audit.log', 1, sub { ($_[0]{http}{request}{id} // '') eq $id });
     like($line->{message}, qr/\Q$wanted\E/, "$name: and in the audit log");
 }
-my $answer = $httpd->get('/bearer/q?private_token=glpat-S3CRET');
+my $answer = $httpd->get('/bearer/q?private_token=S3CRET');
 refused($answer, 401, 'token_missing', 'a parameter is no token');
 ok($httpd->wait_for_log(qr/the query has the parameter private_token; `GateTokenFrom bearer query:private_token` would look there/, 5), 'and is said');
 unlike($httpd->error_log, qr/S3CRET/, 'no value is in the error log');
