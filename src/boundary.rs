@@ -4,6 +4,22 @@
 //! Rust names no symbol of httpd: what it needs of its host comes in `gate_host`.
 #![allow(unsafe_code)]
 
+/// An entry from C: its body within the panic boundary, and what stands in for it where it panics. The function has
+/// the type that gate.h declares.
+macro_rules! entry {
+    (fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? $body:block else $fallback:expr) => {
+        /// See gate.h.
+        ///
+        /// # Safety
+        /// As gate.h says.
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $name($($argument: $type),*) $(-> $result)? {
+            $crate::boundary::panic::boundary(stringify!($name), || $fallback, || $body)
+        }
+        const _: usize = [$crate::boundary::ffi::$name, $name].len();
+    };
+}
+
 /// Each of these entries has the type that gate.h declares.
 macro_rules! as_declared {
     ($($entry:ident)*) => {
@@ -12,6 +28,7 @@ macro_rules! as_declared {
 }
 
 mod audit; //        gate_audit_…: the log, its lines
+mod cast; //          opaque pointers and the values behind them
 mod configuration; // gate_config_…, gate_directive, gate_issuer_…
 mod explain; //      gate_explain…: questions about requests that nobody sent
 mod host; //         httpd's log and pools

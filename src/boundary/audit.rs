@@ -1,9 +1,9 @@
 //! gate_audit_…: the audit log that the parent opened, and the lines that children write.
 
+use super::cast::Castable;
 use super::configuration::handle;
 use super::ffi::{self, gate_event};
 use super::host::{ERROR, NOTICE, WARNING, say};
-use super::panic::boundary;
 use super::text::{bytes, lossy, slice};
 use super::view::grant_of;
 use crate::audit::line::Frame;
@@ -51,51 +51,38 @@ impl Report for AuditLog {
     }
 }
 
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_audit_open(
-    config: *mut ffi::gate_config,
-    descriptor: i32,
-    path: *const c_char,
-) -> i32 {
-    boundary(
-        "gate_audit_open",
-        || 1,
-        || {
-            // SAFETY: gate.h.
-            let (handle, path) = unsafe { (handle(config), lossy(path)) };
-            let (Some(handle), Some(target)) = (handle, Inherited::new(descriptor)) else {
+entry! {
+    fn gate_audit_open(config: *mut ffi::gate_config, descriptor: i32, path: *const c_char) -> i32 {
+        // SAFETY: gate.h.
+        let (handle, path) = unsafe { (handle(config), lossy(path)) };
+        let (Some(handle), Some(target)) = (handle, Inherited::new(descriptor)) else {
+            return 1;
+        };
+        let key = handle.builder.config.audit.key.clone();
+        let path = path.as_deref().map(Path::new);
+        let log = match Log::open(target, path, &handle.state_path, key) {
+            Ok(log) => log,
+            Err(wrong) => {
+                say(ERROR, &format!("GATE600: GateAuditLog: {wrong}"));
                 return 1;
-            };
-            let key = handle.builder.config.audit.key.clone();
-            let path = path.as_deref().map(Path::new);
-            let log = match Log::open(target, path, &handle.state_path, key) {
-                Ok(log) => log,
-                Err(wrong) => {
-                    say(ERROR, &format!("GATE600: GateAuditLog: {wrong}"));
-                    return 1;
-                }
-            };
-            if log.has_unsealed_lines() {
-                say(
-                    WARNING,
-                    "GATE603: GateAuditChainKey: the log ends in a line without a seal: gatectl audit verify will end with 1 \
-                     at it; move the log away and restart, so that the chain begins with a file of its own",
-                );
             }
-            let text = if handle.builder.config.audit.required {
-                "the gate starts; nothing passes unwritten"
-            } else {
-                "the gate starts"
-            };
-            let failing = write(&log, "gate-start", "start", text);
-            handle.audit = Some((Arc::new(log), failing));
-            0
-        },
-    )
+        };
+        if log.has_unsealed_lines() {
+            say(
+                WARNING,
+                "GATE603: GateAuditChainKey: the log ends in a line without a seal: gatectl audit verify will end with 1 \
+                 at it; move the log away and restart, so that the chain begins with a file of its own",
+            );
+        }
+        let text = if handle.builder.config.audit.required {
+            "the gate starts; nothing passes unwritten"
+        } else {
+            "the gate starts"
+        };
+        let failing = write(&log, "gate-start", "start", text);
+        handle.audit = Some((Arc::new(log), failing));
+        0
+    } else 1
 }
 
 /// Writes a line at once; whether that failed.
@@ -111,63 +98,45 @@ fn write(log: &Log, action: &str, kind: &str, text: &str) -> bool {
     }
 }
 
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_audit_close(config: *mut ffi::gate_config, stopping: i32) {
-    boundary(
-        "gate_audit_close",
-        || (),
-        || {
-            // SAFETY: gate.h.
-            let log = unsafe { handle(config) }.and_then(|it| it.audit.take());
-            if let Some((log, _)) = log {
-                let (action, kind, text) = if stopping != 0 {
-                    ("gate-stop", "end", "the gate stops")
-                } else {
-                    ("gate-restart", "change", "the configuration is read anew")
-                };
-                write(&log, action, kind, text);
-            }
-        },
-    );
+entry! {
+    fn gate_audit_close(config: *mut ffi::gate_config, stopping: i32) {
+        // SAFETY: gate.h.
+        let log = unsafe { handle(config) }.and_then(|it| it.audit.take());
+        if let Some((log, _)) = log {
+            let (action, kind, text) = if stopping != 0 {
+                ("gate-stop", "end", "the gate stops")
+            } else {
+                ("gate-restart", "change", "the configuration is read anew")
+            };
+            write(&log, action, kind, text);
+        }
+    } else ()
 }
 
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_audit(process: *mut ffi::gate_process, event: *const gate_event) {
-    boundary(
-        "gate_audit",
-        || (),
-        || {
-            // SAFETY: gate.h: a live process, a live event.
-            let (process, event) = unsafe { (process.cast::<Process>().as_ref(), event.as_ref()) };
-            if let Some((process, event)) = process.zip(event) {
-                // SAFETY: as above.
-                let (decision, on) = unsafe { (decision_of(event), audit_on(event)) };
-                if let Some(board) = shared::board() {
-                    let outcome = match (decision.reason, decision.observed) {
-                        (None, _) => Outcome::Success,
-                        (Some(_), false) => Outcome::Failure,
-                        (Some(_), true) => Outcome::Observed,
-                    };
-                    let issuer = decision.issuer();
-                    board.decided(
-                        outcome,
-                        decision.reason,
-                        issuer.as_deref(),
-                        decision.time / 1_000_000,
-                    );
-                }
-                process.recorder().record(&decision, on);
+entry! {
+    fn gate_audit(process: *mut ffi::gate_process, event: *const gate_event) {
+        // SAFETY: gate.h: a live process, a live event.
+        let (process, event) = unsafe { (Process::borrow(process), event.as_ref()) };
+        if let Some((process, event)) = process.zip(event) {
+            // SAFETY: as above.
+            let (decision, on) = unsafe { (decision_of(event), audit_on(event)) };
+            if let Some(board) = shared::board() {
+                let outcome = match (decision.reason, decision.observed) {
+                    (None, _) => Outcome::Success,
+                    (Some(_), false) => Outcome::Failure,
+                    (Some(_), true) => Outcome::Observed,
+                };
+                let issuer = decision.issuer();
+                board.decided(
+                    outcome,
+                    decision.reason,
+                    issuer.as_deref(),
+                    decision.time / 1_000_000,
+                );
             }
-        },
-    );
+            process.recorder().record(&decision, on);
+        }
+    } else ()
 }
 
 /// # Safety
@@ -177,7 +146,7 @@ unsafe fn audit_on(event: &gate_event) -> AuditOn {
     let setting = unsafe {
         slice(event.slots, Slot::COUNT)
             .get(Slot::AuditOn as usize)
-            .and_then(|it| it.cast::<Setting>().as_ref())
+            .and_then(|it| Setting::borrow(*it))
     };
     match setting {
         Some(Setting::AuditOn(on)) => *on,
@@ -216,20 +185,13 @@ unsafe fn decision_of(event: &gate_event) -> Decision<'_> {
     }
 }
 
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_status(
-    process: *mut ffi::gate_process,
-    query: *const c_char,
-    pool: *mut c_void,
-    media_type: *mut *const c_char,
-) -> *const c_char {
-    boundary("gate_status", std::ptr::null, || {
+entry! {
+    fn gate_status(
+        process: *mut ffi::gate_process, query: *const c_char, pool: *mut c_void, media_type: *mut *const
+        c_char,
+    ) -> *const c_char {
         // SAFETY: gate.h: a live process; text or NULL.
-        let (process, query) = unsafe { (process.cast::<Process>().as_ref(), bytes(query)) };
+        let (process, query) = unsafe { (Process::borrow(process), bytes(query)) };
         let found = process.and_then(|it| it.status(query.unwrap_or_default()));
         let Some(((name, text), pool)) = found.zip(super::host::pool(pool)) else {
             return std::ptr::null();
@@ -237,12 +199,5 @@ pub unsafe extern "C" fn gate_status(
         // SAFETY: gate.h: `media_type` is writable.
         unsafe { media_type.write(name.as_ptr()) };
         pool.text(text)
-    })
-}
-
-as_declared! {
-    gate_audit_open
-    gate_audit_close
-    gate_audit
-    gate_status
+    } else std::ptr::null()
 }

@@ -1,6 +1,7 @@
 //! gate_config_…, gate_directive, gate_issuer_…: the configuration while httpd reads
 //! it. One thread; the handle is freed with httpd's configuration pool.
 
+use super::cast::Castable;
 use super::ffi::{self, gate_host, gate_place};
 use super::host::{CRITICAL, ERROR, WARNING, remember, say};
 use super::panic::boundary;
@@ -55,7 +56,7 @@ pub(super) const PANICKED: *const c_char =
 /// `config` came from gate_config_new and nobody else uses it now.
 pub(super) unsafe fn handle<'a>(config: *mut ffi::gate_config) -> Option<&'a mut Handle> {
     // SAFETY: the caller's promise.
-    unsafe { config.cast::<Handle>().as_mut() }
+    unsafe { Handle::borrow_mut(config) }
 }
 
 /// The configuration that is still being read; later on `AllowOverrideList` lets .htaccess files name any
@@ -66,7 +67,7 @@ pub(super) unsafe fn handle<'a>(config: *mut ffi::gate_config) -> Option<&'a mut
 unsafe fn unfinished<'a>(config: *mut ffi::gate_config) -> Option<&'a mut Handle> {
     // SAFETY: the caller's promise. No reference that may be written through is made of a sealed one.
     unsafe {
-        let sealed = config.cast::<Handle>().as_ref()?.sealed;
+        let sealed = Handle::borrow(config)?.sealed;
         if sealed { None } else { handle(config) }
     }
 }
@@ -88,13 +89,8 @@ unsafe fn place_of(place: *const gate_place) -> Option<Place> {
     }
 }
 
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_config_new(host: *const gate_host) -> *mut ffi::gate_config {
-    boundary("gate_config_new", std::ptr::null_mut, || {
+entry! {
+    fn gate_config_new(host: *const gate_host) -> *mut ffi::gate_config {
         // SAFETY: gate.h: a live host.
         let Some(host) = (unsafe { host.as_ref() }) else {
             return std::ptr::null_mut();
@@ -112,315 +108,202 @@ pub unsafe extern "C" fn gate_config_new(host: *const gate_host) -> *mut ffi::ga
             audit_log: None,
             audit: None,
         };
-        Box::into_raw(Box::new(handle)).cast()
-    })
+        handle.give()
+    } else std::ptr::null_mut()
 }
 
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_config_free(config: *mut ffi::gate_config) {
-    boundary(
-        "gate_config_free",
-        || (),
-        || {
-            if !config.is_null() {
-                // SAFETY: made by gate_config_new, and freed once, by the pool's cleanup.
-                drop(unsafe { Box::from_raw(config.cast::<Handle>()) });
-            }
-        },
-    );
+entry! {
+    fn gate_config_free(config: *mut ffi::gate_config) {
+        // SAFETY: made by gate_config_new, and freed once, by the pool's cleanup.
+        drop(unsafe { Handle::take(config) });
+    } else ()
 }
 
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_config_server(config: *mut ffi::gate_config, is_virtual: i32) -> i32 {
-    boundary(
-        "gate_config_server",
-        || -1,
-        || {
-            // SAFETY: gate.h.
-            let Some(handle) = (unsafe { unfinished(config) }) else {
-                return -1;
-            };
-            let servers = &mut handle.builder.config.servers;
-            servers.push(Server {
-                is_virtual: is_virtual != 0,
-                ..Server::default()
+entry! {
+    fn gate_config_server(config: *mut ffi::gate_config, is_virtual: i32) -> i32 {
+        // SAFETY: gate.h.
+        let Some(handle) = (unsafe { unfinished(config) }) else {
+            return -1;
+        };
+        let servers = &mut handle.builder.config.servers;
+        servers.push(Server {
+            is_virtual: is_virtual != 0,
+            ..Server::default()
+        });
+        i32::try_from(servers.len() - 1).unwrap_or(-1)
+    } else -1
+}
+
+entry! {
+    fn gate_directive(
+        config: *mut ffi::gate_config, place: *const gate_place, name: *const c_char, argc: i32, argv:
+        *const *const c_char, slot: *mut *const ffi::gate_setting,
+    ) -> *const c_char {
+        // SAFETY: gate.h.
+        let (handle, place, name, words) = unsafe {
+            (
+                unfinished(config),
+                place_of(place),
+                lossy(name),
+                words(argc, argv),
+            )
+        };
+        let (Some(handle), Some(place), Some(row)) =
+            (handle, place, name.as_deref().and_then(find))
+        else {
+            return PANICKED;
+        };
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let result = handle
+            .builder
+            .directive(&place, row.name, &words)
+            .map(|setting| {
+                if let Some(setting) = setting {
+                    let setting = Arc::new(setting);
+                    // SAFETY: gate.h: `slot` is writable. What an Arc points to stays while the handle lives.
+                    unsafe { *slot = Arc::as_ptr(&setting).cast() };
+                    handle.settings.push(setting);
+                }
             });
-            i32::try_from(servers.len() - 1).unwrap_or(-1)
-        },
-    )
+        handle.answer(result)
+    } else PANICKED
 }
 
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_directive(
-    config: *mut ffi::gate_config,
-    place: *const gate_place,
-    name: *const c_char,
-    argc: i32,
-    argv: *const *const c_char,
-    slot: *mut *const ffi::gate_setting,
-) -> *const c_char {
-    boundary(
-        "gate_directive",
-        || PANICKED,
-        || {
-            // SAFETY: gate.h.
-            let (handle, place, name, words) = unsafe {
-                (
-                    unfinished(config),
-                    place_of(place),
-                    lossy(name),
-                    words(argc, argv),
-                )
-            };
-            let (Some(handle), Some(place), Some(row)) =
-                (handle, place, name.as_deref().and_then(find))
-            else {
-                return PANICKED;
-            };
-            let words: Vec<&str> = words.iter().map(String::as_str).collect();
-            let result = handle
-                .builder
-                .directive(&place, row.name, &words)
-                .map(|setting| {
-                    if let Some(setting) = setting {
-                        let setting = Arc::new(setting);
-                        // SAFETY: gate.h: `slot` is writable. What an Arc points to stays while the handle lives.
-                        unsafe { *slot = Arc::as_ptr(&setting).cast() };
-                        handle.settings.push(setting);
-                    }
-                });
-            handle.answer(result)
-        },
-    )
+entry! {
+    fn gate_directive_slot(name: *const c_char) -> i32 {
+        // SAFETY: gate.h.
+        let name = unsafe { lossy(name) };
+        name.as_deref()
+            .and_then(find)
+            .and_then(|row| row.slot)
+            .map_or(-1, |slot| slot as i32)
+    } else -2
 }
 
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_directive_slot(name: *const c_char) -> i32 {
-    boundary(
-        "gate_directive_slot",
-        || -2,
-        || {
-            // SAFETY: gate.h.
-            let name = unsafe { lossy(name) };
-            name.as_deref()
-                .and_then(find)
-                .and_then(|row| row.slot)
-                .map_or(-1, |slot| slot as i32)
-        },
-    )
+entry! {
+    fn gate_issuer_open(config: *mut ffi::gate_config, place: *const gate_place, name: *const c_char) -> *const c_char {
+        // SAFETY: gate.h.
+        let (handle, place, name) =
+            unsafe { (unfinished(config), place_of(place), lossy(name)) };
+        let (Some(handle), Some(place), Some(name)) = (handle, place, name) else {
+            return PANICKED;
+        };
+        let result = handle.builder.open_issuer(&place, &name);
+        handle.answer(result)
+    } else PANICKED
 }
 
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_issuer_open(
-    config: *mut ffi::gate_config,
-    place: *const gate_place,
-    name: *const c_char,
-) -> *const c_char {
-    boundary(
-        "gate_issuer_open",
-        || PANICKED,
-        || {
-            // SAFETY: gate.h.
-            let (handle, place, name) =
-                unsafe { (unfinished(config), place_of(place), lossy(name)) };
-            let (Some(handle), Some(place), Some(name)) = (handle, place, name) else {
-                return PANICKED;
-            };
-            let result = handle.builder.open_issuer(&place, &name);
-            handle.answer(result)
-        },
-    )
+entry! {
+    fn gate_issuer_directive(
+        config: *mut ffi::gate_config, place: *const gate_place, name: *const c_char, argc: i32, argv:
+        *const *const c_char,
+    ) -> *const c_char {
+        // SAFETY: gate.h.
+        let (handle, place, name, words) = unsafe {
+            (
+                unfinished(config),
+                place_of(place),
+                lossy(name),
+                words(argc, argv),
+            )
+        };
+        let (Some(handle), Some(place), Some(name)) = (handle, place, name) else {
+            return PANICKED;
+        };
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let result = handle.builder.issuer_directive(place.line, &name, &words);
+        handle.answer(result)
+    } else PANICKED
 }
 
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_issuer_directive(
-    config: *mut ffi::gate_config,
-    place: *const gate_place,
-    name: *const c_char,
-    argc: i32,
-    argv: *const *const c_char,
-) -> *const c_char {
-    boundary(
-        "gate_issuer_directive",
-        || PANICKED,
-        || {
-            // SAFETY: gate.h.
-            let (handle, place, name, words) = unsafe {
-                (
-                    unfinished(config),
-                    place_of(place),
-                    lossy(name),
-                    words(argc, argv),
-                )
-            };
-            let (Some(handle), Some(place), Some(name)) = (handle, place, name) else {
-                return PANICKED;
-            };
-            let words: Vec<&str> = words.iter().map(String::as_str).collect();
-            let result = handle.builder.issuer_directive(place.line, &name, &words);
-            handle.answer(result)
-        },
-    )
+entry! {
+    fn gate_issuer_close(config: *mut ffi::gate_config, place: *const gate_place, line: *mut u32) -> *const c_char {
+        // SAFETY: gate.h.
+        let (handle, place) = unsafe { (unfinished(config), place_of(place)) };
+        let (Some(handle), Some(place)) = (handle, place) else {
+            return PANICKED;
+        };
+        let result = handle.builder.close_issuer(&place).map_err(|wrong| {
+            // SAFETY: gate.h: `line` is writable.
+            unsafe { *line = wrong.line.unwrap_or(0) };
+            wrong.text
+        });
+        handle.answer(result)
+    } else PANICKED
 }
 
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_issuer_close(
-    config: *mut ffi::gate_config,
-    place: *const gate_place,
-    line: *mut u32,
-) -> *const c_char {
-    boundary(
-        "gate_issuer_close",
-        || PANICKED,
-        || {
-            // SAFETY: gate.h.
-            let (handle, place) = unsafe { (unfinished(config), place_of(place)) };
-            let (Some(handle), Some(place)) = (handle, place) else {
-                return PANICKED;
-            };
-            let result = handle.builder.close_issuer(&place).map_err(|wrong| {
-                // SAFETY: gate.h: `line` is writable.
-                unsafe { *line = wrong.line.unwrap_or(0) };
-                wrong.text
-            });
-            handle.answer(result)
-        },
-    )
+entry! {
+    fn gate_note_rule(config: *mut ffi::gate_config, place: *const gate_place, rule: *const ffi::gate_rule) {
+        // SAFETY: gate.h.
+        let (handle, place, rule) = unsafe {
+            (
+                unfinished(config),
+                place_of(place),
+                Rule::borrow(rule),
+            )
+        };
+        if let (Some(handle), Some(place), Some(rule)) = (handle, place, rule) {
+            handle.builder.note_rule(&place, rule);
+        }
+    } else ()
 }
 
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_note_rule(
-    config: *mut ffi::gate_config,
-    place: *const gate_place,
-    rule: *const ffi::gate_rule,
-) {
-    boundary(
-        "gate_note_rule",
-        || (),
-        || {
-            // SAFETY: gate.h.
-            let (handle, place, rule) = unsafe {
-                (
-                    unfinished(config),
-                    place_of(place),
-                    rule.cast::<Rule>().as_ref(),
-                )
-            };
-            if let (Some(handle), Some(place), Some(rule)) = (handle, place, rule) {
-                handle.builder.note_rule(&place, rule);
-            }
-        },
-    );
+entry! {
+    fn gate_note(
+        config: *mut ffi::gate_config, place: *const gate_place, directive: *const c_char, arguments: *const
+        c_char,
+    ) {
+        // SAFETY: gate.h.
+        let (handle, place, directive, arguments) = unsafe {
+            (
+                unfinished(config),
+                place_of(place),
+                lossy(directive),
+                lossy(arguments),
+            )
+        };
+        if let Some((((handle, place), directive), arguments)) =
+            handle.zip(place).zip(directive).zip(arguments)
+        {
+            handle.builder.note(&place, &directive, &arguments);
+        }
+    } else ()
 }
 
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_note(
-    config: *mut ffi::gate_config,
-    place: *const gate_place,
-    directive: *const c_char,
-    arguments: *const c_char,
-) {
-    boundary(
-        "gate_note",
-        || (),
-        || {
-            // SAFETY: gate.h.
-            let (handle, place, directive, arguments) = unsafe {
-                (
-                    unfinished(config),
-                    place_of(place),
-                    lossy(directive),
-                    lossy(arguments),
-                )
-            };
-            if let Some((((handle, place), directive), arguments)) =
-                handle.zip(place).zip(directive).zip(arguments)
-            {
-                handle.builder.note(&place, &directive, &arguments);
-            }
-        },
-    );
-}
-
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_config_check(config: *mut ffi::gate_config) -> i32 {
-    boundary(
-        "gate_config_check",
-        || 1,
-        || {
-            // SAFETY: gate.h.
-            let Some(handle) = (unsafe { handle(config) }) else {
-                return 1;
-            };
-            handle.sealed = true;
-            let found = handle.builder.check();
-            handle.state_dir = handle
-                .builder
-                .config
-                .state_dir
-                .clone()
-                .and_then(|dir| CString::new(dir).ok());
-            handle.audit_log = handle
-                .builder
-                .config
-                .audit
-                .log
-                .clone()
-                .and_then(|log| CString::new(log).ok());
-            if let Some(board) = crate::sys::shared::board() {
-                board.know(&handle.builder.config);
-            }
-            found
-                .warnings
-                .iter()
-                .for_each(|warning| say(WARNING, warning));
-            found
-                .errors
-                .iter()
-                .for_each(|error| say(ERROR, &format!("GATE200: {error}")));
-            i32::try_from(found.errors.len()).unwrap_or(i32::MAX)
-        },
-    )
+entry! {
+    fn gate_config_check(config: *mut ffi::gate_config) -> i32 {
+        // SAFETY: gate.h.
+        let Some(handle) = (unsafe { handle(config) }) else {
+            return 1;
+        };
+        handle.sealed = true;
+        let found = handle.builder.check();
+        handle.state_dir = handle
+            .builder
+            .config
+            .state_dir
+            .clone()
+            .and_then(|dir| CString::new(dir).ok());
+        handle.audit_log = handle
+            .builder
+            .config
+            .audit
+            .log
+            .clone()
+            .and_then(|log| CString::new(log).ok());
+        if let Some(board) = crate::sys::shared::board() {
+            board.know(&handle.builder.config);
+        }
+        found
+            .warnings
+            .iter()
+            .for_each(|warning| say(WARNING, warning));
+        found
+            .errors
+            .iter()
+            .for_each(|error| say(ERROR, &format!("GATE200: {error}")));
+        i32::try_from(found.errors.len()).unwrap_or(i32::MAX)
+    } else 1
 }
 
 /// A text that lives as long as the configuration; NULL where there is none.
@@ -438,7 +321,7 @@ unsafe fn kept(
         || fallback,
         || {
             // SAFETY: the caller's promise.
-            let handle = unsafe { config.cast::<Handle>().as_ref() };
+            let handle = unsafe { Handle::borrow(config) };
             handle.and_then(pick).map_or(std::ptr::null(), CStr::as_ptr)
         },
     )
@@ -458,53 +341,38 @@ pub unsafe extern "C" fn gate_config_state_dir(config: *const ffi::gate_config) 
     }
 }
 
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_state_dir(
-    config: *mut ffi::gate_config,
-    path: *const c_char,
-    user: u32,
-    group: u32,
-    make: i32,
-) -> i32 {
-    boundary(
-        "gate_state_dir",
-        || 1,
-        || {
-            // SAFETY: gate.h: a live configuration that nobody else uses before the fork, and text or NULL.
-            let (Some(handle), path) = (unsafe { (handle(config), bytes(path)) }) else {
-                return 1;
-            };
-            let Some(path) = path.map(|it| Path::new(OsStr::from_bytes(it))) else {
-                say(CRITICAL, "GATE306: GateStateDir: that is no path");
-                return 1;
-            };
-            path.clone_into(&mut handle.state_path);
-            let run = RunUser {
-                user,
-                group,
-                is_root: crate::sys::file::user() == 0,
-            };
-            let done = if make == 0 {
-                state_dir::check(path, run).map(|()| Vec::new())
-            } else {
-                state_dir::prepare(path, run)
-            };
-            match done {
-                Ok(warnings) => {
-                    warnings.iter().for_each(|it| say(WARNING, &it.to_string()));
-                    0
-                }
-                Err(unfit) => {
-                    say(CRITICAL, &unfit.to_string());
-                    1
-                }
+entry! {
+    fn gate_state_dir(config: *mut ffi::gate_config, path: *const c_char, user: u32, group: u32, make: i32) -> i32 {
+        // SAFETY: gate.h: a live configuration that nobody else uses before the fork, and text or NULL.
+        let (Some(handle), path) = (unsafe { (handle(config), bytes(path)) }) else {
+            return 1;
+        };
+        let Some(path) = path.map(|it| Path::new(OsStr::from_bytes(it))) else {
+            say(CRITICAL, "GATE306: GateStateDir: that is no path");
+            return 1;
+        };
+        path.clone_into(&mut handle.state_path);
+        let run = RunUser {
+            user,
+            group,
+            is_root: crate::sys::file::user() == 0,
+        };
+        let done = if make == 0 {
+            state_dir::check(path, run).map(|()| Vec::new())
+        } else {
+            state_dir::prepare(path, run)
+        };
+        match done {
+            Ok(warnings) => {
+                warnings.iter().for_each(|it| say(WARNING, &it.to_string()));
+                0
             }
-        },
-    )
+            Err(unfit) => {
+                say(CRITICAL, &unfit.to_string());
+                1
+            }
+        }
+    } else 1
 }
 
 /// See gate.h.
@@ -521,37 +389,15 @@ pub unsafe extern "C" fn gate_config_audit_log(config: *const ffi::gate_config) 
     }
 }
 
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_config_has_upstream(config: *const ffi::gate_config) -> i32 {
-    boundary(
-        "gate_config_has_upstream",
-        || 1,
-        || {
-            // SAFETY: gate.h.
-            let handle = unsafe { config.cast::<Handle>().as_ref() };
-            i32::from(handle.is_none_or(|it| it.builder.config.adds_to_upstream()))
-        },
-    )
+entry! {
+    fn gate_config_has_upstream(config: *const ffi::gate_config) -> i32 {
+        // SAFETY: gate.h.
+        let handle = unsafe { Handle::borrow(config) };
+        i32::from(handle.is_none_or(|it| it.builder.config.adds_to_upstream()))
+    } else 1
 }
 
 as_declared! {
-    gate_config_has_upstream
     gate_config_audit_log
-    gate_config_new
-    gate_config_free
-    gate_config_server
-    gate_directive
-    gate_directive_slot
-    gate_issuer_open
-    gate_issuer_directive
-    gate_issuer_close
-    gate_note_rule
-    gate_note
-    gate_config_check
     gate_config_state_dir
-    gate_state_dir
 }

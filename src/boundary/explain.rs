@@ -1,7 +1,7 @@
 //! gate_explain…: questions about requests that nobody sent.
 
+use super::cast::Castable;
 use super::ffi::{self, gate_explained, gate_request};
-use super::panic::boundary;
 use super::ports::{reason_c, share, wish};
 use super::text::{bytes, lossy, slice};
 use super::view::{View, identity_of};
@@ -10,18 +10,10 @@ use crate::gate::Process;
 use serde_json::{Value, json};
 use std::ffi::{c_char, c_void};
 
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_explain_token(
-    process: *mut ffi::gate_process,
-    request: *const gate_request,
-) -> *const c_char {
-    boundary("gate_explain_token", std::ptr::null, || {
+entry! {
+    fn gate_explain_token(process: *mut ffi::gate_process, request: *const gate_request) -> *const c_char {
         // SAFETY: gate.h: a live process and request, text or NULL.
-        let (process, raw) = unsafe { (process.cast::<Process>().as_ref(), request.as_ref()) };
+        let (process, raw) = unsafe { (Process::borrow(process), request.as_ref()) };
         let Some((process, raw)) = process.zip(raw) else {
             return std::ptr::null();
         };
@@ -32,27 +24,18 @@ pub unsafe extern "C" fn gate_explain_token(
         };
         let told = process.explain_token(&view.section(), token);
         view.pool().text(told.to_string())
-    })
+    } else std::ptr::null()
 }
 
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_explain_port(
-    process: *mut ffi::gate_process,
-    request: *const gate_request,
-    identity: *const ffi::gate_identity,
-    name: *const c_char,
-    reason: *mut *const c_char,
-    detail: *mut *const c_char,
-) -> *const c_char {
-    boundary("gate_explain_port", std::ptr::null, || {
+entry! {
+    fn gate_explain_port(
+        process: *mut ffi::gate_process, request: *const gate_request, identity: *const ffi::gate_identity,
+        name: *const c_char, reason: *mut *const c_char, detail: *mut *const c_char,
+    ) -> *const c_char {
         // SAFETY: gate.h: a live process, request and identity; text.
         let (process, raw, identity, name) = unsafe {
             (
-                process.cast::<Process>().as_ref(),
+                Process::borrow(process),
                 request.as_ref(),
                 share(identity),
                 lossy(name),
@@ -74,19 +57,11 @@ pub unsafe extern "C" fn gate_explain_port(
             }
         }
         view.pool().text(told.to_string())
-    })
+    } else std::ptr::null()
 }
 
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_explain(
-    explained: *const gate_explained,
-    pool: *mut c_void,
-) -> *const c_char {
-    boundary("gate_explain", std::ptr::null, || {
+entry! {
+    fn gate_explain(explained: *const gate_explained, pool: *mut c_void) -> *const c_char {
         // SAFETY: gate.h: a live answer.
         let Some((it, pool)) = unsafe { explained.as_ref() }.zip(super::host::pool(pool)) else {
             return std::ptr::null();
@@ -130,11 +105,5 @@ pub unsafe extern "C" fn gate_explain(
             }).collect::<Vec<_>>(),
         });
         pool.text(format!("{value:#}\n"))
-    })
-}
-
-as_declared! {
-    gate_explain_token
-    gate_explain_port
-    gate_explain
+    } else std::ptr::null()
 }

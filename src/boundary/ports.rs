@@ -1,5 +1,6 @@
 //! gate_port_…, gate_cut_…: ports and WebSockets, as the shim sees them.
 
+use super::cast::Castable;
 use super::configuration::Handle;
 use super::ffi::{self, gate_opening, gate_request};
 use super::host::{CRITICAL, ERROR, NOTICE, say, stops};
@@ -23,20 +24,11 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_port_name(
-    config: *const ffi::gate_config,
-    text: *const c_char,
-    pool: *mut c_void,
-) -> *const c_char {
-    boundary("gate_port_name", std::ptr::null, || {
+entry! {
+    fn gate_port_name(config: *const ffi::gate_config, text: *const c_char, pool: *mut c_void) -> *const c_char {
         // SAFETY: gate.h: a live configuration and pool, text or NULL.
         let (pool, text) = unsafe {
-            let host = config.cast::<Handle>().as_ref().map(|it| it.host);
+            let host = Handle::borrow(config).map(|it| it.host);
             (
                 host.and_then(|host| Pool::new(&host, pool)),
                 bytes(text).and_then(|it| std::str::from_utf8(it).ok()),
@@ -44,42 +36,24 @@ pub unsafe extern "C" fn gate_port_name(
         };
         pool.zip(text.and_then(name::parse))
             .map_or(std::ptr::null(), |(pool, it)| pool.text(name::written(&it)))
-    })
+    } else std::ptr::null()
 }
 
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_ports_prepare() {
-    boundary(
-        "gate_ports_prepare",
-        || (),
-        || {
-            shared::table();
-            shared::board();
-            shared::room();
-        },
-    );
+entry! {
+    fn gate_ports_prepare() {
+        shared::table();
+        shared::board();
+        shared::room();
+    } else ()
 }
 
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_ports_workers(process: *mut ffi::gate_process, workers: i32) {
-    boundary(
-        "gate_ports_workers",
-        || (),
-        || {
-            // SAFETY: gate.h: a live process.
-            if let Some(process) = unsafe { process.cast::<Process>().as_ref() } {
-                process.set_workers(u32::try_from(workers).unwrap_or(2));
-            }
-        },
-    );
+entry! {
+    fn gate_ports_workers(process: *mut ffi::gate_process, workers: i32) {
+        // SAFETY: gate.h: a live process.
+        if let Some(process) = unsafe { Process::borrow(process) } {
+            process.set_workers(u32::try_from(workers).unwrap_or(2));
+        }
+    } else ()
 }
 
 /// One more reference to an identity that C holds.
@@ -126,7 +100,7 @@ pub unsafe extern "C" fn gate_port_open(
         // SAFETY: gate.h: a live process, request and identity; text.
         let (process, raw, grant, name) = unsafe {
             (
-                process.cast::<Process>().as_ref(),
+                Process::borrow(process),
                 request.as_ref(),
                 share(identity),
                 lossy(name),
@@ -161,7 +135,7 @@ pub unsafe extern "C" fn gate_port_open(
             }) => {
                 let target = port.socket().as_raw_fd();
                 gate_opening {
-                    port: Box::into_raw(Box::new(port)).cast(),
+                    port: port.give(),
                     target,
                     expires: view.pool().text(expires.to_string()),
                     line: view.pool().text(line),
@@ -218,68 +192,41 @@ fn lifetime(view: &View<'_>) -> Lifetime {
     }
 }
 
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_port_check(
-    port: *mut ffi::gate_port,
-    moved: u64,
-    stopping: i32,
-    wait: *mut i32,
-) -> *const c_char {
-    boundary(
-        "gate_port_check",
-        || Cause::Stopping.code().as_ptr(),
-        || {
-            // SAFETY: gate.h: made by gate_port_open, and used by one thread alone.
-            let Some(port) = (unsafe { port.cast::<Port>().as_mut() }) else {
-                return Cause::Stopping.code().as_ptr();
-            };
-            match port.look(moved, stopping != 0) {
-                Ok(left) => {
-                    let left = i32::try_from(left.as_millis()).unwrap_or(1).max(1);
-                    // SAFETY: gate.h: `wait` is writable.
-                    unsafe { wait.write(left) };
-                    std::ptr::null()
-                }
-                Err(cause) => cause.code().as_ptr(),
+entry! {
+    fn gate_port_check(port: *mut ffi::gate_port, moved: u64, stopping: i32, wait: *mut i32) -> *const c_char {
+        // SAFETY: gate.h: made by gate_port_open, and used by one thread alone.
+        let Some(port) = (unsafe { Port::borrow_mut(port) }) else {
+            return Cause::Stopping.code().as_ptr();
+        };
+        match port.look(moved, stopping != 0) {
+            Ok(left) => {
+                let left = i32::try_from(left.as_millis()).unwrap_or(1).max(1);
+                // SAFETY: gate.h: `wait` is writable.
+                unsafe { wait.write(left) };
+                std::ptr::null()
             }
-        },
-    )
+            Err(cause) => cause.code().as_ptr(),
+        }
+    } else Cause::Stopping.code().as_ptr()
 }
 
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_port_close(
-    port: *mut ffi::gate_port,
-    reason: *const c_char,
-    sent: u64,
-    received: u64,
-    pool: *mut c_void,
-) -> *const c_char {
-    boundary(
-        "gate_port_close",
-        || c"GATE702: a port closed".as_ptr(),
-        || {
-            if port.is_null() || reason.is_null() {
-                return c"GATE702: a port closed".as_ptr();
-            }
-            // SAFETY: made by gate_port_open, and closed once; text that lives for ever.
-            let (port, cause) = unsafe {
-                (
-                    Box::from_raw(port.cast::<Port>()),
-                    Cause::from_code(CStr::from_ptr(reason)),
-                )
-            };
-            let line = port.close(cause, sent, received);
-            super::host::pool(pool).map_or(c"GATE702: a port closed".as_ptr(), |it| it.text(line))
-        },
-    )
+entry! {
+    fn gate_port_close(
+        port: *mut ffi::gate_port, reason: *const c_char, sent: u64, received: u64, pool: *mut c_void,
+    ) -> *const c_char {
+        if port.is_null() || reason.is_null() {
+            return c"GATE702: a port closed".as_ptr();
+        }
+        // SAFETY: made by gate_port_open, and closed once; text that lives for ever.
+        let (port, cause) = unsafe {
+            (
+                Box::from_raw(port.cast::<Port>()),
+                Cause::from_code(CStr::from_ptr(reason)),
+            )
+        };
+        let line = port.close(cause, sent, received);
+        super::host::pool(pool).map_or(c"GATE702: a port closed".as_ptr(), |it| it.text(line))
+    } else c"GATE702: a port closed".as_ptr()
 }
 
 /// See gate.h.
@@ -300,7 +247,7 @@ pub unsafe extern "C" fn gate_cut_at(
         // SAFETY: gate.h: a live process, request and identity.
         let (process, raw, identity) = unsafe {
             (
-                process.cast::<Process>().as_ref(),
+                Process::borrow(process),
                 request.as_ref(),
                 identity_of(identity),
             )
@@ -350,55 +297,28 @@ pub unsafe extern "C" fn gate_cut_at(
         cut.map_or(std::ptr::null_mut(), |cut| {
             // SAFETY: as above.
             unsafe { failed.write(0) };
-            Box::into_raw(Box::new(cut)).cast()
+            cut.give()
         })
     })
 }
 
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_cut_fired(cut: *const ffi::gate_cut) -> i32 {
-    boundary(
-        "gate_cut_fired",
-        || 1,
-        || {
-            // SAFETY: made by gate_cut_at, and not forgotten yet.
-            unsafe { cut.cast::<Cut>().as_ref() }
-                .is_none_or(Cut::fired)
-                .into()
-        },
-    )
+entry! {
+    fn gate_cut_fired(cut: *const ffi::gate_cut) -> i32 {
+        // SAFETY: made by gate_cut_at, and not forgotten yet.
+        unsafe { Cut::borrow(cut) }
+            .is_none_or(Cut::fired)
+            .into()
+    } else 1
 }
 
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_cut_forget(cut: *mut ffi::gate_cut) {
-    boundary(
-        "gate_cut_forget",
-        || (),
-        || {
-            if !cut.is_null() {
-                // SAFETY: made by gate_cut_at, and forgotten once, by the pool's cleanup.
-                drop(unsafe { Box::from_raw(cut.cast::<Cut>()) });
-            }
-        },
-    );
+entry! {
+    fn gate_cut_forget(cut: *mut ffi::gate_cut) {
+        // SAFETY: made by gate_cut_at, and forgotten once, by the pool's cleanup.
+        drop(unsafe { Cut::take(cut) });
+    } else ()
 }
 
 as_declared! {
-    gate_port_name
-    gate_ports_prepare
-    gate_ports_workers
     gate_port_open
-    gate_port_check
-    gate_port_close
     gate_cut_at
-    gate_cut_fired
-    gate_cut_forget
 }

@@ -1,9 +1,10 @@
 //! gate_child_…: what a child has after the fork, and the log lines of its threads.
 
+use super::cast::Castable;
 use super::configuration::Handle;
 use super::ffi;
 use super::host::{ERROR, NOTICE, WARNING, say};
-use super::panic::{boundary, install_hook};
+use super::panic::install_hook;
 use crate::audit::line::Frame;
 use crate::audit::{Recorder, Writer};
 use crate::config::Config;
@@ -133,18 +134,11 @@ fn look_at_job_tokens(config: &Config) {
     }
 }
 
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_child_start(
-    config: *const ffi::gate_config,
-) -> *mut ffi::gate_process {
-    boundary("gate_child_start", std::ptr::null_mut, || {
+entry! {
+    fn gate_child_start(config: *const ffi::gate_config) -> *mut ffi::gate_process {
         install_hook();
         // SAFETY: gate.h: a live configuration.
-        let config = unsafe { config.cast::<Handle>().as_ref() };
+        let config = unsafe { Handle::borrow(config) };
         config
             .and_then(|it| {
                 look_at_job_tokens(&it.builder.config);
@@ -179,48 +173,24 @@ pub unsafe extern "C" fn gate_child_start(
                 living
             })
             .map_or(std::ptr::null_mut(), |living| Box::into_raw(living).cast())
-    })
+    } else std::ptr::null_mut()
 }
 
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_child_stop(process: *mut ffi::gate_process) -> i32 {
-    boundary(
-        "gate_child_stop",
-        || 1,
-        || {
-            if process.is_null() {
-                return 1;
-            }
-            // SAFETY: made by gate_child_start, and stopped once, when no request runs.
-            i32::from(unsafe { Living::<Process>::end(process.cast()) })
-        },
-    )
+entry! {
+    fn gate_child_stop(process: *mut ffi::gate_process) -> i32 {
+        if process.is_null() {
+            return 1;
+        }
+        // SAFETY: made by gate_child_start, and stopped once, when no request runs.
+        i32::from(unsafe { Living::<Process>::end(process.cast()) })
+    } else 1
 }
 
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_child_stopping(process: *mut ffi::gate_process) {
-    boundary(
-        "gate_child_stopping",
-        || (),
-        || {
-            // SAFETY: gate.h: a live process, or NULL.
-            if let Some(process) = unsafe { process.cast::<Process>().as_ref() } {
-                process.release();
-            }
-        },
-    );
-}
-
-as_declared! {
-    gate_child_start
-    gate_child_stopping
-    gate_child_stop
+entry! {
+    fn gate_child_stopping(process: *mut ffi::gate_process) {
+        // SAFETY: gate.h: a live process, or NULL.
+        if let Some(process) = unsafe { Process::borrow(process) } {
+            process.release();
+        }
+    } else ()
 }

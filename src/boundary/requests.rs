@@ -1,5 +1,6 @@
 //! gate_decide, gate_refuse and their kin: what is asked of the gate while httpd serves a request.
 
+use super::cast::Castable;
 use super::configuration::Handle;
 use super::ffi::{self, gate_answer, gate_field, gate_outcome, gate_pair, gate_request};
 use super::host::{CRITICAL, ERROR, WARNING};
@@ -109,7 +110,7 @@ impl View<'_> {
 /// A live configuration.
 pub(super) unsafe fn handle<'c>(config: *const ffi::gate_config) -> Option<&'c Handle> {
     // SAFETY: the caller's promise.
-    unsafe { config.cast::<Handle>().as_ref() }
+    unsafe { Handle::borrow(config) }
 }
 
 /// # Safety
@@ -151,30 +152,19 @@ pub unsafe extern "C" fn gate_next_spoofed(
     )
 }
 
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_connection_without(
-    config: *const ffi::gate_config,
-    value: *const c_char,
-    pool: *mut c_void,
-) -> *const c_char {
-    boundary(
-        "gate_connection_without",
-        || c"close".as_ptr(),
-        || {
-            // SAFETY: gate.h.
-            let (handle, value, pool) =
-                unsafe { (handle(config), bytes(value), pool_of(config, pool)) };
-            let kept = handle
-                .zip(value)
-                .and_then(|(it, value)| it.builder.config.protected.connection_without(value));
-            kept.zip(pool)
-                .map_or(std::ptr::null(), |(kept, pool)| pool.text(kept))
-        },
-    )
+entry! {
+    fn gate_connection_without(
+        config: *const ffi::gate_config, value: *const c_char, pool: *mut c_void,
+    ) -> *const c_char {
+        // SAFETY: gate.h.
+        let (handle, value, pool) =
+            unsafe { (handle(config), bytes(value), pool_of(config, pool)) };
+        let kept = handle
+            .zip(value)
+            .and_then(|(it, value)| it.builder.config.protected.connection_without(value));
+        kept.zip(pool)
+            .map_or(std::ptr::null(), |(kept, pool)| pool.text(kept))
+    } else c"close".as_ptr()
 }
 
 /// See gate.h.
@@ -225,7 +215,7 @@ pub unsafe extern "C" fn gate_decide(
     };
     let decided = boundary("gate_decide", failed, || {
         // SAFETY: gate.h: a live process, a live request.
-        let (process, raw) = unsafe { (process.cast::<Process>().as_ref(), request.as_ref()) };
+        let (process, raw) = unsafe { (Process::borrow(process), request.as_ref()) };
         let Some((process, raw)) = process.zip(raw) else {
             return failed();
         };
@@ -361,31 +351,20 @@ pub unsafe extern "C" fn gate_refuse(
     unsafe { answer.write(composed) };
 }
 
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_identity_release(identity: *mut ffi::gate_identity) {
-    boundary(
-        "gate_identity_release",
-        || (),
-        || {
-            #[cfg(feature = "test-hooks")]
-            drop(crate::sys::end::HELD.lock()); // as free() may wait
-            if !identity.is_null() {
-                // SAFETY: one reference, made by Arc::into_raw in `grant`, given back once.
-                drop(unsafe { Arc::from_raw(identity.cast::<Grant>()) });
-            }
-        },
-    );
+entry! {
+    fn gate_identity_release(identity: *mut ffi::gate_identity) {
+        #[cfg(feature = "test-hooks")]
+        drop(crate::sys::end::HELD.lock()); // as free() may wait
+        if !identity.is_null() {
+            // SAFETY: one reference, made by Arc::into_raw in `grant`, given back once.
+            drop(unsafe { Arc::from_raw(identity.cast::<Grant>()) });
+        }
+    } else ()
 }
 
 as_declared! {
     gate_next_spoofed
-    gate_connection_without
     gate_request_id
     gate_decide
     gate_refuse
-    gate_identity_release
 }

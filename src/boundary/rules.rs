@@ -1,6 +1,7 @@
 //! gate_rule_… and gate_identity_…: what a Require line and an expression ask of an identity. What holds is said in
 //! policy::require.
 
+use super::cast::Castable;
 use super::configuration::{Handle, PANICKED};
 use super::ffi;
 use super::panic::boundary;
@@ -17,24 +18,15 @@ use crate::verdict::Reason;
 use std::borrow::Cow;
 use std::ffi::{c_char, c_void};
 
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_rule_new(
-    config: *const ffi::gate_config,
-    provider: *const c_char,
-    argc: i32,
-    argv: *const *const c_char,
-    pool: *mut c_void,
-    error: *mut *const c_char,
-) -> *mut ffi::gate_rule {
-    boundary("gate_rule_new", std::ptr::null_mut, || {
+entry! {
+    fn gate_rule_new(
+        config: *const ffi::gate_config, provider: *const c_char, argc: i32, argv: *const *const c_char,
+        pool: *mut c_void, error: *mut *const c_char,
+    ) -> *mut ffi::gate_rule {
         // SAFETY: gate.h.
         let (handle, provider, words) = unsafe {
             (
-                config.cast::<Handle>().as_ref(),
+                Handle::borrow(config),
                 lossy(provider),
                 words(argc, argv),
             )
@@ -46,7 +38,7 @@ pub unsafe extern "C" fn gate_rule_new(
         let parsed = utf8(&format!("Require {provider}"), &words)
             .and_then(|()| Rule::parse(&provider, &words));
         match parsed {
-            Ok(rule) => Box::into_raw(Box::new(rule)).cast(),
+            Ok(rule) => rule.give(),
             Err(wrong) => {
                 // SAFETY: gate.h: a live pool, and `error` is writable.
                 unsafe {
@@ -56,66 +48,42 @@ pub unsafe extern "C" fn gate_rule_new(
                 std::ptr::null_mut()
             }
         }
-    })
+    } else std::ptr::null_mut()
 }
 
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_rule_free(rule: *mut ffi::gate_rule) {
-    boundary(
-        "gate_rule_free",
-        || (),
-        || {
-            if !rule.is_null() {
-                // SAFETY: made by gate_rule_new, and freed once, by the pool's cleanup.
-                drop(unsafe { Box::from_raw(rule.cast::<Rule>()) });
-            }
-        },
-    );
+entry! {
+    fn gate_rule_free(rule: *mut ffi::gate_rule) {
+        // SAFETY: made by gate_rule_new, and freed once, by the pool's cleanup.
+        drop(unsafe { Rule::take(rule) });
+    } else ()
 }
 
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_rule_holds(
-    config: *const ffi::gate_config,
-    rule: *const ffi::gate_rule,
-    identity: *const ffi::gate_identity,
-    pool: *mut c_void,
-    reason: *mut *const c_char,
-    detail: *mut *const c_char,
-) -> i32 {
-    boundary(
-        "gate_rule_holds",
-        || -1,
-        || {
-            // SAFETY: gate.h.
-            let (rule, identity, pool) = unsafe {
-                (
-                    rule.cast::<Rule>().as_ref(),
-                    identity_of(identity),
-                    pool_of(config, pool),
-                )
-            };
-            let (Some(rule), Some(identity)) = (rule, identity) else {
-                return -1;
-            };
-            let Err(Unfulfilled { refusal, certain }) = rule.check(identity) else {
-                return 1;
-            };
-            // SAFETY: gate.h: both are writable.
-            unsafe {
-                *reason = refusal.reason.code_c().as_ptr();
-                *detail = pool.map_or(std::ptr::null(), |pool| pool.text(refusal.detail));
-            }
-            if certain { 0 } else { -1 }
-        },
-    )
+entry! {
+    fn gate_rule_holds(
+        config: *const ffi::gate_config, rule: *const ffi::gate_rule, identity: *const ffi::gate_identity,
+        pool: *mut c_void, reason: *mut *const c_char, detail: *mut *const c_char,
+    ) -> i32 {
+        // SAFETY: gate.h.
+        let (rule, identity, pool) = unsafe {
+            (
+                Rule::borrow(rule),
+                identity_of(identity),
+                pool_of(config, pool),
+            )
+        };
+        let (Some(rule), Some(identity)) = (rule, identity) else {
+            return -1;
+        };
+        let Err(Unfulfilled { refusal, certain }) = rule.check(identity) else {
+            return 1;
+        };
+        // SAFETY: gate.h: both are writable.
+        unsafe {
+            *reason = refusal.reason.code_c().as_ptr();
+            *detail = pool.map_or(std::ptr::null(), |pool| pool.text(refusal.detail));
+        }
+        if certain { 0 } else { -1 }
+    } else -1
 }
 
 /// See gate.h.
@@ -231,37 +199,21 @@ pub unsafe extern "C" fn gate_identity_list(
     })
 }
 
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_claim_path_wrong(
-    path: *const c_char,
-    pool: *mut c_void,
-) -> *const c_char {
-    boundary(
-        "gate_claim_path_wrong",
-        || PANICKED,
-        || {
-            // SAFETY: gate.h.
-            let (path, pool) = unsafe { (lossy(path), super::host::pool(pool)) };
-            let path = path.unwrap_or_default();
-            let parsed = utf8("gate_claim()", &[&path])
-                .and_then(|()| ClaimPath::parse(&path).map_err(|wrong| wrong.to_string()));
-            match parsed {
-                Ok(_) => std::ptr::null(),
-                Err(wrong) => pool.map_or(PANICKED, |pool| pool.text(wrong)),
-            }
-        },
-    )
+entry! {
+    fn gate_claim_path_wrong(path: *const c_char, pool: *mut c_void) -> *const c_char {
+        // SAFETY: gate.h.
+        let (path, pool) = unsafe { (lossy(path), super::host::pool(pool)) };
+        let path = path.unwrap_or_default();
+        let parsed = utf8("gate_claim()", &[&path])
+            .and_then(|()| ClaimPath::parse(&path).map_err(|wrong| wrong.to_string()));
+        match parsed {
+            Ok(_) => std::ptr::null(),
+            Err(wrong) => pool.map_or(PANICKED, |pool| pool.text(wrong)),
+        }
+    } else PANICKED
 }
 
 as_declared! {
-    gate_rule_new
-    gate_rule_free
-    gate_rule_holds
     gate_identity_claim
     gate_identity_list
-    gate_claim_path_wrong
 }

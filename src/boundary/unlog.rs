@@ -9,21 +9,12 @@ use super::view::View;
 use crate::token::query::{target_without, without_parameters};
 use std::ffi::c_char;
 
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_reads_query(config: *const ffi::gate_config) -> i32 {
-    boundary(
-        "gate_reads_query",
-        || 1,
-        || {
-            // SAFETY: gate.h.
-            let handle = unsafe { handle(config) };
-            i32::from(handle.is_none_or(|it| !it.builder.config.query_names.is_empty()))
-        },
-    )
+entry! {
+    fn gate_reads_query(config: *const ffi::gate_config) -> i32 {
+        // SAFETY: gate.h.
+        let handle = unsafe { handle(config) };
+        i32::from(handle.is_none_or(|it| !it.builder.config.query_names.is_empty()))
+    } else 1
 }
 
 /// For a log that must not be told the target, since nobody knows what it holds.
@@ -74,30 +65,19 @@ pub unsafe extern "C" fn gate_unlog(
     unsafe { outcome.write(edited) };
 }
 
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_referer(
-    config: *const ffi::gate_config,
-    value: *const c_char,
-    pool: *mut std::ffi::c_void,
-) -> *const c_char {
-    boundary(
-        "gate_referer",
-        || c"".as_ptr(),
-        || {
-            // SAFETY: gate.h.
-            let (handle, value, pool) =
-                unsafe { (handle(config), bytes(value), pool_of(config, pool)) };
-            let Some(((handle, value), pool)) = handle.zip(value).zip(pool) else {
-                return c"".as_ptr();
-            };
-            target_without(value, &is_name(&handle.builder.config.query_names))
-                .map_or(std::ptr::null(), |kept| pool.text(kept))
-        },
-    )
+entry! {
+    fn gate_referer(
+        config: *const ffi::gate_config, value: *const c_char, pool: *mut std::ffi::c_void,
+    ) -> *const c_char {
+        // SAFETY: gate.h.
+        let (handle, value, pool) =
+            unsafe { (handle(config), bytes(value), pool_of(config, pool)) };
+        let Some(((handle, value), pool)) = handle.zip(value).zip(pool) else {
+            return c"".as_ptr();
+        };
+        target_without(value, &is_name(&handle.builder.config.query_names))
+            .map_or(std::ptr::null(), |kept| pool.text(kept))
+    } else c"".as_ptr()
 }
 
 fn is_name(names: &[String]) -> impl Fn(&[u8]) -> bool {
@@ -105,7 +85,5 @@ fn is_name(names: &[String]) -> impl Fn(&[u8]) -> bool {
 }
 
 as_declared! {
-    gate_reads_query
     gate_unlog
-    gate_referer
 }

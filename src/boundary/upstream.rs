@@ -1,6 +1,7 @@
 //! gate_upstream and gate_handle: what the section's directives towards the upstream do to a
 //! request, and what our own handlers answer.
 
+use super::cast::Castable;
 use super::ffi::{self, gate_answer, gate_edit, gate_outcome, gate_pair, gate_request};
 use super::host::{CRITICAL, ERROR, pool};
 use super::panic::boundary;
@@ -216,7 +217,7 @@ pub unsafe extern "C" fn gate_upstream(
         // SAFETY: gate.h: a live process or NULL, a live request, an identity or NULL.
         let (process, raw, grant) = unsafe {
             (
-                process.cast::<Process>().as_ref(),
+                Process::borrow(process),
                 request.as_ref(),
                 grant_of(identity),
             )
@@ -286,7 +287,7 @@ pub unsafe extern "C" fn gate_handle(
         // SAFETY: gate.h: all live, or NULL.
         let (process, raw, handler, identity) = unsafe {
             (
-                process.cast::<Process>().as_ref(),
+                Process::borrow(process),
                 request.as_ref(),
                 lossy(handler).unwrap_or_default(),
                 identity_of(identity),
@@ -328,95 +329,51 @@ pub unsafe extern "C" fn gate_handle(
     })
 }
 
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_has_dots(target: *const c_char) -> i32 {
-    boundary(
-        "gate_has_dots",
-        || 1,
+entry! {
+    fn gate_has_dots(target: *const c_char) -> i32 {
         // SAFETY: gate.h: live text or NULL.
-        || i32::from(unsafe { bytes(target) }.is_some_and(way::has_dots)),
-    )
+        i32::from(unsafe { bytes(target) }.is_some_and(way::has_dots))
+    } else 1
 }
 
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_body_new(
-    content_type: *const c_char,
-    coding: *const c_char,
-    post: i32,
-) -> *mut ffi::gate_body {
-    boundary("gate_body_new", std::ptr::null_mut, || {
+entry! {
+    fn gate_body_new(content_type: *const c_char, coding: *const c_char, post: i32) -> *mut ffi::gate_body {
         // SAFETY: gate.h: live text or NULL.
         let (content_type, coding) = unsafe { (bytes(content_type), bytes(coding)) };
         let body = Body::new(content_type, coding, post != 0);
-        Box::into_raw(Box::new(body)).cast()
-    })
+        body.give()
+    } else std::ptr::null_mut()
 }
 
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_body_passes(
-    body: *mut ffi::gate_body,
-    data: *const c_char,
-    length: usize,
-) -> i32 {
-    boundary(
-        "gate_body_passes",
-        || 0,
-        || {
-            // SAFETY: gate.h: a body of gate_body_new or NULL, used by one thread at a time; data
-            // of that length or NULL.
-            let (body, bytes) = unsafe {
-                (
-                    body.cast::<Body>().as_mut(),
-                    slice(data.cast::<u8>(), length),
-                )
-            };
-            body.is_some_and(|body| {
-                if data.is_null() {
-                    body.may_end()
-                } else {
-                    body.passes(bytes)
-                }
-            })
-            .into()
-        },
-    )
-}
-
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_body_free(body: *mut ffi::gate_body) {
-    boundary(
-        "gate_body_free",
-        || (),
-        || {
-            if !body.is_null() {
-                // SAFETY: made by gate_body_new, and freed once, by the pool's cleanup.
-                drop(unsafe { Box::from_raw(body.cast::<Body>()) });
+entry! {
+    fn gate_body_passes(body: *mut ffi::gate_body, data: *const c_char, length: usize) -> i32 {
+        // SAFETY: gate.h: a body of gate_body_new or NULL, used by one thread at a time; data
+        // of that length or NULL.
+        let (body, bytes) = unsafe {
+            (
+                Body::borrow_mut(body),
+                slice(data.cast::<u8>(), length),
+            )
+        };
+        body.is_some_and(|body| {
+            if data.is_null() {
+                body.may_end()
+            } else {
+                body.passes(bytes)
             }
-        },
-    );
+        })
+        .into()
+    } else 0
+}
+
+entry! {
+    fn gate_body_free(body: *mut ffi::gate_body) {
+        // SAFETY: made by gate_body_new, and freed once, by the pool's cleanup.
+        drop(unsafe { Body::take(body) });
+    } else ()
 }
 
 as_declared! {
-    gate_has_dots
-    gate_body_new
-    gate_body_passes
-    gate_body_free
     gate_upstream
     gate_handle
 }

@@ -1,6 +1,7 @@
 //! A request of httpd's, seen through borrowed views: its fields, the settings of its section, and what
 //! must go out of it. Who asks, and what is answered, is in the other files here.
 
+use super::cast::Castable;
 use super::ffi::{self, gate_chain, gate_edit, gate_field, gate_request};
 use super::text::{Pool, bytes, slice};
 use crate::config::{Accept, HeaderChoice, Setting};
@@ -109,7 +110,7 @@ impl<'r> View<'r> {
         // SAFETY: gate.h: a list that ends in NULL; its values as in `setting`.
         while let Some(it) = unsafe { link.as_ref() } {
             // SAFETY: as above.
-            if let Some(Setting::Header(choice)) = unsafe { it.own.cast::<Setting>().as_ref() } {
+            if let Some(Setting::Header(choice)) = unsafe { Setting::borrow(it.own) } {
                 chosen.push(choice);
             }
             link = it.outer;
@@ -219,5 +220,5 @@ pub(super) unsafe fn identity_of<'i>(identity: *const ffi::gate_identity) -> Opt
 /// As [`identity_of`].
 pub(super) unsafe fn grant_of<'i>(identity: *const ffi::gate_identity) -> Option<&'i Grant> {
     // SAFETY: the caller's promise.
-    unsafe { identity.cast::<Grant>().as_ref() }
+    unsafe { Grant::borrow(identity) }
 }
