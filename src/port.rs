@@ -170,7 +170,7 @@ impl Ports {
         if let Some(board) = shared::board() {
             let issuer = subject.grant.identity().issuer_name();
             board.decided(Outcome::Success, None, Some(issuer), now);
-            board.opened(wish.name, now);
+            board.opened(wish.name);
         }
         let recorder = match wish.audit {
             AuditOn::All => self.recorder.clone(),

@@ -2,12 +2,11 @@
 //!
 //! - [`board`]: the counters, in memory that the children share; no lock anywhere.
 //! - [`view`]: the figures of one moment.
-//! - [`page`], with its [`plot`]s: for people; [`metrics`]: for Prometheus; JSON is [`view`]'s own.
+//! - [`page`]: for people; [`metrics`]: for Prometheus; JSON is [`view`]'s own.
 
 pub mod board;
 pub mod metrics;
 pub mod page;
-pub mod plot;
 pub mod view;
 
 pub use board::{Board, Outcome};

@@ -156,8 +156,6 @@ struct Minute {
     stamp: AtomicU64,
     outcomes: [AtomicU64; 3],
     reasons: [AtomicU64; REASONS],
-    /// Ports that were opened, by name.
-    opened: [AtomicU64; NAMES],
 }
 
 impl Minute {
@@ -173,10 +171,9 @@ impl Minute {
                 .is_ok();
         if first {
             // Who is first in a minute empties it; a count that comes at that very moment may be
-            // lost to the plot, never to the counters.
+            // missing in the last hour, never in the counters.
             let all = minute.outcomes.iter().chain(&minute.reasons);
-            all.chain(&minute.opened)
-                .for_each(|it| it.store(0, Relaxed));
+            all.for_each(|it| it.store(0, Relaxed));
         }
         Some(minute)
     }
@@ -239,8 +236,6 @@ pub struct PortCount {
     pub received: u64,
     /// Why they ended, and how many so.
     pub ends: Vec<(&'static str, u64)>,
-    /// Opened in each of the last minutes, the oldest first.
-    pub minutes: Vec<u64>,
 }
 
 /// One minute.
@@ -312,15 +307,9 @@ impl Board {
     }
 
     /// A port of this name has been opened.
-    pub fn opened(&self, name: &str, now: u64) {
-        let at = self.ports.place(name);
-        let minute = Minute::at(&self.minutes, now);
-        let ever = self.tunnels.get(at).map(|it| &it.opened);
-        for count in [ever, minute.and_then(|it| it.opened.get(at))]
-            .into_iter()
-            .flatten()
-        {
-            count.fetch_add(1, Relaxed);
+    pub fn opened(&self, name: &str) {
+        if let Some(of) = self.tunnels.get(self.ports.place(name)) {
+            of.opened.fetch_add(1, Relaxed);
         }
     }
 
@@ -430,11 +419,11 @@ impl Board {
 
     /// The ports that were ever known.
     #[must_use]
-    pub fn ports(&self, now: u64) -> Vec<PortCount> {
+    pub fn ports(&self) -> Vec<PortCount> {
         self.ports
             .all()
-            .filter_map(|(at, name)| Some((at, name, self.tunnels.get(at)?)))
-            .map(|(at, name, of)| {
+            .filter_map(|(at, name)| Some((name, self.tunnels.get(at)?)))
+            .map(|(name, of)| {
                 let [sent, received] = of.moved.each_ref().map(|it| it.load(Relaxed));
                 let ends = Cause::ALL.into_iter().zip(&of.ends);
                 PortCount {
@@ -445,11 +434,6 @@ impl Board {
                     ends: ends
                         .map(|(cause, count)| (cause.name(), count.load(Relaxed)))
                         .filter(|(_, count)| *count > 0)
-                        .collect(),
-                    minutes: self
-                        .hour(now)
-                        .map(|it| it.and_then(|it| it.opened.get(at)))
-                        .map(|it| it.map_or(0, |it| it.load(Relaxed)))
                         .collect(),
                 }
             })

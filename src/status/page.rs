@@ -1,8 +1,7 @@
 //! The figures as a page for people: one document, no script, nothing from elsewhere. First what wants
-//! attention, then how much and why, then keys, ports and credentials.
+//! attention, then how much and why, then keys, ports and credentials. Curves are drawn by Prometheus.
 
 use super::board::Outcome;
-use super::plot::{clock, grouped, meter, spark, stacked};
 use super::view::View;
 use crate::verdict::Reason;
 use std::fmt::Write as _;
@@ -47,7 +46,6 @@ pub fn render(view: &View) -> String {
         page.push_str("</ul></section>");
     }
     cards(&mut page, view);
-    decisions(&mut page, view);
     reasons(&mut page, view);
     issuers(&mut page, view);
     ports(&mut page, view);
@@ -86,7 +84,7 @@ fn attention(view: &View) -> Vec<String> {
             grouped(view.audit_lost)
         ));
     }
-    let failed = of_reason(view, Reason::Internal.code()).iter().sum::<u64>();
+    let failed = of_reason(view, Reason::Internal.code());
     if failed > 0 {
         found.push(format!(
             "<b>The gate itself failed</b> on {} requests in the last hour (<code>internal</code>): see the error log.",
@@ -121,12 +119,10 @@ fn hour(view: &View) -> [u64; 3] {
     sums
 }
 
-fn of_reason(view: &View, code: &str) -> Vec<u64> {
-    let count = |reasons: &[(&str, u64)]| {
-        let found = reasons.iter().find(|(it, _)| *it == code);
-        found.map_or(0, |(_, count)| *count)
-    };
-    view.minutes.iter().map(|it| count(&it.reasons)).collect()
+/// Refusals with this code in the last hour.
+fn of_reason(view: &View, code: &str) -> u64 {
+    let reasons = view.minutes.iter().flat_map(|it| &it.reasons);
+    reasons.filter(|(it, _)| *it == code).map(|it| it.1).sum()
 }
 
 fn cards(page: &mut String, view: &View) {
@@ -186,20 +182,6 @@ fn cards(page: &mut String, view: &View) {
     page.push_str("</div>");
 }
 
-fn decisions(page: &mut String, view: &View) {
-    page.push_str("<section><h2>Decisions a minute</h2>");
-    let of = |at: usize| -> Vec<u64> {
-        let counts = view.minutes.iter().map(|it| it.outcomes.get(at));
-        counts.map(|it| it.copied().unwrap_or(0)).collect()
-    };
-    let mut rows = vec![("good", "granted", of(0)), ("bad", "refused", of(1))];
-    if of(2).iter().any(|it| *it > 0) {
-        rows.push(("seen", "observed", of(2)));
-    }
-    stacked(page, &rows, view.now);
-    page.push_str("</section>");
-}
-
 /// A table whose cells name themselves where it is too narrow for columns.
 fn table(page: &mut String, title: &str, columns: &[(&str, &str)], rows: &[Vec<String>]) {
     let _ = write!(page, "<section><h2>{title}</h2><table><thead><tr>");
@@ -243,12 +225,10 @@ fn reasons(page: &mut String, view: &View) {
                 .collect();
             issuers.sort();
             issuers.dedup();
-            let counts = of_reason(view, code);
             vec![
                 format!("<code>{code}</code><small>{told}</small>"),
                 issuers.join(", "),
-                drawn(|page| spark(page, "bad", &counts, view.now)),
-                grouped(counts.iter().sum()),
+                grouped(of_reason(view, code)),
                 grouped(count),
             ]
         })
@@ -256,7 +236,6 @@ fn reasons(page: &mut String, view: &View) {
     let columns = [
         ("", "Reason"),
         ("", "Issuers"),
-        ("wide", "By the minute"),
         ("n", "Last hour"),
         ("n", "Since start"),
     ];
@@ -274,20 +253,10 @@ fn issuers(page: &mut String, view: &View) {
                 Some(age) => ("good", duration(age)),
                 None => ("bad", "never".to_owned()),
             };
-            let age = drawn(|page| {
-                let most = match it.age {
-                    Some(_) => {
-                        format!(" <span class=\"soft\">of {}</span>", duration(it.max_stale))
-                    }
-                    None => String::new(),
-                };
-                let _ = write!(page, "<span>{age}{most}</span>");
-                meter(page, colour, it.age.unwrap_or(it.max_stale), it.max_stale);
-            });
             let failed = if it.failed > 0 { "seen" } else { "" };
             vec![
                 format!("<b>{}</b>", escaped(&it.name)),
-                age,
+                of_most(colour, &age, it.age.map(|_| it.max_stale)),
                 it.keys.to_string(),
                 grouped(it.fetched),
                 format!("<span class=\"{failed}\">{}</span>", grouped(it.failed)),
@@ -300,7 +269,7 @@ fn issuers(page: &mut String, view: &View) {
         .collect();
     let columns = [
         ("", "Issuer"),
-        ("wide", "Age of the keys"),
+        ("", "Age of the keys"),
         ("n", "Keys"),
         ("n", "Fetches"),
         ("n", "Failed"),
@@ -313,7 +282,6 @@ fn ports(page: &mut String, view: &View) {
     if view.ports.is_empty() {
         return;
     }
-    let most = view.ports.iter().map(|(_, open)| *open).max().unwrap_or(0);
     let rows: Vec<_> = view
         .ports
         .iter()
@@ -325,11 +293,7 @@ fn ports(page: &mut String, view: &View) {
                 .collect();
             vec![
                 format!("<code>{}</code>", escaped(&it.name)),
-                drawn(|page| {
-                    page.push_str(&open.to_string());
-                    meter(page, "port", *open as u64, most.max(1) as u64);
-                }),
-                drawn(|page| spark(page, "port", &it.minutes, view.now)),
+                grouped(*open as u64),
                 grouped(it.opened),
                 format!("{} / {}", bytes(it.sent), bytes(it.received)),
                 ends.join(" · "),
@@ -338,9 +302,8 @@ fn ports(page: &mut String, view: &View) {
         .collect();
     let columns = [
         ("", "Port"),
-        ("n narrow", "Open now"),
-        ("wide", "Opened, by the minute"),
-        ("n", "Since start"),
+        ("n", "Open now"),
+        ("n", "Opened since start"),
         ("n", "Bytes to / from the target"),
         ("", "Why they ended"),
     ];
@@ -358,30 +321,43 @@ fn files(page: &mut String, view: &View) {
             let colour = if *age > OLD { "bad" } else { "good" };
             vec![
                 format!("<code>{}</code>", escaped(file)),
-                drawn(|page| {
-                    let _ = write!(
-                        page,
-                        "<span>{} <span class=\"soft\">of {}</span></span>",
-                        duration(*age),
-                        duration(OLD)
-                    );
-                    meter(page, colour, *age, OLD);
-                }),
+                of_most(colour, &duration(*age), Some(OLD)),
             ]
         })
         .collect();
     table(
         page,
         "Upstream credentials",
-        &[("", "File"), ("wide", "Age")],
+        &[("", "File"), ("", "Age")],
         &rows,
     );
 }
 
-fn drawn(draw: impl FnOnce(&mut String)) -> String {
+/// An age, and the one at which it is too old.
+fn of_most(colour: &str, age: &str, most: Option<u64>) -> String {
+    let most = most.map(|it| format!(" <span class=\"soft\">of {}</span>", duration(it)));
+    format!(
+        "<span><span class=\"{colour}\">{age}</span>{}</span>",
+        most.unwrap_or_default()
+    )
+}
+
+/// Thousands apart.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
     let mut text = String::new();
-    draw(&mut text);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push('\u{202f}');
+        }
+        text.push(digit);
+    }
     text
+}
+
+/// Hours and minutes, UTC.
+fn clock(seconds: u64) -> String {
+    format!("{:02}:{:02}", seconds / 3600 % 24, seconds / 60 % 60)
 }
 
 fn duration(seconds: u64) -> String {

@@ -74,7 +74,7 @@ impl View {
         issuers.sort_by(|a, b| (&a.name, b.trouble()).cmp(&(&b.name, a.trouble())));
         issuers.dedup_by(|later, first| later.name == first.name);
         let mut ports: Vec<_> = board
-            .ports(now)
+            .ports()
             .into_iter()
             .map(|port| {
                 let open = Ports::open_count(&port.name);
@@ -126,7 +126,7 @@ impl View {
                     it.ends.iter().map(|(cause, count)| ((*cause).to_owned(), json!(count))).collect();
                 json!({
                     "port": it.name, "open": open, "opened": it.opened, "closed": ends,
-                    "bytes": { "source": it.sent, "destination": it.received }, "opened_minutes": it.minutes,
+                    "bytes": { "source": it.sent, "destination": it.received },
                 })
             }).collect()),
             "upstream_tokens": list(self.files.iter().map(|(file, age)| json!({ "file": file, "age_seconds": age })).collect()),

@@ -71,7 +71,7 @@ ok((grep { $_->{name} eq 'okta' } @{ $json->{issuers} }), 'as JSON');
 is(scalar @{ $json->{minutes} }, 60, 'with the last hour');
 my $page = $httpd->get('/status', token => $admin);
 like($page->header('Content-Type'), qr{^text/html}, 'a page');
-like($page->body, qr{<svg.*</svg>}s, 'with plots');
+like($page->body, qr{<code>expired</code>.*>1<}s, 'with each reason and its count');
 if ($ENV{GATE_KEEP_PAGE}) { open my $out, '>', $ENV{GATE_KEEP_PAGE} or die; print {$out} $page->body; close $out }
 
 # --- explanation ---------------------------------------------------------------------------------------------------------

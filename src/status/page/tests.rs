@@ -49,9 +49,6 @@ fn busy() -> View {
         sent: opened * 48_211,
         received: opened * 7_300_411,
         ends: ends.to_vec(),
-        minutes: (0..60)
-            .map(|at| u64::from(at % 9 == opened % 9) * (at % 4))
-            .collect(),
     };
     View {
         now: 1_763_800_000,
