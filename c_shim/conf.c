@@ -298,6 +298,7 @@ const command_rec shim_commands[] = {
     ISSUER("GateJWKS", "Where the keys are, instead of discovery: an https URL or file:PATH"),
     ISSUER("GateAlgorithms", "The signature algorithms accepted"),
     ISSUER("GateUserClaim", "The first of these claims becomes REMOTE_USER"),
+    ISSUER("GateEmailClaim", "The claim that holds the e-mail address"),
     ISSUER("GateRoleClaim", "Every value of this claim is a role"),
     ISSUER("GateRole", "A role, and the conditions that grant it"),
     ISSUER("GateRequire", "Conditions without which a token of this issuer is refused"),

@@ -100,6 +100,7 @@ pub const TABLE: &[Directive] = &[
     row("GateJWKS", Scope::Issuer, None, "discovery"),
     row("GateAlgorithms", Scope::Issuer, None, "all of them"),
     row("GateUserClaim", Scope::Issuer, None, "by kind"),
+    row("GateEmailClaim", Scope::Issuer, None, "by kind"),
     row("GateRoleClaim", Scope::Issuer, None, "by kind, else none"),
     row("GateRole", Scope::Issuer, None, "none"),
     row("GateRequire", Scope::Issuer, None, "none"),

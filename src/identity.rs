@@ -83,25 +83,20 @@ impl Identity {
         self.claims.get("sub").and_then(Value::as_str)
     }
 
-    /// The e-mail address, unless the issuer says that it is not verified.
+    /// The e-mail address. Never where `email_verified` is there (null is not) and is not `true` or `"true"`:
+    /// one rule for headers, assertions, GitLab's login and the audit log.
     #[must_use]
     pub fn email(&self) -> Option<&str> {
-        let verified = self.claims.get("email_verified").and_then(scalar);
-        if verified.is_some_and(|it| it == "0" || it.eq_ignore_ascii_case("false")) {
-            return None;
-        }
+        let verified = match self.claims.get("email_verified") {
+            None | Some(Value::Null | Value::Bool(true)) => true,
+            Some(value) => value.as_str() == Some("true"),
+        };
         self.issuer
             .email_claim
-            .as_ref()?
+            .as_ref()
+            .filter(|_| verified)?
             .get(&self.claims)?
             .as_str()
-    }
-
-    /// What the issuer says of the e-mail address; whatever is no plain yes is a no. `None`: nothing.
-    #[must_use]
-    pub fn email_is_verified(&self) -> Option<bool> {
-        let said = self.claims.get("email_verified")?;
-        Some(scalar(said).is_some_and(|it| it == "true"))
     }
 
     /// The issuer's name in the configuration.

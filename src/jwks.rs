@@ -4,7 +4,6 @@
 //!
 //! - [`key`]: one JWK, judged once and parsed once; it verifies signatures.
 //! - [`set`]: a JWKS; which of its keys may have signed a token.
-//! - [`url`]: which URLs the gate may fetch from.
 //! - [`discovery`]: what an issuer's discovery document says.
 //! - [`fetch`]: one fetch from the issuer, without any memory.
 //! - [`room`]: who waits for keys, in all processes of the host.
@@ -30,16 +29,16 @@ pub mod schedule;
 pub mod set;
 pub mod store;
 pub mod update;
-pub mod url;
 
-pub use fetch::{FetchError, ca_fingerprint, fetch};
+pub use crate::http::ca_fingerprint;
+pub use crate::http::url::{UrlError, check_url, discovery_url, is_here, is_plain};
+pub use fetch::{FetchError, fetch};
 pub use key::{Key, KeyError, Unfit};
 pub use keys::{KeySettings, KeyStatus, Keys};
 pub use refresh::{Refresher, Report};
 pub use room::{Patience, Room};
 pub use set::{KeySet, NoKey, SetError};
 pub use store::StateDir;
-pub use url::{UrlError, check_url, discovery_url, is_here, is_plain};
 
 /// A lock whose last holder may have panicked: what it guards is whole at every step, and a caught
 /// panic must not refuse every request after it.

@@ -15,6 +15,7 @@ pub mod file; //       what an administrator's file holds, read with a bound
 pub mod gate; //       the walk of one request through the rooms below
 pub mod grant; //      what is made once per token: an identity and how others see it
 pub mod headers; //    7 what a grant sets on the way to the upstream
+pub mod http; //       one bounded request to a configured URL: keys, jobs, accounts
 pub mod identity; //   5 issuer kinds; claims become a person, a project, a job, roles
 pub mod json; //       strict JSON: no duplicate members, bounded depth
 pub mod jwks; //       2 keys: parsed, fetched, kept, refreshed

@@ -256,8 +256,13 @@ fn handle(
             let identity =
                 identity.ok_or_else(|| Refusal::new(Reason::TokenMissing, "nobody is known"))?;
             // SAFETY: gate.h: live text or NULL.
-            let args = unsafe { bytes(view.raw.args) }.unwrap_or_default();
-            let location = login::location(upstream.signers(), identity, args)?;
+            let (path, args) = unsafe {
+                (
+                    bytes(view.raw.uri).unwrap_or_default(),
+                    bytes(view.raw.args).unwrap_or_default(),
+                )
+            };
+            let location = login::location(upstream.signers(), identity, path, args)?;
             let fields = vec![
                 ("Location", location),
                 ("Cache-Control", "no-store".to_owned()),

@@ -56,6 +56,7 @@ pub(super) struct Draft {
     unfit_keys: bool,
     algorithms: Option<Vec<Algorithm>>,
     user_claims: Option<Vec<ClaimPath>>,
+    email_claim: Option<ClaimPath>,
     role_claim: Option<ClaimPath>,
     roles: Vec<RoleRule>,
     require: Vec<Condition>,
@@ -184,6 +185,7 @@ impl Draft {
             "GateJWKS" => (self.keys, self.unfit_keys) = keys(words::one(name, words)?)?,
             "GateAlgorithms" => self.algorithms = Some(algorithms(words)?),
             "GateUserClaim" => self.user_claims = Some(paths(name, words)?),
+            "GateEmailClaim" => self.email_claim = Some(path(name, words::one(name, words)?)?),
             "GateRoleClaim" => self.role_claim = Some(path(name, words::one(name, words)?)?),
             "GateRole" => {
                 let [role, conditions @ ..] = words else {
@@ -290,7 +292,10 @@ impl Draft {
                 Some(paths) => paths,
                 None => fixed(user)?,
             },
-            email_claim: fixed(email)?.pop(),
+            email_claim: match self.email_claim {
+                Some(path) => Some(path),
+                None => fixed(email)?.pop(),
+            },
             role_claim: match self.role_claim {
                 Some(path) => Some(path),
                 None => fixed(role)?.pop(),

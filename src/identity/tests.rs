@@ -107,6 +107,11 @@ fn an_address_that_the_issuer_did_not_verify_is_none() {
         (json!("False"), None),
         (json!(0), None),
         (json!("0"), None),
+        (json!("no"), None),
+        (json!("TRUE"), None),
+        (json!(1), None),
+        (json!(""), None),
+        (json!([true]), None),
     ] {
         let changes = json!({"email": "d@example.com", "email_verified": verified});
         assert_eq!(of(&[], changes).email(), wanted, "{verified}");
@@ -132,6 +137,17 @@ fn each_make_has_its_own_claim_for_the_address() {
         assert_eq!(it.email(), wanted, "{make}");
     }
     assert_eq!(of(&[], json!({"email": ["e"]})).email(), None);
+    for (line, claims) in [
+        (
+            "GateEmailClaim /emails/0",
+            json!({"emails": ["e", "f"], "email": "x"}),
+        ),
+        ("GateEmailClaim mail", json!({"mail": "e", "email": "x"})),
+        ("GateEmailClaim a.b", json!({"a": {"b": "e"}})),
+    ] {
+        assert_eq!(of(&[line], claims).email(), Some("e"), "{line}");
+        assert_eq!(of(&[line], json!({"email": "x"})).email(), None, "{line}");
+    }
     assert_eq!(of(&[], json!({})).email(), None);
 }
 

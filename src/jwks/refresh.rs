@@ -6,9 +6,9 @@
 //! [`super::update`]'s.
 
 use super::bell::Bell;
-use super::fetch::Cancel;
 use super::keys::Keys;
 use super::lock;
+use crate::http::Cancel;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};

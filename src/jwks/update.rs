@@ -4,7 +4,7 @@
 //! goes: look whether the schedule has one ([`Keys::ticket`]), with the host's lock in hand look
 //! once more, write down that it starts, fetch, write down how it went, tell who waits.
 
-use super::fetch::{self, Cancel, FetchError, Fetched, Source};
+use super::fetch::{self, FetchError, Fetched, Source};
 use super::key::Key;
 use super::keys::{Desk, Keys, Lockout};
 use super::lock;
@@ -13,6 +13,7 @@ use super::set::{KeySet, PassedOver};
 use super::store::{HostLock, Kept, KeptKeys, StoreError};
 use crate::clock;
 use crate::config::KeyLocation;
+use crate::http::Cancel;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

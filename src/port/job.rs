@@ -2,20 +2,19 @@
 //! goes on asking while a port of the job is open ([`Watch`]). A question may take as long as its
 //! timeout: never asked by who moves a port's bytes.
 
+use crate::http::{self, Cancel, Trust};
 use crate::identity::Identity;
 use crate::json::{self, Value};
-use crate::jwks::fetch::{Cancel, agent_for};
-use crate::jwks::is_here;
 use crate::upstream::credential;
 use crate::verdict::{Reason, Refusal};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::Builder;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The longest answer that is read.
-const MAX_BYTES: u64 = 1 << 20;
+const MAX_BYTES: usize = 1 << 20;
 
 /// What GitLab says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,32 +142,18 @@ impl Question {
                 ("PRIVATE-TOKEN", secret.reveal().to_owned())
             }
         };
-        let agent = agent_for(&self.url, self.ca_file.as_deref()).map_err(|it| it.to_string())?;
-        let _registered = cancel.register(&agent).map_err(|it| it.to_string())?;
-        let request = agent
-            .get(&self.url)
-            .header(header, &token)
-            .config()
-            .timeout_global(Some(self.timeout));
-        let request = if is_here(&self.url) {
-            request.proxy(None)
-        } else {
-            request
+        let request = http::Request {
+            url: &self.url,
+            headers: &[(header, &token)],
+            form: None,
+            deadline: Instant::now() + self.timeout,
+            max_bytes: MAX_BYTES,
+            trust: &Trust::new(self.ca_file.as_deref()),
+            directives: http::OF_ISSUER,
         };
-        // ureq's errors name no header's value.
-        let told = |error: ureq::Error| match error {
-            ureq::Error::Timeout(_) => format!("{}: no whole answer in time", self.url),
-            other => format!("{}: {other}", self.url),
-        };
-        let mut response = request.build().call().map_err(told)?;
-        let status = response.status().as_u16();
-        let body = response
-            .body_mut()
-            .with_config()
-            .limit(MAX_BYTES)
-            .read_to_vec()
-            .map_err(told)?;
-        Ok((status, body))
+        let response = request.send(cancel).map_err(|it| it.to_string())?;
+        let body = response.body.map_err(|it| it.to_string())?;
+        Ok((response.status, body))
     }
 
     /// What an answer means. Only a whole answer about this very job says that it has ended, and a

@@ -53,21 +53,26 @@ pub fn can_sign(signers: &[Arc<Signer>]) -> bool {
     signer(signers).is_some()
 }
 
-/// Where the browser goes: a path of this host, whatever the request said.
+/// Where the browser goes: a path of this host, whatever the request said. `path` is the one of the request:
+/// GitLab's relative URL root is what stands in it before `/-/`.
 ///
 /// # Errors
-/// The identity lacks what GitLab's provider asks for, or its token has ended.
+/// The identity lacks what GitLab's provider asks for, or its token has ended; or the path is not plain.
 pub fn location(
     signers: &[Arc<Signer>],
     identity: &Identity,
+    path: &[u8],
     args: &[u8],
 ) -> Result<String, Refusal> {
+    let root = root(path).ok_or_else(|| {
+        Refusal::new(
+            Reason::Login,
+            "GitLab login: the path before /-/ must be plain, as /gitlab/-/gate/login",
+        )
+    })?;
     let signer =
         signer(signers).ok_or_else(|| Refusal::new(Reason::Internal, "no key can sign a login"))?;
-    let email = identity
-        .email()
-        .filter(|_| identity.email_is_verified() != Some(false));
-    let email = email.ok_or_else(|| {
+    let email = identity.email().ok_or_else(|| {
         Refusal::new(
             Reason::Claim,
             "GitLab's login wants an e-mail address, the token has none that is verified",
@@ -87,21 +92,35 @@ pub fn location(
     let token = signer
         .sign(TYPE, &claims)
         .map_err(|_| Refusal::new(Reason::Internal, "the login could not be signed"))?;
-    let mut location = format!("{CALLBACK}?jwt={token}");
+    let mut location = String::new();
+    encode(root, &mut location);
+    location.push_str(&format!("{CALLBACK}?jwt={token}"));
     if let [origin] = parameters(args, "origin").as_slice()
         && is_path_here(origin)
     {
         location.push_str("&origin=");
-        for byte in origin {
-            match byte {
-                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' | b'~' => {
-                    location.push(char::from(*byte));
-                }
-                _ => location.push_str(&format!("%{byte:02X}")),
-            }
-        }
+        encode(origin, &mut location);
     }
     Ok(location)
+}
+
+/// GitLab's relative URL root in the path of the handler; empty where GitLab has none. `None`: the browser
+/// could be led to another host by it.
+fn root(path: &[u8]) -> Option<&[u8]> {
+    let scope = path.windows(3).position(|it| it == b"/-/").unwrap_or(0);
+    let root = path.get(..scope)?;
+    (root.is_empty() || is_path_here(root)).then_some(root)
+}
+
+fn encode(text: &[u8], to: &mut String) {
+    for byte in text {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' | b'~' => {
+                to.push(char::from(*byte));
+            }
+            _ => to.push_str(&format!("%{byte:02X}")),
+        }
+    }
 }
 
 /// Whether a return URL is a path of this host in everybody's eyes: `//x`, `/\x` and control

@@ -102,6 +102,11 @@ is($answer->sent('X-Forwarded-User'), "dan\x{e4} \x{263a}", 'and arrives as UTF-
 is($httpd->get('/x', token => mint(issuer => 'a', claims => { email => 'a@b.c', email_verified => JSON::false }))->sent('X-Forwarded-Email'), undef, 'an address that is not verified is not sent');
 is($httpd->get('/x', token => mint(issuer => 'a', claims => { email => 'a@b.c', email_verified => 'false' }))->sent('X-Forwarded-Email'), undef, 'nor where that is said as text');
 is($httpd->get('/x', token => mint(issuer => 'a', claims => { email => 'a@b.c', email_verified => JSON::true }))->sent('X-Forwarded-Email'), 'a@b.c', 'a verified one is');
+for my $word ('no', 'TRUE', 'yes', '', 0, 1, [ JSON::true ], {}) {
+    my $shown = JSON->new->allow_nonref->encode($word);
+    is($httpd->get('/x', token => mint(issuer => 'a', claims => { email => 'a@b.c', email_verified => $word }))->sent('X-Forwarded-Email'), undef, "nor where it is $shown");
+}
+is($httpd->get('/x', token => mint(issuer => 'a', claims => { email => 'a@b.c', email_verified => $_ }))->sent('X-Forwarded-Email'), 'a@b.c', 'an address that is verified, or of which nothing is said, is sent') for 'true', undef;
 my $evil = $httpd->get('/x', token => mint(issuer => 'a', claims => { email => "a\r\nX-Evil: 1" }));
 is($evil->sent('X-Evil'), undef, 'a line break in an address makes no header');
 unlike($evil->sent('X-Forwarded-Email') // '', qr/[\r\n]/, 'and is never sent raw');

@@ -39,6 +39,7 @@ my $httpd = httpd(
         . issuer_section('aws', 'GateKind aws', 'GateRole deployer "sub=arn:aws:iam::123456789012:role/deployer"', 'GateRole shop "/https:~1~1sts.amazonaws.com~1/principal_tags/team=shop"')
         . issuer_section('goo', 'GateKind google', 'GateRequire hd=example.com')
         . issuer_section('gen', 'GateUserClaim login /x~1y.z', 'GateRoleClaim a.b')
+        . issuer_section('b2c', 'GateEmailClaim /emails/0')
         . issuer_section('ent', "GateIssuerURL $base/entra/{tenantid}/v2.0", "GateJWKS $base/entra/jwks", 'GateKind entra', "GateRequire tid~$tenant|$other", 'GateRole dev groups=g1', 'GateRole banned groups=bad')
         . issuer_section('ent1', "GateIssuerURL $base/entra1/", "GateJWKS $base/entra1/jwks", 'GateKind entra', 'GateRoleClaim groups')
         . issuer_section('entreq', "GateIssuerURL $base/entreq/", "GateJWKS $base/entreq/jwks", 'GateKind entra', 'GateRequire groups!=bad')
@@ -72,6 +73,8 @@ sub is_who {
 is_who('Okta', try_shape('okta', 'okta'), 'X-Forwarded-User' => 'dana@example.com', 'X-Forwarded-Email' => 'dana@example.com', 'X-Forwarded-Groups' => 'gitlab-devs', 'X-Gate-Job' => undef);
 is_who('Okta, two groups', try_shape('okta', 'okta', { groups => [qw(gitlab-admins x)] }), 'X-Forwarded-Groups' => 'admin,gitlab-admins,x');
 is_who('Keycloak', try_shape('kc', 'keycloak'), 'X-Forwarded-User' => 'dana', 'X-Forwarded-Email' => 'dana@example.com', 'X-Forwarded-Groups' => 'maintainer,backend,developer,offline_access');
+is($httpd->get('/x', token => mint(issuer => 'b2c', claims => { emails => [ 'dana@b2c.example', 'x@y' ], email => 'other@b2c.example' }))->sent('X-Forwarded-Email'), 'dana@b2c.example', 'GateEmailClaim: an element of an array');
+is($httpd->get('/x', token => mint(issuer => 'b2c', claims => { emails => ['dana@b2c.example'], email_verified => 'no' }))->sent('X-Forwarded-Email'), undef, 'GateEmailClaim: not verified');
 is_who('Keycloak by client roles', try_shape('kcgroups', 'keycloak'), 'X-Forwarded-Groups' => 'maintainer');
 refused(try_shape('kc', 'keycloak', { typ => $_ }), 401, 'type', "Keycloak: typ $_") for qw(ID Refresh bearer Offline);
 refused(try_shape('kc', 'keycloak', { typ => undef }), 401, 'type', 'Keycloak: no typ');

@@ -36,7 +36,7 @@ RUBY
 }
 
 my $places = gated('/', 'GateTokenFrom bearer cookie:gate_token', 'GateAssertion on', 'Require valid-user')
-    . "<Location /-/gate/login>\n SetHandler gate-gitlab-login\n</Location>\n";
+    . "<LocationMatch ^(?:/[^/]+)*/-/gate/login\$>\n SetHandler gate-gitlab-login\n</LocationMatch>\n";
 my $token = mint(issuer => 'a', claims => { email => 'dana@example.com', name => 'Dana D' }, exp_in => 900);
 my $httpd;
 for my $case ([ 'rs1', 'RS256' ], [ 'es1', 'ES256' ]) {
@@ -55,6 +55,19 @@ for my $case ([ 'rs1', 'RS256' ], [ 'es1', 'ES256' ]) {
 
     passes($httpd->get("/users/auth/jwt/callback?jwt=$jwt", token => $token), 'it passes the gate');
     refused($httpd->get("/users/auth/jwt/callback?jwt=$jwt", token => $token), 403, 'login', 'once');
+    for my $root ('/gitlab', '/dev/git%20lab') {
+        my $below = $httpd->get("$root/-/gate/login?origin=/gitlab/dashboard", headers => [ Cookie => "gate_token=$token" ]);
+        my ($again) = $root =~ /%/ ? () : ($below->header('Location') // '') =~ m{^\Q$root\E/users/auth/jwt/callback\?jwt=([\w.-]+)&origin=/gitlab/dashboard$};
+        if ($root =~ /%/) { refused($below, 403, 'login', 'a root that is not plain') }
+        else {
+            ok($again, "$algorithm: below $root to its own callback") or diag($below->as_string);
+            passes($httpd->get("$root/users/auth/jwt/callback?jwt=$again", token => $token), 'it passes there');
+            refused($httpd->get("$root/users/auth/jwt/callback?jwt=$again", token => $token), 403, 'login', 'once, there too');
+            refused($httpd->get("/users/auth/jwt/callback?jwt=$again", token => $token), 403, 'login', 'and nowhere else after it');
+        }
+    }
+    my $away = $httpd->get('//evil.example/-/gate/login', headers => [ Cookie => "gate_token=$token" ]);
+    unlike($away->header('Location') // '', qr{^//}, 'no other host is led to') or diag($away->as_string);
     unlike($httpd->access_log . $httpd->error_log, qr/\Q@{[ substr $jwt, -40 ]}\E/, 'no log holds it');
     refused($httpd->get("/USERS/auth/jwt/callback/?%6Awt=$jwt", token => $token), 403, 'login', 'however it is spelled');
 }

@@ -2,6 +2,7 @@
 //! that two threads may use at once.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use gitlab_gate::http::tls::io_words;
 use gitlab_gate::jwks::{check_url, is_plain};
 use gitlab_gate::verdict::Reason;
 use rustls::pki_types::pem::PemObject;
@@ -100,7 +101,10 @@ impl Gate {
     /// # Errors
     /// One line that says why there is none.
     pub fn open(&self) -> Result<Opened, String> {
-        let at = |error: io::Error| format!("the gate at {}:{}: {error}", self.host, self.port);
+        let at = |error: io::Error| {
+            let why = io_words(&error, "--ca-file");
+            format!("the gate at {}:{}: {why}", self.host, self.port)
+        };
         let socket = self.connect().map_err(at)?;
         let (mut from, mut to) = self.ends(socket).map_err(at)?;
         to.write_all(self.request.as_bytes()).map_err(at)?;

@@ -11,6 +11,8 @@ use crate::jwks::testing::{Dir, Server, answer, jwks, ok};
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::process::Command;
+use std::sync::Arc;
+use ureq::tls::PemItem;
 
 const TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -451,13 +453,4 @@ fn keys_of_a_file_are_read_or_the_fault_is_told() {
         std::fs::write(&path, text).unwrap();
         assert!(read_file(&path).is_err());
     }
-}
-
-#[test]
-fn a_ca_that_stands_as_a_server_is_told_in_words() {
-    let raw = "invalid peer certificate: Other(OtherError(CaUsedAsEndEntity))";
-    let said = told(&ureq::Error::Io(std::io::Error::other(raw)));
-    assert!(said.starts_with("its certificate is a CA's"), "{said}");
-    let other = told(&ureq::Error::Io(std::io::Error::other("refused")));
-    assert_eq!(other, "refused");
 }
