@@ -35,6 +35,7 @@ RUBY
     return $text // '';
 }
 
+expect_in_log('AH01136: Unescaped URL path matched ProxyPass');
 my $places = gated('/', 'GateTokenFrom bearer cookie:gate_token', 'GateAssertion on', 'Require valid-user')
     . "<LocationMatch ^(?:/[^/]+)*/-/gate/login\$>\n SetHandler gate-gitlab-login\n</LocationMatch>\n";
 my $token = mint(issuer => 'a', claims => { email => 'dana@example.com', name => 'Dana D' }, exp_in => 900);
