@@ -235,7 +235,7 @@ static const char *only_in_issuer(cmd_parms *cmd, void *dir_config, const char *
     (void) dir_config;
     (void) line;
     return wrong ? wrong : apr_pstrcat(cmd->pool, cmd->cmd->name,
-                       " may only stand inside <GateIssuer NAME> … </GateIssuer>", NULL);
+                       " may only stand inside <GateIssuer NAME> ... </GateIssuer>", NULL);
 }
 
 /* mod_authz_core's own: seen here too, since only the lines themselves tell whether a section

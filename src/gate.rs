@@ -132,7 +132,7 @@ impl Process {
             return Decision {
                 verdict: Err(Refusal::new(
                     Reason::AuditUnavailable,
-                    "the audit log can not be written",
+                    "GateAuditRequired is on, and GateAuditLog can't be written",
                 )),
                 take: Vec::new(),
             };
@@ -208,7 +208,12 @@ impl Process {
             .ways()
             .into_iter()
             .find(|it| it.reads(token))
-            .ok_or_else(|| Refusal::new(Reason::TokenMalformed, "no way reads this form"))?;
+            .ok_or_else(|| {
+                Refusal::new(
+                    Reason::TokenMalformed,
+                    "no issuer reads a credential of this form",
+                )
+            })?;
         let grant = Arc::new(Grant::new(way.identify(&asked, token)?));
         self.cache.put(token, scope, &grant, now);
         Ok(grant)

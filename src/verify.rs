@@ -177,9 +177,41 @@ impl fmt::Display for Error {
             | Self::GroupsLeftOut(text) => f.write_str(text),
             Self::ClaimType(claim, text) => write!(f, "claim {}: {text}", claim.name()),
             Self::NoEnd => f.write_str("wanted claim exp, got none"),
-            Self::Expired { exp, now } => write!(f, "exp {exp} is past, it is {now}"),
-            Self::NotYetValid { nbf, now } => write!(f, "nbf {nbf} is to come, it is {now}"),
-            Self::IssuedInFuture { iat, now } => write!(f, "iat {iat} is to come, it is {now}"),
+            Self::Expired { exp, now } => {
+                let ago = Span(now.saturating_sub(*exp));
+                write!(
+                    f,
+                    "exp is {ago} ago: get a new token, or compare the clocks"
+                )
+            }
+            Self::NotYetValid { nbf, now } => {
+                let ahead = Span(nbf.saturating_sub(*now));
+                write!(
+                    f,
+                    "nbf is {ahead} ahead: compare the clocks of this host and the issuer"
+                )
+            }
+            Self::IssuedInFuture { iat, now } => {
+                let ahead = Span(iat.saturating_sub(*now));
+                write!(
+                    f,
+                    "iat is {ahead} ahead: compare the clocks of this host and the issuer"
+                )
+            }
+        }
+    }
+}
+
+/// Seconds, as people say them.
+struct Span(u64);
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            seconds @ ..120 => write!(f, "{seconds} s"),
+            seconds @ ..7200 => write!(f, "{} min", seconds / 60),
+            seconds @ ..172_800 => write!(f, "{} h", seconds / 3600),
+            seconds => write!(f, "{} days", seconds / 86_400),
         }
     }
 }

@@ -20,7 +20,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How long a child's end waits for the last lines.
 const LAST: Duration = Duration::from_secs(2);
 
-const TOO_FAST: &str = "lines come faster than they can be written";
+const TOO_FAST: &str = "lines come faster than they are written";
 
 /// What the administrator should hear of.
 pub trait Report: Send + Sync {
@@ -193,7 +193,7 @@ impl Shared {
         if self.failing.load(Relaxed) {
             let lost = self.lost.load(Relaxed);
             let text = format!(
-                "{lost} lines of this process were lost: the audit log could not be written"
+                "{lost} lines of this process were lost: GateAuditLog could not be written"
             );
             let mut gap = self.frame.life("audit-resumed", "info", &text);
             gap.push(b'\n');

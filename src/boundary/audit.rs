@@ -22,16 +22,14 @@ use std::ffi::{c_char, c_void};
 use std::path::Path;
 use std::sync::Arc;
 
-/// The log's own troubles, in the error log.
+/// Failures of the audit log, in the error log.
 pub(super) struct AuditLog;
 
 impl Report for AuditLog {
     fn failing(&self, why: &str) {
         say(
             ERROR,
-            &format!(
-                "GATE601: the audit log can not be written: {why}; lines are lost from now on"
-            ),
+            &format!("GATE601: GateAuditLog can't be written: {why}; lines are lost until GATE602"),
         );
     }
 
@@ -39,7 +37,7 @@ impl Report for AuditLog {
         say(
             NOTICE,
             &format!(
-                "GATE602: the audit log is written again; {lost} lines of this process were lost"
+                "GATE602: GateAuditLog is written again; {lost} lines of this process were lost"
             ),
         );
     }
@@ -70,12 +68,12 @@ entry! {
         if log.has_unsealed_lines() {
             say(
                 WARNING,
-                "GATE603: GateAuditChainKey: the log ends in a line without a seal: gatectl audit verify will end with 1 \
-                 at it; move the log away and restart, so that the chain begins with a file of its own",
+                "GATE603: GateAuditChainKey: GateAuditLog ends in a line without a seal, where gatectl audit verify \
+                 will end with 1: move the log away and restart, so that the chain begins with a new file",
             );
         }
         let text = if handle.builder.config.audit.required {
-            "the gate starts; nothing passes unwritten"
+            "the gate starts; GateAuditRequired on: no request passes while this log can't be written"
         } else {
             "the gate starts"
         };

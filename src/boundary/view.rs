@@ -141,10 +141,10 @@ impl<'r> View<'r> {
 
     /// Credentials of the request that no source looks at; what they are is not shown.
     pub(super) fn unread(&self) -> Option<String> {
-        let port = self.raw.port != 0;
+        let proxied = self.raw.port != 0 || self.raw.connect != 0;
         // SAFETY: gate.h: live text or NULL.
         let args = unsafe { bytes(self.raw.args) };
-        unread(self.sources(), &Names::new()?, &self.table(), args, port)
+        unread(self.sources(), &Names::new()?, &self.table(), args, proxied)
     }
 
     pub(super) fn target(&self) -> Target<'r> {

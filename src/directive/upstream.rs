@@ -106,7 +106,8 @@ impl Builder {
     }
 
     fn assertion(&mut self, place: &Place, words: &[&str]) -> Result<Setting, String> {
-        let usage = "GateAssertion takes on or off, and perhaps audience=…, ttl=…, header=…";
+        let usage =
+            "GateAssertion takes on or off, and perhaps audience=URL, ttl=TIME, header=NAME";
         let (first, options) = words.split_first().ok_or(usage)?;
         let mut setting = AssertionSetting {
             id: self.new_id(),

@@ -88,7 +88,7 @@ impl fmt::Display for ConditionError {
             Self::Path(error) => write!(f, "{error}")?,
             Self::Blank(text) => write!(
                 f,
-                "the condition {} has a blank that would be part of the claim's name or of the value",
+                "the condition {} has a blank: write it without blanks around the operator",
                 quoted(text)
             )?,
             Self::EmptyPattern(text) => {

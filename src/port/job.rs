@@ -98,7 +98,8 @@ impl Question {
                 let Some(token) = token else {
                     return Err(Refusal::new(
                         Reason::JobMismatch,
-                        "wanted the job's CI_JOB_TOKEN once in Gate-Job-Token",
+                        "wanted the job's CI_JOB_TOKEN once in the header Gate-Job-Token: gatectl port \
+                         --job-token-env CI_JOB_TOKEN sends it",
                     ));
                 };
                 (

@@ -54,6 +54,8 @@ pub enum Error {
     NotText,
     /// Not three parts with dots between them, but so many (five: a JWE).
     Parts(usize),
+    /// Another credential, known by its first letters, which are no secret.
+    Other(&'static str),
     /// Nothing between the dots.
     Empty(Part),
     /// Not base64url in its one canonical form without padding (RFC 7515 section 2).
@@ -87,6 +89,7 @@ impl Error {
             Self::Json(_, JsonError::Duplicate(_)) => Reason::DuplicateMember,
             Self::NotText
             | Self::Parts(_)
+            | Self::Other(_)
             | Self::Empty(_)
             | Self::Encoding(..)
             | Self::Json(..)
@@ -111,6 +114,7 @@ impl fmt::Display for Error {
             Self::NotText => f.write_str("the token is not text"),
             Self::Parts(5) => f.write_str("the token has 5 parts (encrypted, JWE), wanted 3"),
             Self::Parts(count) => write!(f, "the token has {count} parts, wanted 3"),
+            Self::Other(what) => write!(f, "the token looks like {what}, wanted a JWT"),
             Self::Empty(part) => write!(f, "the {part} part is empty"),
             Self::Encoding(part, fault) => {
                 write!(f, "the {part} part is not canonical base64url: {fault}")
@@ -305,9 +309,39 @@ fn algorithm(alg: Option<&Value>) -> Result<Algorithm, Error> {
 }
 
 /// The three parts, not decoded.
+/// How other credentials begin that are sent by mistake.
+const OTHERS: &[(&str, &str)] = &[
+    ("$", "the name of a variable that was not expanded"),
+    ("%", "the name of a variable that was not expanded"),
+    ("glpat-", "a personal access token of GitLab (glpat-)"),
+    ("gldt-", "a deploy token of GitLab (gldt-)"),
+    ("glcbt-", "a CI_JOB_TOKEN of GitLab (glcbt-)"),
+    ("glrt-", "a runner's token of GitLab (glrt-)"),
+    ("glptt-", "a trigger token of GitLab (glptt-)"),
+    (
+        "glagent-",
+        "a Kubernetes agent's token of GitLab (glagent-)",
+    ),
+    ("glft-", "a feed token of GitLab (glft-)"),
+    ("gloas-", "an OAuth secret of GitLab (gloas-)"),
+    ("ghp_", "a token of GitHub (ghp_)"),
+    ("Bearer ", "a header's value with its scheme (Bearer)"),
+    ("{", "a JSON object"),
+    ("<", "XML or HTML"),
+];
+
+fn other(text: &str) -> Option<&'static str> {
+    let found = OTHERS.iter().find(|(begin, _)| text.starts_with(begin));
+    found.map(|(_, what)| *what)
+}
+
 fn parts(token: &[u8]) -> Result<[&str; 3], Error> {
     // As text, because that is searched by the word and not by the byte.
     let text = std::str::from_utf8(token).map_err(|_| Error::NotText)?;
+    // None of them can begin a JWT, whose first bytes are those of a JSON object in base64url.
+    if let Some(what) = other(text) {
+        return Err(Error::Other(what));
+    }
     let mut parts = text.split('.');
     match (parts.next(), parts.next(), parts.next(), parts.next()) {
         (Some(header), Some(claims), Some(signature), None) => Ok([header, claims, signature]),
@@ -341,7 +375,7 @@ fn decode<'b>(part: Part, text: &str, buffer: &'b mut [u8]) -> Result<&'b [u8], 
                     "white space"
                 }
                 Slice::DecodeError(Fault::InvalidByte(..)) => "a character outside the alphabet",
-                Slice::DecodeError(Fault::InvalidLength(_)) => "a length that can not be",
+                Slice::DecodeError(Fault::InvalidLength(_)) => "an impossible length",
                 Slice::DecodeError(Fault::InvalidLastSymbol(..)) => {
                     "bits left over in the last character"
                 }

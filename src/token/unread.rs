@@ -37,15 +37,15 @@ const LONGEST_SCHEME: usize = 20;
 /// How many places are named.
 const NAMED: usize = 4;
 
-/// What the request has, and what would read it; `None`: no credential was seen. `port`: a `<GatePort>`, which
-/// reads Proxy-Authorization alone.
+/// What the request has, and what would read it; `None`: no credential was seen. `proxied`: CONNECT
+/// or a forward proxy's request, whose token comes in Proxy-Authorization.
 #[must_use]
 pub fn unread<'r>(
     sources: &[Source],
     names: &Names,
     fields: &impl Fields<'r>,
     args: Option<&[u8]>,
-    port: bool,
+    proxied: bool,
 ) -> Option<String> {
     let mut seen = Vec::new();
     let authorization = [&names.authorization, &names.proxy_authorization];
@@ -53,7 +53,7 @@ pub fn unread<'r>(
         .into_iter()
         .zip(["Authorization", "Proxy-Authorization"])
     {
-        seen.extend(credentials(fields.find(field), name, sources, port));
+        seen.extend(credentials(fields.find(field), name, sources, proxied));
     }
     for name in HEADERS {
         let found = FieldName::new(name).map_or(Found::None, |it| fields.find(&it));
@@ -62,7 +62,7 @@ pub fn unread<'r>(
                 &format!("the header {name} is there"),
                 sources,
                 &format!("header:{name}"),
-                port,
+                proxied,
             ));
         }
     }
@@ -73,7 +73,7 @@ pub fn unread<'r>(
                     &format!("the cookie {name} looks like a JWT"),
                     sources,
                     &format!("cookie:{name}"),
-                    port,
+                    proxied,
                 )
             }));
         }
@@ -84,7 +84,7 @@ pub fn unread<'r>(
                 &format!("the query has the parameter {name}"),
                 sources,
                 &format!("query:{name}"),
-                port,
+                proxied,
             ));
         }
     }
@@ -101,7 +101,7 @@ pub fn unread<'r>(
 }
 
 /// What an Authorization header has that no source reads.
-fn credentials(found: Found<'_>, name: &str, sources: &[Source], port: bool) -> Option<String> {
+fn credentials(found: Found<'_>, name: &str, sources: &[Source], proxied: bool) -> Option<String> {
     let value = match found {
         Found::None => return None,
         Found::Many => return Some(format!("{name} is there more than once")),
@@ -130,14 +130,14 @@ fn credentials(found: Found<'_>, name: &str, sources: &[Source], port: bool) -> 
         ("Proxy-Authorization", true, _) | ("Proxy-Authorization", _, true) => "proxy",
         _ => return Some(format!("{has}; no source reads it, wanted Bearer or Basic")),
     };
-    Some(there(&has, sources, word, port))
+    Some(there(&has, sources, word, proxied))
 }
 
 /// `has`, and which GateTokenFrom would look there.
-fn there(has: &str, sources: &[Source], word: &str, port: bool) -> String {
+fn there(has: &str, sources: &[Source], word: &str, proxied: bool) -> String {
     let mut text = has.to_owned();
-    if port {
-        text.push_str("; a <GatePort> reads Proxy-Authorization alone");
+    if proxied {
+        text.push_str("; a proxy's client sends the token in Proxy-Authorization");
         return text;
     }
     text.push_str("; `GateTokenFrom");

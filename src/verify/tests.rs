@@ -301,17 +301,17 @@ fn what_was_wrong_with_a_time_is_told() {
         (
             NOW + 30,
             json!({"exp": NOW}),
-            "exp 1800000000 is past, it is 1800000030",
+            "exp is 30 s ago: get a new token, or compare the clocks",
         ),
         (
             NOW - 31,
             json!({"nbf": NOW}),
-            "nbf 1800000000 is to come, it is 1799999969",
+            "nbf is 31 s ahead: compare the clocks of this host and the issuer",
         ),
         (
             NOW - 31,
             json!({"iat": NOW}),
-            "iat 1800000000 is to come, it is 1799999969",
+            "iat is 31 s ahead: compare the clocks of this host and the issuer",
         ),
     ] {
         let error = refused_at(now, &[], changes).unwrap();

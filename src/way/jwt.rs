@@ -114,10 +114,16 @@ impl Jwt {
         if named.is_empty() {
             let all = server.map(|it| it.issuers.as_slice()).unwrap_or_default();
             let known: Vec<_> = all.iter().map(|it| it.settings.url.as_str()).collect();
+            let bare = |url: &str| url.trim_end_matches('/').to_owned();
+            let hint = if known.iter().any(|it| bare(it) == bare(iss)) {
+                "; they differ by the slash at the end: write GateIssuerURL as iss has it"
+            } else {
+                ""
+            };
             return Err(Refusal::new(
                 Reason::IssuerUnknown,
                 format!(
-                    "wanted iss {}, got {}",
+                    "wanted iss {}, got {}{hint}",
                     known.join(" or "),
                     shown::text(iss)
                 ),
