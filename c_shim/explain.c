@@ -117,42 +117,38 @@ int shim_explain_place(request_rec *r)
     return shim_question_of(r) ? ap_run_header_parser(r) : DECLINED;
 }
 
-int shim_explain(request_rec *r)
+/* As its administrator wrote it. */
+static const char *server_of(request_rec *r)
 {
-    const char *method, *path, *peer, *text;
+    const server_rec *server = r->server;
+    int port = r->connection->local_addr->port;
+
+    return server->is_virtual && server->defn_name
+        ? apr_psprintf(r->pool, "%s at %d (%s line %u)", server->server_hostname, port, server->defn_name, server->defn_line_number)
+        : apr_psprintf(r->pool, "the main server at %d", port);
+}
+
+/* What would become of that request on the server of `r`; pool. NULL, and the status of the answer to `r`. */
+const char *shim_explained(request_rec *r, const char *method, const char *path, const char *peer, const char *token,
+                           int *status)
+{
+    int port = !strcmp(method, "CONNECT");
     apr_sockaddr_t *address = r->useragent_addr;
     char *ip = r->useragent_ip;
-    shim_question question = {0};
-    gate_explained found;
-    shim_state *state, *seen;
+    shim_question question = {.token = token, .port = port ? path : NULL};
+    shim_state *state = shim_state_of(r), *seen;
+    gate_explained found = {0};
+    const char *text;
     request_rec *sub;
-    int port, status;
 
-    if (r->method_number != M_GET && r->method_number != M_POST) {
-        ap_allow_standard_methods(r, REPLACE_ALLOW, M_GET, M_POST, -1);
-        return HTTP_METHOD_NOT_ALLOWED;
-    }
-    method = parameter(r, "method");
-    path = parameter(r, "path");
-    peer = parameter(r, "peer");
-    method = method && *method ? method : "GET";
-    port = !strcmp(method, "CONNECT");
-    if (!path || (*path == '/') == port || !shim_process) {
-        return HTTP_BAD_REQUEST;
-    }
-    if ((status = body(r, &question.token)) != OK) {
-        return status;
+    *status = HTTP_BAD_REQUEST;
+    if (!path || (*path == '/') == port || !shim_process || (peer && !pretend(r, peer))) {
+        return NULL;
     }
     question.rules = apr_array_make(r->pool, 4, sizeof(gate_pair));
-    if (peer && !pretend(r, peer)) {
-        return HTTP_BAD_REQUEST;
-    }
-    state = shim_state_of(r);
     state->question = &question;
-    question.port = port ? path : NULL;
     /* a CONNECT has the path / in httpd; the target goes by the question */
     sub = ap_sub_req_method_uri(method, port ? "/" : path, r, NULL);
-    memset(&found, 0, sizeof(found));
     found.status = sub->status;
     if (sub->status == HTTP_OK && shim_is_port(sub)) {
         explain_port(sub, &found);
@@ -161,6 +157,7 @@ int shim_explain(request_rec *r)
         found.status = shim_state_of(sub)->outcome.status;
     }
     seen = SHIM_STATE(sub);
+    found.server = server_of(r);
     found.method = sub->method;
     found.path = path;
     found.peer = r->useragent_ip;
@@ -184,8 +181,26 @@ int shim_explain(request_rec *r)
     state->question = NULL;
     r->useragent_addr = address;
     r->useragent_ip = ip;
+    *status = HTTP_INTERNAL_SERVER_ERROR;
+    return text;
+}
+
+int shim_explain(request_rec *r)
+{
+    const char *method, *token, *text;
+    int status;
+
+    if (r->method_number != M_GET && r->method_number != M_POST) {
+        ap_allow_standard_methods(r, REPLACE_ALLOW, M_GET, M_POST, -1);
+        return HTTP_METHOD_NOT_ALLOWED;
+    }
+    if ((status = body(r, &token)) != OK) {
+        return status;
+    }
+    method = parameter(r, "method");
+    text = shim_explained(r, method && *method ? method : "GET", parameter(r, "path"), parameter(r, "peer"), token, &status);
     if (!text) {
-        return HTTP_INTERNAL_SERVER_ERROR;
+        return status;
     }
     ap_set_content_type(r, "application/json");
     apr_table_setn(r->headers_out, "Cache-Control", "no-store");

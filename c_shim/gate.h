@@ -180,6 +180,7 @@ typedef struct gate_opening {
 
 /* What was found out about a request that was only asked about. Borrowed. */
 typedef struct gate_explained {
+    const char *server;  /* which one would answer */
     const char *method;
     const char *path;
     const char *peer;

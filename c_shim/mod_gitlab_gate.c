@@ -20,6 +20,7 @@ static void register_hooks(apr_pool_t *pool)
 
     /* start */
     ap_hook_check_config(shim_check_config, NULL, NULL, APR_HOOK_MIDDLE);       /* start.c */
+    ap_hook_test_config(shim_test_config, NULL, NULL, APR_HOOK_REALLY_LAST);    /* explain_offline.c */
     ap_hook_open_logs(shim_open_audit_log, NULL, NULL, APR_HOOK_MIDDLE);        /* start.c */
     ap_hook_post_config(shim_post_config, NULL, NULL, APR_HOOK_MIDDLE);         /* start.c */
     ap_hook_child_init(shim_child_init, NULL, NULL, APR_HOOK_MIDDLE);           /* start.c */

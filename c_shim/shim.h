@@ -236,6 +236,10 @@ void shim_audit_sub(request_rec *r);
 /* status.c, explain.c */
 int shim_status(request_rec *r);
 int shim_explain(request_rec *r);
+const char *shim_explained(request_rec *r, const char *method, const char *path, const char *peer, const char *token,
+                           int *status);
+/* explain_offline.c */
+void shim_test_config(apr_pool_t *pconf, server_rec *server);
 int shim_explain_begin(request_rec *r);
 int shim_explain_place(request_rec *r);
 

@@ -9,22 +9,12 @@ mod audit; //   audit verify, audit report
 mod explain; //  explain
 #[path = "gatectl/gate.rs"]
 mod gate; //    the way to a gate
-#[path = "gatectl/hosts.rs"]
-mod hosts; //   which virtual hosts would answer
-#[path = "gatectl/include.rs"]
-mod include; // the files of an Include
-#[path = "gatectl/lines.rs"]
-mod lines; //   a configuration as httpd reads it
-#[path = "gatectl/macros.rs"]
-mod macros; //  its macros
 #[path = "gatectl/port.rs"]
 mod port; //    port: the local end of a CI port
 #[path = "gatectl/progress.rs"]
 mod progress; // how far a long file is
 #[path = "gatectl/report.rs"]
 mod report; //  the access review
-#[path = "gatectl/rewrite.rs"]
-mod rewrite; //  a configuration for a private httpd
 #[path = "gatectl/token.rs"]
 mod token; //   token: decode and verify
 #[path = "gatectl/words.rs"]

@@ -80,6 +80,7 @@ entry! {
         let parsed = |it: Option<&[u8]>| it.and_then(|it| serde_json::from_slice::<Value>(it).ok());
         let granted = it.status == 200;
         let value = json!({
+            "server": text(it.server),
             "method": text(it.method),
             "path": text(it.path),
             "peer": text(it.peer),
