@@ -81,13 +81,13 @@ int shim_decide_again(request_rec *r)
 /* The last moment before somebody answers. */
 int shim_before_handler(request_rec *r)
 {
-    int status = DECLINED, proxied = r->proxyreq || (r->handler && !strncmp(r->handler, "proxy", 5));
+    int status = DECLINED;
 
     if (!r->main && SHIM_STATE(r)) { /* nothing that was only looked at has become this request's answer */
         SHIM_STATE(r)->sub_denial = NULL;
     }
     /* many a way leads to an upstream only now: SetHandler, a RewriteRule of a directory, a DirectoryIndex */
-    if (proxied && !shim_is_gated(r)) {
+    if (shim_is_proxied(r) && !shim_is_gated(r)) {
         shim_refuse_h2c(r);
     }
 
@@ -99,9 +99,8 @@ int shim_before_handler(request_rec *r)
                              "request past the gate: load mod_proxy_http and leave ProxyWebsocketFallbackToProxyHttp on",
                              APLOG_ERR);
     }
-    /* httpd has looked for the place without the dots; the upstream may get them, and look elsewhere */
-    if ((status == OK || status == DECLINED) && proxied && !r->main && gate_has_dots(r->unparsed_uri)) {
-        status = shim_refuse(r, shim_state_of(r), "path", "the path has dot segments", APLOG_ERR);
+    if (status == OK || status == DECLINED) {
+        status = shim_way(r);
     }
     if (r->main && (status == OK || status == DECLINED)) {
         shim_audit_sub(r);

@@ -156,6 +156,9 @@ const char *shim_explained(request_rec *r, const char *method, const char *path,
     else if (sub->status == HTTP_OK && shim_handler_refuses(sub)) {
         found.status = shim_state_of(sub)->outcome.status;
     }
+    else if (sub->status == HTTP_OK && shim_way(sub)) {
+        found.status = shim_state_of(sub)->outcome.status;
+    }
     seen = SHIM_STATE(sub);
     found.server = server_of(r);
     found.method = sub->method;

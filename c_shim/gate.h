@@ -308,8 +308,11 @@ void gate_decide(gate_process *process, const gate_request *request, gate_outcom
 void gate_upstream(gate_process *process, const gate_request *request,
                    const gate_identity *identity, gate_outcome *outcome);
 
-/* Whether the path of a target has dot segments: the upstream could see another place than httpd. Fallback: 1. */
-int gate_has_dots(const char *target);
+/* The last word before mod_proxy sends the request: whether the upstream would see another place than httpd (dot
+ * segments), and whether the section's credential may go to that path. Of `outcome` a refusal is set. `identity`
+ * NULL: no credential went in. Fallback: status 500, reason internal. */
+void gate_way(gate_process *process, const gate_request *request, const gate_identity *identity,
+              gate_outcome *outcome);
 
 /* A body of that type and Content-Encoding (NULL: none was said), of a POST or of another method. NULL: memory,
  * and nothing may pass. */

@@ -339,8 +339,7 @@ int shim_settle(request_rec *r)
         return shim_refuse(r, shim_state_of(r), "internal", "the connection's end can not be watched", APLOG_CRIT);
     }
     send_upstream(r, &state->outcome);
-    /* a TRACE comes back to the client with all that is put in, and a forward proxy leads wherever the client says */
-    return shim_upstream(r, r->method_number == M_TRACE || r->proxyreq == PROXYREQ_PROXY ? NULL : state->outcome.identity);
+    return shim_upstream(r, shim_given(r, state));
 }
 
 int shim_fixups(request_rec *r)

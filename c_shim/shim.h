@@ -196,6 +196,9 @@ void shim_set_pairs(apr_table_t *table, const gate_pair *pairs, size_t count);
 void shim_unset_put(apr_table_t *fields, request_rec *from);
 void shim_take_back(request_rec *r);
 int shim_upstream(request_rec *r, const gate_identity *identity);
+int shim_is_proxied(const request_rec *r);
+const gate_identity *shim_given(request_rec *r, const shim_state *state);
+int shim_way(request_rec *r);
 
 /* cut.c */
 /* 0: the connection should have an end, and can't be given one. */

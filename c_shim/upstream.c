@@ -59,3 +59,35 @@ int shim_upstream(request_rec *r, const gate_identity *identity)
     state->put_count = outcome.upstream_count;
     return DECLINED;
 }
+
+int shim_is_proxied(const request_rec *r)
+{
+    return r->proxyreq || (r->handler && !strncmp(r->handler, "proxy", 5));
+}
+
+/* Who has been given to the upstream. A TRACE comes back to the client with all that is put in, and a forward proxy
+ * leads wherever the client says. */
+const gate_identity *shim_given(request_rec *r, const shim_state *state)
+{
+    return state && !state->refused && r->method_number != M_TRACE && r->proxyreq != PROXYREQ_PROXY
+        ? state->outcome.identity : NULL;
+}
+
+/* Where mod_proxy is about to send the request. */
+int shim_way(request_rec *r)
+{
+    shim_state none = {0}, *state = SHIM_STATE(r);
+    gate_outcome outcome;
+    gate_request view;
+
+    if (!shim_is_proxied(r) || shim_is_port(r)) {
+        return OK;
+    }
+    memset(&outcome, 0, sizeof(outcome));
+    shim_view(r, state ? state : &none, &view);
+    if (r->main) { /* the target of a part is the page's word, not the client's */
+        view.unparsed_uri = NULL;
+    }
+    gate_way(shim_process, &view, shim_is_gated(r) ? shim_given(r, shim_effective_state(r)) : NULL, &outcome);
+    return outcome.status ? shim_refuse(r, shim_state_of(r), outcome.reason, outcome.detail, outcome.log_level) : OK;
+}

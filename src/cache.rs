@@ -5,6 +5,7 @@
 //! scope that verified it; whether one still holds (time, key) is asked on every hit.
 
 use crate::grant::Grant;
+use crate::token::source::Sender;
 use arc_swap::ArcSwapOption;
 use foldhash::fast::RandomState;
 use std::hash::BuildHasher;
@@ -25,6 +26,8 @@ pub struct Scope {
     pub server: u32,
     /// GateAccept's list; 0: all issuers.
     pub accept: u32,
+    /// Who put the token into the request: what is granted says so.
+    pub sender: Sender,
 }
 
 #[derive(Debug)]

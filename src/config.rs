@@ -189,7 +189,7 @@ pub enum Setting {
     /// GateUpstreamToken
     UpstreamToken(UpstreamToken),
     /// GateSudo
-    Sudo(bool),
+    Sudo(Sudo),
     /// GateAssertion
     Assertion(AssertionSetting),
 }
@@ -228,6 +228,15 @@ pub struct JobApi {
     pub misses: u32,
 }
 
+/// GateSudo: as whom GitLab is asked to act.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sudo {
+    /// Persons.
+    pub people: bool,
+    /// CI jobs, each as the person who started its pipeline.
+    pub jobs: bool,
+}
+
 /// GateUpstreamToken.
 #[derive(Clone, Debug)]
 pub struct UpstreamToken {
@@ -235,6 +244,8 @@ pub struct UpstreamToken {
     pub file: Option<usize>,
     /// The header that it goes into.
     pub header: String,
+    /// The upstream is no GitLab (`paths=any`): it goes to any path.
+    pub any_path: bool,
 }
 
 /// GateAssertion.
@@ -323,6 +334,8 @@ pub struct Config {
     pub signers: Vec<Arc<Signer>>,
     /// Some place says `SetHandler gate-gitlab-login`.
     pub login: bool,
+    /// The configuration has a directive of this module, or puts it in force.
+    pub protects: bool,
     /// The names of all `<GatePort>` sections, NAME:PORT; made by the check.
     pub ports: Vec<String>,
     /// The names of all issuers; made by the check.

@@ -211,6 +211,7 @@ impl Builder {
         words: &[&str],
     ) -> Result<Option<Setting>, String> {
         words::utf8(name, words)?;
+        self.config.protects = true;
         self.notes.said(place, name);
         match name {
             "GateStateDir" => {
@@ -246,12 +247,11 @@ impl Builder {
                 }
                 if let Some(other) = words
                     .iter()
-                    .find(|it| !crate::protected::is_internal(it.as_bytes()))
+                    .find(|it| !crate::protected::may_be_kept(it.as_bytes()))
                 {
                     return Err(format!(
-                        "GateKeepHeader {other}: only GitLab's internal headers can be let through \
-                         (those that begin with Gitlab-Workhorse-, Gitlab-Kas- or Gitlab-Shell-, each by its whole name, \
-                         Gitlab-Agent-Api-Request and Geo-GL-Id); identity headers never"
+                        "GateKeepHeader {other}: only GitLab's internal headers and method overrides can be let through, \
+                         each by its whole name (docs/headers.md lists them); identity headers never"
                     ));
                 }
                 if let Some(other) = words.iter().find(|it| it.contains('*')) {

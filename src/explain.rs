@@ -7,6 +7,7 @@ use crate::gate::{Process, Section};
 use crate::identity::Identity;
 use crate::shown;
 use crate::token::compact::Unverified;
+use crate::token::source::Sender;
 use crate::verdict::Refusal;
 use crate::verify::Check;
 use crate::way::Asked;
@@ -37,7 +38,7 @@ impl Process {
             Err(refusal) => return refused("issuer", &refusal),
         };
         // The same walk that serves requests, with its cache.
-        let verdict = self.identify(section, token);
+        let verdict = self.identify(section, token, Sender::Client);
         let name = match &verdict {
             Ok(grant) => grant.identity().issuer_name().to_owned(),
             Err(refusal) => refusal.issuer.clone().unwrap_or_default(),

@@ -11,7 +11,7 @@ use crate::port::Ports;
 use crate::request::{Fields, Target};
 use crate::status::{Board, View, metrics, page};
 use crate::sys::shared;
-use crate::token::source::{self, Names, Source};
+use crate::token::source::{self, Names, Sender, Source};
 use crate::token::take::Take;
 use crate::upstream::{Upstream, credential::News};
 use crate::verdict::{Reason, Refusal};
@@ -141,7 +141,7 @@ impl Process {
         let verdict = match shown.token {
             None => Ok(None),
             Some(Err(wrong)) => Err(Refusal::new(wrong.reason(), wrong.to_string())),
-            Some(Ok(token)) => self.identify(section, &token).map(Some),
+            Some(Ok(token)) => self.identify(section, &token, shown.sender).map(Some),
         };
         let mut take = shown.take;
         if section.forward_token && matches!(verdict, Ok(Some(_))) {
@@ -179,18 +179,29 @@ impl Process {
     ///
     /// # Errors
     /// The refusal of the room that refused first.
-    pub fn identify(&self, section: &Section<'_>, token: &[u8]) -> Result<Arc<Grant>, Refusal> {
-        let grant = self.known_or_new(section, token)?;
+    pub fn identify(
+        &self,
+        section: &Section<'_>,
+        token: &[u8],
+        sender: Sender,
+    ) -> Result<Arc<Grant>, Refusal> {
+        let grant = self.known_or_new(section, token, sender)?;
         let proved = grant.binding().check();
         proved.map_err(|it| it.of(grant.identity().issuer_name()))?;
         Ok(grant)
     }
 
-    fn known_or_new(&self, section: &Section<'_>, token: &[u8]) -> Result<Arc<Grant>, Refusal> {
+    fn known_or_new(
+        &self,
+        section: &Section<'_>,
+        token: &[u8],
+        sender: Sender,
+    ) -> Result<Arc<Grant>, Refusal> {
         let now = clock::now();
         let scope = Scope {
             server: u32::try_from(section.server).unwrap_or(u32::MAX),
             accept: section.accept.map_or(0, |it| it.scope),
+            sender,
         };
         let kept = self.cache.get(token, scope, now);
         if let Some(board) = self.board {
@@ -214,7 +225,7 @@ impl Process {
                     "no issuer reads a credential of this form",
                 )
             })?;
-        let grant = Arc::new(Grant::new(way.identify(&asked, token)?));
+        let grant = Arc::new(Grant::new(way.identify(&asked, token)?, sender));
         self.cache.put(token, scope, &grant, now);
         Ok(grant)
     }

@@ -9,6 +9,7 @@ use crate::headers;
 use crate::identity::Identity;
 use crate::proof::Binding;
 use crate::sys::pairs::{Pairs, PairsBuilder};
+use crate::token::source::Sender;
 use crate::upstream::assertion;
 use std::borrow::Cow;
 use std::sync::OnceLock;
@@ -19,6 +20,7 @@ const RENDERED: usize = 4;
 /// An identity and what was rendered of it.
 pub struct Grant {
     identity: Identity,
+    sender: Sender,
     binding: Binding,
     environment: Pairs,
     upstream: Pairs,
@@ -38,8 +40,9 @@ impl std::fmt::Debug for Grant {
 impl Grant {
     /// Renders what every request needs; the rest comes when it is first asked for.
     #[must_use]
-    pub fn new(identity: Identity) -> Self {
+    pub fn new(identity: Identity, sender: Sender) -> Self {
         Self {
+            sender,
             binding: Binding::of(identity.claims()),
             environment: environment(&identity),
             upstream: headers::render(&identity, &[]),
@@ -54,6 +57,12 @@ impl Grant {
     #[must_use]
     pub const fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// Who put the token into the requests.
+    #[must_use]
+    pub const fn sender(&self) -> Sender {
+        self.sender
     }
 
     /// What must be proved beside the token, on each request.

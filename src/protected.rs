@@ -1,7 +1,7 @@
 //! The names that no client may send: what the gate itself sends, and what GitLab's components trust of
 //! each other. Compared as an upstream might fold them. What they are set to is said in `headers`.
 
-use crate::field::{folded, is_name_byte, same};
+use crate::field::{folded, folds_to, is_name_byte, same};
 
 /// The names that the gate sends by default (docs/headers.md).
 pub const IDENTITY: &[&str] = &[
@@ -19,7 +19,22 @@ pub const IDENTITY: &[&str] = &[
 
 /// GitLab's components trust these of each other (HackerOne 1040786).
 const INTERNAL_PREFIXES: &[&[u8]] = &[b"gitlab-workhorse-", b"gitlab-kas-", b"gitlab-shell-"];
-const INTERNAL: &[&str] = &["Gitlab-Agent-Api-Request", "Geo-GL-Id"];
+const INTERNAL: &[&str] = &[
+    "Gitlab-Agent-Api-Request",
+    "Gitlab-Agentk-Api-Request",
+    "Gitlab-Mailroom-Api-Request",
+    "Gitlab-Pages-Api-Request",
+    "Gitlab-Shared-Secret",
+    "Geo-GL-Id",
+];
+
+/// By these an upstream takes a POST for another method than the one that httpd has judged (`<Limit>`, `Require
+/// method`): Rack knows the first (rack/method_override.rb), other frameworks the others.
+const OVERRIDES: &[&str] = &[
+    "X-HTTP-Method-Override",
+    "X-HTTP-Method",
+    "X-Method-Override",
+];
 
 /// What says how a body is read: a client that had mod_proxy drop it would show the upstream another body than the
 /// one that was looked through.
@@ -64,6 +79,7 @@ impl Protected {
             .iter()
             .copied()
             .chain(INTERNAL.iter().copied())
+            .chain(OVERRIDES.iter().copied())
             .chain(more)
         {
             let name = folded(name.as_bytes());
@@ -128,6 +144,12 @@ pub fn is_internal(name: &[u8]) -> bool {
     }) || INTERNAL.iter().any(|it| same(&folded(it.as_bytes()), name))
 }
 
+/// Whether GateKeepHeader may let it through.
+#[must_use]
+pub fn may_be_kept(name: &[u8]) -> bool {
+    is_internal(name) || OVERRIDES.iter().any(|it| folds_to(it, name))
+}
+
 fn letter(name: &[u8]) -> usize {
     usize::from(name.first().copied().unwrap_or(0) & 31)
 }
@@ -149,6 +171,14 @@ mod tests {
             "GITLAB_WORKHORSE_API_REQUEST",
             "Geo-Gl-Id",
             "Gitlab-Kas-Api-Request",
+            "gitlab_agentk_api_request",
+            "Gitlab-Mailroom-Api-Request",
+            "Gitlab-Pages-Api-Request",
+            "Gitlab-Shared-Secret",
+            "X-HTTP-Method-Override",
+            "x_http_method.override",
+            "X-Http-Method",
+            "X_METHOD_OVERRIDE",
         ] {
             assert!(protected.is_protected(name.as_bytes()), "{name}");
         }
@@ -168,8 +198,15 @@ mod tests {
     fn a_kept_internal_header_passes_alone() {
         let protected = Protected::new(
             std::iter::empty(),
-            ["gitlab-kas-api-request", "Geo-GL-Id"].into_iter(),
+            [
+                "gitlab-kas-api-request",
+                "Geo-GL-Id",
+                "X_HTTP_Method_Override",
+            ]
+            .into_iter(),
         );
+        assert!(!protected.is_protected(b"x-http-method-override"));
+        assert!(protected.is_protected(b"X-Method-Override"));
         assert!(!protected.is_protected(b"Gitlab-Kas-Api-Request"));
         assert!(!protected.is_protected(b"geo_gl_id"));
         assert!(protected.is_protected(b"Gitlab-Kas-Other"));

@@ -16,6 +16,7 @@ use crate::jwks::testing::{ec, encoded, standing};
 use crate::jwks::{KeySet, Keys};
 use crate::life::{KeyLife, Life};
 use crate::token::compact::Unverified;
+use crate::token::source::Sender;
 use crate::verify::{Error, VerifiedClaims, verify};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::EcdsaKeyPair;
@@ -157,5 +158,8 @@ pub(crate) fn retire(identity: &Identity) {
 
 /// What is granted to a token with these changes.
 pub(crate) fn grant(changes: Value) -> Arc<Grant> {
-    Arc::new(Grant::new(identity(&issuer(&[]), changes).unwrap()))
+    Arc::new(Grant::new(
+        identity(&issuer(&[]), changes).unwrap(),
+        Sender::Client,
+    ))
 }

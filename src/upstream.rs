@@ -4,16 +4,21 @@
 pub mod assertion; //  a signed statement of the identity, made once per token and period
 pub mod body; //       a body may not say whom GitLab acts for
 pub mod credential; // the upstream's own credential, read from a file that may change
+pub mod cross_site; // whether another site made a browser send it
 pub mod login; //      GitLab's OmniAuth login by such a statement
 mod multipart; //      the same, for bodies of several parts
+pub mod paths; //      where the credential may go
 pub mod signer; //     the gate's signing keys
 pub mod spoof; //      what a client may not send where the gate's credential goes in
-pub mod way; //        ways that no request may take
+pub mod way; //        what mod_proxy will send, and dot segments in it
 
 use crate::clock;
-use crate::config::{AssertionSetting, Config, UpstreamToken};
+use crate::config::{AssertionSetting, Config, Sudo, UpstreamToken};
+use crate::field::folds_to;
 use crate::grant::Grant;
 use crate::identity::Identity;
+use crate::kind::Kind;
+use crate::shown;
 use crate::verdict::{Reason, Refusal};
 use assertion::Gate;
 use credential::{Credentials, News, Secret};
@@ -27,6 +32,7 @@ pub struct Upstream {
     credentials: Credentials,
     signers: Vec<Arc<Signer>>,
     logins: Option<Logins>,
+    protects: bool,
 }
 
 impl Upstream {
@@ -36,6 +42,7 @@ impl Upstream {
         Self {
             credentials: Credentials::start(&config.credentials, state_dir, news),
             signers: config.signers.clone(),
+            protects: config.protects,
             logins: config
                 .login
                 .then(|| Logins::new(&config.signers, state_dir)),
@@ -51,6 +58,12 @@ impl Upstream {
     /// Stops the watching.
     pub fn stop(self) {
         self.credentials.stop();
+    }
+
+    /// Whether the gate protects anything here.
+    #[must_use]
+    pub const fn protects(&self) -> bool {
+        self.protects
     }
 
     /// The gate's signing keys; the first signs.
@@ -91,6 +104,43 @@ impl Upstream {
         self.credentials.status()
     }
 
+    /// Whether the section's credential may go to this path.
+    ///
+    /// # Errors
+    /// No row of the table says what GitLab does with it there.
+    pub fn carries(
+        &self,
+        token: &UpstreamToken,
+        sudo: Sudo,
+        asked: Option<&paths::Asked<'_>>,
+    ) -> Result<(), Refusal> {
+        if token.any_path {
+            return Ok(());
+        }
+        let Some(secret) = self.credential(token)? else {
+            return Ok(());
+        };
+        let basic = folds_to("Authorization", token.header.as_bytes()) && secret.is_basic();
+        let carry = match (sudo.people || sudo.jobs, basic) {
+            (true, false) => Ok(paths::Carry::Sudo),
+            (false, true) => Ok(paths::Carry::Basic),
+            (true, true) => Err("with GateSudo it must be a token, not a line \"Basic ...\""),
+            (false, false) => Err(
+                "without GateSudo everybody would be the credential's account: write GateSudo on, or header=Authorization and a line \"Basic ...\" for git",
+            ),
+        };
+        let asked = asked.ok_or("only ProxyPass and RewriteRule lead there");
+        let allowed = carry.and_then(|carry| paths::allows(asked?, carry));
+        allowed.map_err(|why| {
+            let path = asked.map(|it| String::from_utf8_lossy(it.sent.path));
+            let path = shown::text(path.as_deref().unwrap_or("a place unknown"));
+            Refusal::new(
+                Reason::CredentialPath,
+                format!("GateUpstreamToken's credential does not go to {path}: {why}"),
+            )
+        })
+    }
+
     /// The credential of a section.
     ///
     /// # Errors
@@ -105,6 +155,22 @@ impl Upstream {
                 "GateUpstreamToken's file could never be read",
             )
         })
+    }
+}
+
+/// Whether GitLab is asked to act for this identity.
+///
+/// # Errors
+/// GateSudo is on, but not for its kind: then it gets no credential either, which would be another's.
+pub fn acts_for(identity: &Identity, sudo: Sudo) -> Result<bool, Refusal> {
+    let refuse = |why| Err(Refusal::new(Reason::CredentialPath, why));
+    match (sudo.people || sudo.jobs, identity.kind() == Kind::Gitlab) {
+        (false, _) => Ok(false),
+        (true, true) if !sudo.jobs => refuse(
+            "a CI job acts as the person who started its pipeline only with GateSudo people jobs",
+        ),
+        (true, false) if !sudo.people => refuse("GateSudo jobs is for CI jobs alone"),
+        (true, _) => Ok(true),
     }
 }
 

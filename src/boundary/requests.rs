@@ -14,6 +14,7 @@ use crate::gate::{Decision, Process};
 use crate::grant::Grant;
 use crate::headers;
 use crate::request::{FieldName, Fields, Found};
+use crate::token::source::Sender;
 use crate::verdict::{Reason, Refusal};
 use std::ffi::{c_char, c_void};
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 impl View<'_> {
     /// GateMode observe: the refusal is only written down. The gate's own failure is never passed
     /// over, a port can't be opened for nobody, what the gate itself tells is not for everybody, a body
-    /// that has been cut off can't be passed on, and nobody is handed the gate's credential.
+    /// that has been cut off can't be passed on, and the gate's credential goes nowhere else.
     fn only_observes(&self, reason: Reason) -> bool {
         // SAFETY: gate.h: live text or NULL.
         let handler = unsafe { bytes(self.raw.handler) }.unwrap_or_default();
@@ -32,7 +33,8 @@ impl View<'_> {
                 Reason::Internal
                     | Reason::AuditUnavailable
                     | Reason::SudoBody
-                    | Reason::CredentialSelf
+                    | Reason::CredentialPath
+                    | Reason::CrossSite
                     | Reason::Path
             )
             && !handler.starts_with(b"gate-")
@@ -232,7 +234,7 @@ pub unsafe extern "C" fn gate_decide(
             // SAFETY: gate.h: text or NULL.
             let token = unsafe { bytes(raw.token) };
             let verdict = token
-                .map(|token| process.identify(&view.section(), token))
+                .map(|token| process.identify(&view.section(), token, Sender::Client))
                 .transpose();
             let take = Vec::new();
             return view.outcome(Decision { verdict, take });

@@ -6,19 +6,22 @@ use super::ffi::{self, gate_answer, gate_edit, gate_outcome, gate_pair, gate_req
 use super::host::{CRITICAL, ERROR, pool};
 use super::panic::boundary;
 use super::text::{bytes, lossy, slice};
-use super::view::{View, grant_of, identity_of};
-use crate::config::{AssertionSetting, HeaderValue, Setting};
+use super::view::{View, grant_of};
+use crate::config::{AssertionSetting, HeaderValue, Setting, Sudo, UpstreamToken};
 use crate::directive::Slot;
 use crate::field::folds_to;
 use crate::gate::Process;
 use crate::grant::Grant;
 use crate::identity::Identity;
 use crate::token::query::without_parameters;
+use crate::token::source::Sender;
 use crate::token::take::Take;
 use crate::upstream::assertion::Gate;
 use crate::upstream::body::Body;
+use crate::upstream::cross_site::Signs;
 use crate::upstream::login::{Callback, Logins, is_callback};
-use crate::upstream::{Upstream, login, signer, spoof, sudo_name, way};
+use crate::upstream::paths::Asked;
+use crate::upstream::{Upstream, acts_for, login, signer, spoof, sudo_name, way};
 use crate::verdict::{Reason, Refusal};
 use std::ffi::{CStr, c_char};
 
@@ -34,14 +37,12 @@ impl View<'_> {
         outcome: &mut gate_outcome,
     ) -> Result<(), Refusal> {
         let failed = || Refusal::new(Reason::Internal, "the gate did not start in this child");
-        let token = match self.setting(Slot::UpstreamToken) {
-            Some(Setting::UpstreamToken(token)) if token.file.is_some() => Some(token),
-            _ => None,
-        };
-        let sudo = matches!(self.setting(Slot::Sudo), Some(Setting::Sudo(true)));
+        let token = self.upstream_token();
+        let sudo = self.sudo();
+        let sudo_in_force = sudo != Sudo::default();
         let login = self.login(process);
         let mut edits = self.edits(self.unlogged(login).as_slice());
-        if token.is_some() || sudo {
+        if token.is_some() || sudo_in_force {
             edits.extend(self.spoofed(token.map(|it| it.header.as_str())));
         }
         outcome.edits = self.pool.slice(&edits);
@@ -49,17 +50,17 @@ impl View<'_> {
         if let Some(logins) = login {
             self.callback(logins, grant.map(Grant::identity))?;
         }
-        let Some(grant) = grant else {
+        // What the gate answers itself goes to no upstream.
+        let Some(grant) = grant.filter(|_| !self.is_ours()) else {
             return Ok(());
         };
         let upstream = || process.map(Process::upstream).ok_or_else(failed);
-        let mut pairs = Vec::new();
-        if token.is_some() && self.asks_about_the_token() {
-            return Err(Refusal::new(
-                Reason::CredentialSelf,
-                "GitLab would show or renew the token of GateUpstreamToken",
-            ));
+        let assertions = self.assertions();
+        if token.is_some() || sudo_in_force || !assertions.is_empty() {
+            self.same_site(grant)?;
         }
+        let sudo = acts_for(grant.identity(), sudo)?;
+        let mut pairs = Vec::new();
         if let Some(token) = token
             && let Some(secret) = upstream()?.credential(token)?
         {
@@ -69,7 +70,7 @@ impl View<'_> {
             pairs.push(("Sudo", self.pool.text(sudo_name(grant.identity())?)));
             outcome.guard_body = 1;
         }
-        for (name, setting) in self.assertions() {
+        for (name, setting) in assertions {
             let text = upstream()?.assertion(grant, &setting, &self.gate())?;
             pairs.push((name, self.pool.text(&*text)));
         }
@@ -85,14 +86,78 @@ impl View<'_> {
         Ok(())
     }
 
-    /// As the client wrote it, as httpd reads it, as mod_proxy sends it.
-    fn asks_about_the_token(&self) -> bool {
-        let target = self.target();
+    /// `SetHandler gate-…`
+    fn is_ours(&self) -> bool {
         // SAFETY: gate.h: live text or NULL.
-        let uri = unsafe { bytes(self.raw.uri) }.unwrap_or_default();
-        [uri, target.unparsed_uri, target.filename]
-            .into_iter()
-            .any(way::is_about_the_token)
+        unsafe { bytes(self.raw.handler) }.is_some_and(|it| it.starts_with(b"gate-"))
+    }
+
+    fn upstream_token(&self) -> Option<&UpstreamToken> {
+        match self.setting(Slot::UpstreamToken) {
+            Some(Setting::UpstreamToken(token)) if token.file.is_some() => Some(token),
+            _ => None,
+        }
+    }
+
+    fn sudo(&self) -> Sudo {
+        match self.setting(Slot::Sudo) {
+            Some(Setting::Sudo(sudo)) => *sudo,
+            _ => Sudo::default(),
+        }
+    }
+
+    /// Whether nobody else made a browser send what the identity came by.
+    fn same_site(&self, grant: &Grant) -> Result<(), Refusal> {
+        if grant.sender() == Sender::Client {
+            return Ok(());
+        }
+        // SAFETY: apr_tables.c, gate.h: live text or NULL.
+        let fields = self.table().fields.iter().map(|it| unsafe {
+            (
+                bytes(it.name).unwrap_or_default(),
+                bytes(it.value).unwrap_or_default(),
+            )
+        });
+        // SAFETY: gate.h: live text or NULL.
+        let method = unsafe { bytes(self.raw.method) }.unwrap_or_default();
+        Signs::new(fields).check(method, &self.gate())
+    }
+
+    /// Whether the request may go on to where mod_proxy will send it; with whose credential.
+    fn way(&self, process: &Process, grant: Option<&Grant>) -> Result<(), Refusal> {
+        if self.is_ours() {
+            return Ok(());
+        }
+        let target = self.target();
+        let upstream = process.upstream();
+        let sent = way::sent(target.filename, target.args);
+        if upstream.protects() && way::is_ambiguous(target.unparsed_uri, sent.as_ref()) {
+            return Err(Refusal::new(Reason::Path, "the path has dot segments"));
+        }
+        let Some((token, grant)) = self.upstream_token().zip(grant) else {
+            return Ok(());
+        };
+        let sudo = self.sudo();
+        acts_for(grant.identity(), sudo)?;
+        // SAFETY: gate.h: live text or NULL.
+        let method = unsafe { bytes(self.raw.method) }.unwrap_or_default();
+        let asked = sent.map(|sent| Asked {
+            method,
+            sent,
+            body: self.says_body(),
+        });
+        upstream.carries(token, sudo, asked.as_ref())
+    }
+
+    fn says_body(&self) -> bool {
+        let mut fields = self.table().fields.iter();
+        // SAFETY: apr_tables.c: live text or NULL.
+        fields.any(|it| unsafe {
+            login::says_body(
+                bytes(it.name).unwrap_or_default(),
+                bytes(it.value).unwrap_or_default(),
+            )
+        })
     }
 
     /// GitLab's end of a login: only a fresh one of ours goes on.
@@ -104,14 +169,7 @@ impl View<'_> {
                 bytes(self.raw.args),
             )
         };
-        let mut fields = self.table().fields.iter();
-        // SAFETY: apr_tables.c: live text or NULL.
-        let body = fields.any(|it| unsafe {
-            login::says_body(
-                bytes(it.name).unwrap_or_default(),
-                bytes(it.value).unwrap_or_default(),
-            )
-        });
+        let body = self.says_body();
         let method = &method;
         logins.pass(&Callback { method, args, body }, identity)
     }
@@ -243,7 +301,7 @@ fn handle(
     upstream: &Upstream,
     handler: &str,
     view: &View<'_>,
-    identity: Option<&Identity>,
+    grant: Option<&Grant>,
 ) -> Result<Page, Refusal> {
     match handler {
         "gate-jwks" if !upstream.signers().is_empty() => Ok((
@@ -253,8 +311,9 @@ fn handle(
             signer::jwks(upstream.signers()),
         )),
         login::HANDLER => {
-            let identity =
-                identity.ok_or_else(|| Refusal::new(Reason::TokenMissing, "nobody is known"))?;
+            let grant =
+                grant.ok_or_else(|| Refusal::new(Reason::TokenMissing, "nobody is known"))?;
+            view.same_site(grant)?;
             // SAFETY: gate.h: live text or NULL.
             let (path, args) = unsafe {
                 (
@@ -262,7 +321,7 @@ fn handle(
                     bytes(view.raw.args).unwrap_or_default(),
                 )
             };
-            let location = login::location(upstream.signers(), identity, path, args)?;
+            let location = login::location(upstream.signers(), grant.identity(), path, args)?;
             let fields = vec![
                 ("Location", location),
                 ("Cache-Control", "no-store".to_owned()),
@@ -290,12 +349,12 @@ pub unsafe extern "C" fn gate_handle(
     let failed = || Reason::Internal.code_c().as_ptr();
     boundary("gate_handle", failed, || {
         // SAFETY: gate.h: all live, or NULL.
-        let (process, raw, handler, identity) = unsafe {
+        let (process, raw, handler, grant) = unsafe {
             (
                 Process::borrow(process),
                 request.as_ref(),
                 lossy(handler).unwrap_or_default(),
-                identity_of(identity),
+                grant_of(identity),
             )
         };
         let Some(((process, raw), pool)) =
@@ -304,7 +363,7 @@ pub unsafe extern "C" fn gate_handle(
             return failed();
         };
         let view = View { raw, pool };
-        match handle(process.upstream(), &handler, &view, identity) {
+        match handle(process.upstream(), &handler, &view, grant) {
             Ok((status, content_type, fields, body)) => {
                 let fields: Vec<gate_pair> = fields
                     .iter()
@@ -334,11 +393,44 @@ pub unsafe extern "C" fn gate_handle(
     })
 }
 
-entry! {
-    fn gate_has_dots(target: *const c_char) -> i32 {
-        // SAFETY: gate.h: live text or NULL.
-        i32::from(unsafe { bytes(target) }.is_some_and(way::has_dots))
-    } else 1
+/// See gate.h.
+///
+/// # Safety
+/// As gate.h says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gate_way(
+    process: *mut ffi::gate_process,
+    request: *const gate_request,
+    identity: *const ffi::gate_identity,
+    outcome: *mut gate_outcome,
+) {
+    let failed = || gate_outcome {
+        status: i32::from(Reason::Internal.status()),
+        reason: Reason::Internal.code_c().as_ptr(),
+        detail: c"the gate failed on the way to the upstream".as_ptr(),
+        log_level: CRITICAL,
+        ..gate_outcome::default()
+    };
+    let done = boundary("gate_way", failed, || {
+        // SAFETY: gate.h: a live process or NULL, a live request, an identity or NULL.
+        let (process, raw, grant) = unsafe {
+            (
+                Process::borrow(process),
+                request.as_ref(),
+                grant_of(identity),
+            )
+        };
+        let Some((process, view)) = process.zip(raw.and_then(View::new)) else {
+            return failed();
+        };
+        let mut outcome = gate_outcome::default();
+        if let Err(refusal) = view.way(process, grant) {
+            refused(&view, &refusal, &mut outcome);
+        }
+        outcome
+    });
+    // SAFETY: gate.h: `outcome` is writable.
+    unsafe { outcome.write(done) };
 }
 
 entry! {
@@ -379,6 +471,7 @@ entry! {
 }
 
 as_declared! {
+    gate_way
     gate_upstream
     gate_handle
 }

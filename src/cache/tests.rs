@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 const HERE: Scope = Scope {
     server: 0,
     accept: 0,
+    sender: Sender::Client,
 };
 
 /// Room for a few dozen tokens in one set of places, so that all of them compete.
@@ -56,13 +57,18 @@ fn the_same_token_in_the_same_scope_is_found() {
     let scope = Scope {
         server: 1,
         accept: 2,
+        sender: Sender::Client,
     };
     assert!(cache.get(&token(1), scope, NOW).is_none());
     cache.put(&token(1), scope, &it, NOW);
     let found = cache.get(&token(1), scope, NOW).unwrap();
     assert!(Arc::ptr_eq(&found, &it));
     for (server, accept) in [(0, 2), (1, 0), (2, 1), (1, 3), (2, 2)] {
-        let other = Scope { server, accept };
+        let other = Scope {
+            server,
+            accept,
+            sender: Sender::Client,
+        };
         assert!(cache.get(&token(1), other, NOW).is_none(), "{other:?}");
     }
 }
@@ -102,6 +108,7 @@ fn the_same_token_replaces_itself() {
     let other = Scope {
         server: 1,
         accept: 0,
+        sender: Sender::Client,
     };
     cache.put(&token(1), other, &old, NOW);
     cache.put(&token(1), HERE, &old, NOW);
@@ -265,6 +272,7 @@ fn a_place_is_chosen_by_the_token_s_end_and_the_scope() {
     let other = Scope {
         server: 0,
         accept: 1,
+        sender: Sender::Client,
     };
     assert_ne!(hash(&end), cache.hash(&end, other));
 }

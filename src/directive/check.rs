@@ -157,8 +157,12 @@ impl Builder {
     /// A directive of httpd's own stood in this section; an unknown one says nothing.
     pub fn note(&mut self, place: &Place, directive: &str, arguments: &str) {
         self.notes.said(place, directive);
+        self.config.protects |= place.port || arguments.starts_with("gate-");
         match directive {
             "AuthType" => {
+                self.config.protects |= arguments
+                    .trim_matches(['"', '\''])
+                    .eq_ignore_ascii_case("Gate");
                 self.notes.sections.auth_type(place, arguments);
             }
             "Require" => {
@@ -186,6 +190,7 @@ impl Builder {
 
     /// A Require of ours was compiled.
     pub fn note_rule(&mut self, place: &Place, rule: &Rule) {
+        self.config.protects = true;
         match rule {
             Rule::Role(roles) => self.notes.roles.push((place.clone(), roles.clone())),
             Rule::Issuer(issuers) => self.notes.issuers.push((place.clone(), issuers.clone())),

@@ -76,6 +76,7 @@ impl Builder {
     /// # Errors
     /// The name can't be used, or is used already in this server.
     pub fn open_issuer(&mut self, place: &Place, name: &str) -> Result<(), String> {
+        self.config.protects = true;
         let word = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
         if name.is_empty() || !name.bytes().all(word) {
             return Err(format!(

@@ -3,7 +3,7 @@
 
 use super::place::RESERVED;
 use super::{Builder, words};
-use crate::config::{AssertionSetting, Place, Setting, UpstreamToken};
+use crate::config::{AssertionSetting, Place, Setting, Sudo, UpstreamToken};
 use crate::protected::IDENTITY;
 use crate::request::FieldName;
 use crate::upstream::{credential, signer::Signer};
@@ -45,28 +45,39 @@ impl Builder {
         match name {
             "GateUpstreamToken" => self.upstream_token(place, words),
             "GateSudo" => {
-                let on = words::switch(name, words)?;
                 self.config.credential_names.push("Sudo".into());
-                Ok(Setting::Sudo(on))
+                sudo(words).map(Setting::Sudo)
             }
             _ => self.assertion(place, words),
         }
     }
 
     fn upstream_token(&mut self, place: &Place, words: &[&str]) -> Result<Setting, String> {
-        let usage = "GateUpstreamToken takes file:PATH and perhaps header=NAME, or off";
+        let usage =
+            "GateUpstreamToken takes file:PATH and perhaps header=NAME and paths=any, or off";
         let (first, options) = words.split_first().ok_or(usage)?;
         words::once_each("GateUpstreamToken", options)?;
         let mut header = "PRIVATE-TOKEN".to_owned();
+        let mut any_path = false;
         for option in options {
-            let name = option
-                .strip_prefix("header=")
-                .ok_or_else(|| format!("GateUpstreamToken {option}: {usage}"))?;
-            header = header_name("GateUpstreamToken", name, &[])?;
+            match option.split_once('=') {
+                Some(("header", name)) => header = header_name("GateUpstreamToken", name, &[])?,
+                Some(("paths", "any")) => any_path = true,
+                _ => return Err(format!("GateUpstreamToken {option}: {usage}")),
+            }
+        }
+        if any_path {
+            self.notes.warn(format!(
+                "GATE240: GateUpstreamToken ... paths=any ({place}): the credential goes to every path there, also to those by which a GitLab would hand it out; write it only for an upstream that is no GitLab"
+            ));
         }
         self.config.credential_names.push(header.clone());
         if first.eq_ignore_ascii_case("off") && options.is_empty() {
-            return Ok(Setting::UpstreamToken(UpstreamToken { file: None, header }));
+            return Ok(Setting::UpstreamToken(UpstreamToken {
+                file: None,
+                header,
+                any_path,
+            }));
         }
         let path = file("GateUpstreamToken", first)?;
         if let Err(why) = credential::read(&path) {
@@ -82,6 +93,7 @@ impl Builder {
         Ok(Setting::UpstreamToken(UpstreamToken {
             file: Some(at),
             header,
+            any_path,
         }))
     }
 
@@ -140,6 +152,24 @@ impl Builder {
         self.config.header_names.push(setting.header.clone());
         Ok(Setting::Assertion(setting))
     }
+}
+
+fn sudo(words: &[&str]) -> Result<Sudo, String> {
+    let lower: Vec<_> = words.iter().map(|it| it.to_ascii_lowercase()).collect();
+    let lower: Vec<_> = lower.iter().map(String::as_str).collect();
+    let (people, jobs) = match lower.as_slice() {
+        ["on" | "people"] => (true, false),
+        ["off"] => (false, false),
+        ["jobs"] => (false, true),
+        ["people", "jobs"] | ["jobs", "people"] => (true, true),
+        _ => {
+            return Err(format!(
+                "GateSudo {}: write on or off, people, jobs, or people jobs",
+                words.join(" ")
+            ));
+        }
+    };
+    Ok(Sudo { people, jobs })
 }
 
 fn file(directive: &str, word: &str) -> Result<PathBuf, String> {

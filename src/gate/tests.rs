@@ -75,7 +75,10 @@ impl Gate {
         token: &str,
     ) -> Result<String, (Reason, Option<String>)> {
         let section = section(server, accept, false);
-        match self.process.identify(&section, token.as_bytes()) {
+        match self
+            .process
+            .identify(&section, token.as_bytes(), Sender::Client)
+        {
             Ok(grant) => Ok(grant.identity().issuer_name().to_owned()),
             Err(refusal) => Err((refusal.reason, refusal.issuer)),
         }
@@ -128,7 +131,11 @@ fn a_bound_token_is_refused_each_time_it_is_shown() {
 fn a_token_is_verified_once() {
     let gate = Gate::start(&[("idp", &[])], &[]);
     let (section, token) = (section(0, None, false), token(json!({})));
-    let once = || gate.process.identify(&section, token.as_bytes()).unwrap();
+    let once = || {
+        gate.process
+            .identify(&section, token.as_bytes(), Sender::Client)
+            .unwrap()
+    };
     let first = once();
     assert_eq!(first.identity().user(), "dana");
     assert!(Arc::ptr_eq(&first, &once()));

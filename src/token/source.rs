@@ -73,12 +73,35 @@ impl fmt::Display for Source {
     }
 }
 
+/// Who puts a token into the requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Sender {
+    /// A program, or a page's script: on purpose, each time.
+    #[default]
+    Client,
+    /// A browser by itself, whoever wrote the page that makes it ask.
+    Browser,
+}
+
+impl Source {
+    /// Who fills this source. A browser fills `basic` too once somebody has typed a password; those that
+    /// send `Sec-Fetch-Mode` are not read there at all, and this is for the others.
+    #[must_use]
+    pub const fn sender(&self) -> Sender {
+        match self {
+            Self::Cookie(_) | Self::Basic => Sender::Browser,
+            Self::Bearer | Self::Proxy | Self::Header(_) | Self::Query(_) => Sender::Client,
+        }
+    }
+}
+
 /// The header names that the sources read, made once.
 #[derive(Debug)]
 pub struct Names {
     pub(super) authorization: FieldName,
     pub(super) proxy_authorization: FieldName,
     pub(super) cookie: FieldName,
+    fetch_mode: FieldName,
 }
 
 impl Names {
@@ -89,6 +112,7 @@ impl Names {
             authorization: FieldName::new("Authorization")?,
             proxy_authorization: FieldName::new("Proxy-Authorization")?,
             cookie: FieldName::new("Cookie")?,
+            fetch_mode: FieldName::new("Sec-Fetch-Mode")?,
         })
     }
 }
@@ -98,12 +122,17 @@ impl Names {
 pub struct Shown<'r> {
     /// The token: one, or none, or an error (two of them, or a credential that can't be read).
     pub token: Option<Result<Cow<'r, [u8]>, Error>>,
+    /// Who put it there. A token that comes by two sources is the client's if one of them is.
+    pub sender: Sender,
     /// What must go.
     pub take: Vec<Take<'r>>,
 }
 
 impl<'r> Shown<'r> {
-    fn add(&mut self, token: Result<Cow<'r, [u8]>, Error>) {
+    fn add(&mut self, sender: Sender, token: Result<Cow<'r, [u8]>, Error>) {
+        if self.token.is_none() || sender == Sender::Client {
+            self.sender = sender;
+        }
         self.token = Some(match (self.token.take(), token) {
             (None, token) => token,
             (Some(Ok(one)), Ok(other)) if one == other => Ok(one),
@@ -127,13 +156,14 @@ pub fn collect<'r>(
                 if !std::mem::replace(&mut authorization, true) {
                     let bearer = sources.contains(&Source::Bearer);
                     let basic = sources.contains(&Source::Basic);
+                    let browser = basic && fields.find(&names.fetch_mode) != Found::None;
                     credentials(
                         &mut shown,
                         fields,
                         &names.authorization,
                         "Authorization",
                         bearer,
-                        basic,
+                        basic.then_some(browser),
                     );
                 }
             }
@@ -144,7 +174,7 @@ pub fn collect<'r>(
                     &names.proxy_authorization,
                     "Proxy-Authorization",
                     true,
-                    true,
+                    Some(false),
                 );
             }
             Source::Header(name) => header(&mut shown, fields, name),
@@ -155,18 +185,20 @@ pub fn collect<'r>(
     shown
 }
 
+/// `basic`: the scheme Basic counts; in a browser's request nobody has put it there on purpose, and its token goes
+/// nowhere.
 fn credentials<'r>(
     shown: &mut Shown<'r>,
     fields: &impl Fields<'r>,
     name: &FieldName,
     spelled: &'static str,
     bearer: bool,
-    basic: bool,
+    basic: Option<bool>,
 ) {
     let value = match fields.find(name) {
         Found::None => return,
         Found::Many => {
-            shown.add(Err(Error::Ambiguous));
+            shown.add(Sender::Client, Err(Error::Ambiguous));
             shown.take.push(Take::Header(Cow::Borrowed(spelled)));
             return;
         }
@@ -176,15 +208,23 @@ fn credentials<'r>(
     let is_bearer = scheme.eq_ignore_ascii_case(b"Bearer");
     let is_basic = scheme.eq_ignore_ascii_case(b"Basic");
     if memchr(b',', value).is_some() && is_two(value) {
-        shown.add(Err(Error::Ambiguous));
+        shown.add(Sender::Client, Err(Error::Ambiguous));
     } else if is_bearer && bearer {
-        shown.add(if credential.is_empty() {
+        let token = if credential.is_empty() {
             Err(Error::Empty)
         } else {
             Ok(Cow::Borrowed(credential))
-        });
-    } else if is_basic && basic {
-        shown.add(password(credential).map(Cow::Owned));
+        };
+        shown.add(Source::Bearer.sender(), token);
+    } else if let Some(browser) = basic.filter(|_| is_basic) {
+        if !browser {
+            let sender = if spelled == "Authorization" {
+                Source::Basic.sender()
+            } else {
+                Source::Proxy.sender()
+            };
+            shown.add(sender, password(credential).map(Cow::Owned));
+        }
     } else {
         return;
     }
@@ -235,16 +275,17 @@ fn is_two_tokens(password: &[u8]) -> bool {
 fn header<'r>(shown: &mut Shown<'r>, fields: &impl Fields<'r>, name: &FieldName) {
     match fields.find(name) {
         Found::None => return,
-        Found::Many => shown.add(Err(Error::Ambiguous)),
+        Found::Many => shown.add(Sender::Client, Err(Error::Ambiguous)),
         Found::One(value) => {
             let value = value.trim_ascii();
-            shown.add(if value.is_empty() {
+            let token = if value.is_empty() {
                 Err(Error::Empty)
             } else if memchr(b',', value).is_some() {
                 Err(Error::Ambiguous)
             } else {
                 Ok(Cow::Borrowed(value))
-            });
+            };
+            shown.add(Sender::Client, token);
         }
     }
     shown
@@ -256,7 +297,7 @@ fn cookie<'r>(shown: &mut Shown<'r>, fields: &impl Fields<'r>, header: &FieldNam
     let value = match fields.find(header) {
         Found::None => return,
         Found::Many => {
-            shown.add(Err(Error::Ambiguous));
+            shown.add(Sender::Browser, Err(Error::Ambiguous));
             shown.take.push(Take::Cookies(None));
             return;
         }
@@ -287,6 +328,7 @@ fn cookie<'r>(shown: &mut Shown<'r>, fields: &impl Fields<'r>, header: &FieldNam
     }
     add_one(
         shown,
+        Sender::Browser,
         tokens.into_iter().map(|token| {
             let quoted = token
                 .strip_prefix(b"\"")
@@ -342,13 +384,19 @@ fn trim_blanks(text: &[u8]) -> &[u8] {
     text.get(from..to).unwrap_or_default()
 }
 
-fn add_one<'r>(shown: &mut Shown<'r>, mut tokens: impl Iterator<Item = Cow<'r, [u8]>>) {
+fn add_one<'r>(
+    shown: &mut Shown<'r>,
+    sender: Sender,
+    mut tokens: impl Iterator<Item = Cow<'r, [u8]>>,
+) {
     match (tokens.next(), tokens.next()) {
         (None, _) => {}
-        (Some(_), Some(_)) => shown.add(Err(Error::Ambiguous)),
-        (Some(token), None) if token.is_empty() => shown.add(Err(Error::Empty)),
-        (Some(token), None) if memchr(b',', &token).is_some() => shown.add(Err(Error::Ambiguous)),
-        (Some(token), None) => shown.add(Ok(token)),
+        (Some(_), Some(_)) => shown.add(sender, Err(Error::Ambiguous)),
+        (Some(token), None) if token.is_empty() => shown.add(sender, Err(Error::Empty)),
+        (Some(token), None) if memchr(b',', &token).is_some() => {
+            shown.add(sender, Err(Error::Ambiguous));
+        }
+        (Some(token), None) => shown.add(sender, Ok(token)),
     }
 }
 
@@ -361,7 +409,7 @@ fn query<'r>(shown: &mut Shown<'r>, target: &Target<'r>, name: &str) {
     } else {
         parameters(target.withheld_args.unwrap_or_default(), name)
     };
-    add_one(shown, tokens.into_iter().map(Cow::Owned));
+    add_one(shown, Sender::Client, tokens.into_iter().map(Cow::Owned));
     // A copy of the target may still hold what the query does not: httpd keeps them apart.
     if has_any || take.changes_a_copy() {
         shown.take.push(take);

@@ -36,6 +36,15 @@ impl Secret {
     }
 }
 
+impl Secret {
+    /// Whether it is a whole value of `Authorization` with a user and a password.
+    #[must_use]
+    pub fn is_basic(&self) -> bool {
+        let scheme = self.0.split_once(' ').map(|it| it.0);
+        scheme.is_some_and(|it| it.eq_ignore_ascii_case("Basic"))
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")

@@ -8,6 +8,7 @@ use super::spoof::bare;
 use crate::clock;
 use crate::field::folds_to;
 use crate::identity::Identity;
+use crate::kind::Kind;
 use crate::token::query::{parameters, values};
 use crate::verdict::{Reason, Refusal};
 use base64::Engine as _;
@@ -64,6 +65,12 @@ pub fn location(
     path: &[u8],
     args: &[u8],
 ) -> Result<String, Refusal> {
+    if identity.kind() == Kind::Gitlab {
+        return Err(Refusal::new(
+            Reason::Login,
+            "GitLab login: a CI job is no person, and gets no session of the one who started it",
+        ));
+    }
     let root = root(path).ok_or_else(|| {
         Refusal::new(
             Reason::Login,

@@ -13,7 +13,14 @@ pub const HEADERS: &[&str] = &["Sudo", "PRIVATE-TOKEN", "JOB-TOKEN"];
 const FRAMING: &[&str] = &["Content-Type", "Content-Encoding"];
 
 /// The same as parameters of a query.
-const PARAMETERS: &[&str] = &["sudo", "private_token", "access_token", "job_token"];
+/// (`bearer_token`: Doorkeeper's from_bearer_param).
+const PARAMETERS: &[&str] = &[
+    "sudo",
+    "private_token",
+    "access_token",
+    "bearer_token",
+    "job_token",
+];
 
 /// Whether a client may not send a header of this name there; `own` is the credential's.
 #[must_use]
@@ -93,6 +100,8 @@ mod tests {
             "private_token=x",
             "private%5Ftoken=x",
             "access_token",
+            "bearer_token=x",
+            "Bearer%5FToken[]=x",
             "job_token=",
             "sudo=1&sudo=2",
             "%5Bsudo%5D=root",

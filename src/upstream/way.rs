@@ -1,14 +1,60 @@
-//! Ways to the upstream that no request may take: dot segments, by which the upstream would see another place than
-//! the one that httpd has asked for, and what GitLab tells of the token that it is shown. Knows nothing of who asks.
+//! What mod_proxy will send, and whether the upstream could see another place in it than the one that httpd
+//! has asked for: dot segments. Knows nothing of who asks.
+
+/// A target on its way to the upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent<'r> {
+    /// The path, as it will be sent.
+    pub path: &'r [u8],
+    /// The query, without its `?`.
+    pub query: Option<&'r [u8]>,
+}
+
+/// What mod_proxy will send, by the URL that it has put together (`r->filename`); `None`: it has put none
+/// together yet, as where `SetHandler "proxy:..."` leads to the upstream. `args`: httpd's query.
+#[must_use]
+pub fn sent<'r>(filename: &'r [u8], args: Option<&'r [u8]>) -> Option<Sent<'r>> {
+    let url = filename.strip_prefix(b"proxy:")?;
+    // proxy:unix:SOCKET|http://NAME/PATH
+    let url = match url.strip_prefix(b"unix:") {
+        Some(rest) => rest.get(rest.iter().position(|b| *b == b'|')? + 1..)?,
+        None => url,
+    };
+    let authority = url.windows(3).position(|it| it == b"://")? + 3;
+    let rest = url.get(authority..)?;
+    let end = |it: &[u8], of: &[u8]| it.iter().position(|b| of.contains(b)).unwrap_or(it.len());
+    let target = rest.get(end(rest, b"/?")..)?;
+    let (path, query) = target.split_at_checked(end(target, b"?"))?;
+    Some(Sent {
+        path,
+        query: query.get(1..).or(args),
+    })
+}
+
+/// Whether a request must not go on to the upstream: the target as the client sent it, or as mod_proxy sends
+/// it, has dot segments. httpd has looked for the `<Location>` without them.
+#[must_use]
+pub fn is_ambiguous(unparsed_uri: &[u8], sent: Option<&Sent<'_>>) -> bool {
+    has_dots(unparsed_uri) || sent.is_some_and(|it| has_dots(it.path))
+}
 
 /// Whether a target's path has a segment `.` or `..`, however it is spelled. httpd resolves them (RFC 3986,
-/// section 5.2.4) before it looks for the `<Location>`; what mod_proxy sends on may be raw.
-#[must_use]
-pub fn has_dots(target: &[u8]) -> bool {
+/// section 5.2.4) before it looks for the `<Location>`; what mod_proxy sends on may be raw. A servlet
+/// container drops `;parameters` before it looks for dots, and Windows takes a backslash for a slash.
+fn has_dots(target: &[u8]) -> bool {
     // How many dots this segment is; none: something else is in it.
     let mut dots = Some(0_usize);
+    let mut parameters = false;
     plain(target).chain([b'/']).any(|byte| match byte {
-        b'/' => matches!(dots.replace(0), Some(1 | 2)),
+        b'/' | b'\\' => {
+            parameters = false;
+            matches!(dots.replace(0), Some(1 | 2))
+        }
+        b';' => {
+            parameters = true;
+            false
+        }
+        _ if parameters => false,
         b'.' => {
             dots = dots.map(|it| it + 1);
             false
@@ -20,23 +66,8 @@ pub fn has_dots(target: &[u8]) -> bool {
     })
 }
 
-/// Whether GitLab would take the path for one that shows, renews or revokes the token of the request, whoever
-/// `Sudo` names: `…/personal_access_tokens/self` and what lies below, and those of a project or a group. By renewing it
-/// (`self/rotate`) anybody would be handed the administrator's.
-#[must_use]
-pub fn is_about_the_token(target: &[u8]) -> bool {
-    let path: Vec<u8> = plain(target).map(|b| b.to_ascii_lowercase()).collect();
-    let mut before = false;
-    let mut segments = path.split(|b| *b == b'/').filter(|it| !it.is_empty());
-    segments.any(|it| {
-        let hit = before && (it == b"self" || it.starts_with(b"self."));
-        before = it.ends_with(b"access_tokens");
-        hit
-    })
-}
-
 /// The path, unescaped: `%2F` is a slash like any other, and `+` is itself.
-fn plain(target: &[u8]) -> impl Iterator<Item = u8> {
+pub(super) fn plain(target: &[u8]) -> impl Iterator<Item = u8> {
     let path = target.split(|b| matches!(b, b'?' | b'#')).next();
     let mut rest = path.unwrap_or_default();
     let digit = |b: &u8| char::from(*b).to_digit(16);
@@ -77,6 +108,13 @@ mod tests {
             "/../?a=1",
             "..",
             "/a/..?b",
+            "/a/..;/b",
+            "/a/..;x=1/b",
+            "/a/.;/b",
+            "/a/..%3bx/b",
+            "/a/..;",
+            "/a\\..\\b",
+            "/a/..%5cb",
         ] {
             assert!(has_dots(target.as_bytes()), "{target}");
         }
@@ -98,37 +136,52 @@ mod tests {
             "/%",
             "/%2",
             "/a/%zz",
+            "/a;/b",
+            "/a/;../b",
+            "/a/...;/b",
+            "/a;..",
         ] {
             assert!(!has_dots(target.as_bytes()), "{target}");
         }
     }
 
     #[test]
-    fn what_gitlab_tells_of_the_token_itself_is_known() {
-        for target in [
-            "/api/v4/personal_access_tokens/self",
-            "/api/v4/personal_access_tokens/self/rotate",
-            "/api/v4/personal_access_tokens//self.json?x=1",
-            "/API/v4/Personal_Access_Tokens/SELF/associations",
-            "/api/v4/personal%5Faccess_tokens/%73elf",
-            "/api/v4/personal_access_tokens%2fself",
-            "/gitlab/api/v4/projects/1/access_tokens/self/rotate",
-            "proxy:http://127.0.0.1:8080/api/v4/personal_access_tokens/self",
-        ] {
-            assert!(is_about_the_token(target.as_bytes()), "{target}");
+    fn what_is_sent_is_what_mod_proxy_has_put_together() {
+        let of = |filename: &'static str| {
+            sent(filename.as_bytes(), Some(b"a=1")).map(|it| {
+                let text = |it: &[u8]| String::from_utf8_lossy(it).into_owned();
+                (text(it.path), text(it.query.unwrap_or_default()))
+            })
+        };
+        let is = |path: &str, query: &str| Some((path.to_owned(), query.to_owned()));
+        assert_eq!(of("proxy:http://h:81/api/x?b=2"), is("/api/x", "b=2"));
+        assert_eq!(of("proxy:http://h"), is("", "a=1"));
+        assert_eq!(of("proxy:http://h?b=2/../x"), is("", "b=2/../x"));
+        assert_eq!(of("proxy:balancer://b/x?"), is("/x", ""));
+        assert_eq!(
+            of("proxy:unix:/run/../w.sock|http://localhost/x"),
+            is("/x", "a=1")
+        );
+        for filename in ["", "/srv/www/x", "proxy:", "proxy:unix:/run/w.sock"] {
+            assert_eq!(of(filename), None, "{filename}");
         }
-        for target in [
-            "/api/v4/personal_access_tokens",
-            "/api/v4/personal_access_tokens/7/rotate",
-            "/api/v4/personal_access_tokens/selfish",
-            "/api/v4/personal_access_tokens/x/self",
-            "/api/v4/users/self",
-            "/api/v4/x?/access_tokens/self",
-            "/",
-            "",
-        ] {
-            assert!(!is_about_the_token(target.as_bytes()), "{target}");
-        }
+    }
+
+    #[test]
+    fn dots_are_looked_for_in_what_came_and_in_what_is_sent() {
+        let ambiguous = |uri: &str, filename: &str| {
+            is_ambiguous(uri.as_bytes(), sent(filename.as_bytes(), None).as_ref())
+        };
+        assert!(ambiguous("/a/../b", "proxy:http://h/b"));
+        assert!(ambiguous("/ne/%252e%252e/x", "proxy:http://h/%2e%2e/x"));
+        assert!(!ambiguous(
+            "/ne/%252e%252e/x",
+            "proxy:http://h/%252e%252e/x"
+        ));
+        assert!(!ambiguous(
+            "/x",
+            "proxy:unix:/run/../w.sock|http://localhost/x?/../"
+        ));
     }
 
     proptest::proptest! {

@@ -12,7 +12,7 @@ my $up  = upstream_base();
 my $tmp = File::Temp->newdir('gate-moved-XXXXXX', TMPDIR => 1);
 chmod 0755, $tmp;
 Gate::Httpd::spew("$tmp/token", "glpat-of-the-other-place\n");
-my $secret = "GateUpstreamToken file:$tmp/token";
+my $secret = "GateUpstreamToken file:$tmp/token paths=any";
 my $httpd = httpd(
     issuer_section('a', 'GateRole dev groups=devs')
         . gated('/g/', 'GateTokenFrom bearer query:gate cookie:gate', 'GateHeader X-Who user', 'Require gate-role dev')
@@ -35,7 +35,7 @@ my $httpd = httpd(
             [ front    => "AuthType Gate\n AuthName x\n Require valid-user\n RewriteEngine On\n RewriteRule ^([a-z]+)\$ \$1.txt\n <If \"gate_claim('sub') == 'dana'\">\n Header set X-If yes\n </If>\n Header always set X-Env %{GATE_USER}e" ]),
     modules => [qw(negotiation include cgid)],
 );
-expect_in_log(qr/GATE204/, qr/GATE401: refused: (?:rule|role|token_missing)/, qr/AH01374|AH0068[67]|AH00690|unable to include/);
+expect_in_log(qr/GATE204|GATE240/, qr/GATE401: refused: (?:rule|role|token_missing)/, qr/AH01374|AH0068[67]|AH00690|unable to include/);
 mkdir $httpd->dir . "/htdocs/$_" for qw(first index fallback own gated change views pages front through whole other by_env);
 for my $place (qw(pages whole other by_env)) {
     $httpd->write_file("htdocs/$place/who.cgi", "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'\necho \"$place: \$GATE_USER \$REMOTE_USER \$AUTH_TYPE \$HTTP_X_FORWARDED_USER\"\n");

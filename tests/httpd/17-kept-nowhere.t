@@ -79,12 +79,12 @@ expect_in_log(qr/AH01146/, qr/GATE204/);
 expect_in_log(qr/GATE202: GateMode observe/, qr/GATE208: MergeTrailers/, qr/GATE403: would have been refused/);
 
 # -- TRACE comes back with all that the request holds
-my $answer = $httpd->ask('TRACE', '/api/x', token => $dana, headers => [ 'Max-Forwards' => 0, 'Sudo' => 'root' ]);
+my $answer = $httpd->ask('TRACE', '/api/v4/x', token => $dana, headers => [ 'Max-Forwards' => 0, 'Sudo' => 'root' ]);
 like($answer->body, qr/^TRACE /, 'httpd echoes a TRACE');
 unlike($answer->body, qr/glpat-|Sudo|\Q@{[ substr $dana, -30 ]}\E/i, 'without what the gate puts in, or has taken out');
-$answer = $httpd->ask('TRACE', '/api/x', token => $dana);
+$answer = $httpd->ask('TRACE', '/api/v4/x', token => $dana);
 is($answer->sent('PRIVATE-TOKEN'), undef, 'and one that goes on to the upstream takes no credential along');
-is($httpd->get('/api/x', token => $dana)->sent('PRIVATE-TOKEN'), 'glpat-kept-nowhere-1', 'which other requests do');
+is($httpd->get('/api/v4/x', token => $dana)->sent('PRIVATE-TOKEN'), 'glpat-kept-nowhere-1', 'which other requests do');
 
 # -- trailers come when the gate has looked at the headers already
 $answer = $httpd->ask('POST', '/fcgi/x', token => $dana, headers => [ 'Transfer-Encoding' => 'chunked' ],

@@ -26,7 +26,7 @@ my $config = issuer_section('ci', 'GateKind gitlab', 'GateRole deployer project_
     . gated('/claim/', '<RequireAll>', 'Require valid-user', q(Require expr "gate_claim('ref') != 'bad'"), '</RequireAll>')
     . gated('/list/', '<RequireAll>', 'Require valid-user', q(Require expr "!('bad' in gate_claims('ref'))"), '</RequireAll>')
     . gated('/query/', 'GateTokenFrom query:gate bearer', 'Require gate-role deployer')
-    . gated('/gitlab/', "GateUpstreamToken file:$dir/credential", 'GateSudo on', 'Require gate-role deployer')
+    . gated('/gitlab/', "GateUpstreamToken file:$dir/credential", 'GateSudo people jobs', 'Require gate-role deployer')
     . "<Location /ws/>\nAuthType Gate\nRequire gate-role deployer\nGateLifetime 1s\nProxyPass $up/-/ upgrade=websocket\n</Location>\n"
     . "<Location /open/>\nRequire all granted\nProxyPass $up/open/ nocanon\n</Location>\n"
     . "<Location /explain>\nAuthType Gate\nAuthName x\nSetHandler gate-explain\nRequire gate-role deployer\n</Location>\n"
@@ -62,7 +62,7 @@ sub attacked {
     $never->('who is kept out by a list',  $httpd->get('/list/x',  token => $stranger));
     $never->('nobody, with a query', $httpd->get('/query/x'));
     $never->('who lacks the role, with a query', $httpd->get("/query/x?gate=$stranger"));
-    $never->('sudo in a body', $httpd->ask('POST', '/gitlab/x', token => $good, body => 'sudo=root'));
+    $never->('sudo in a body', $httpd->ask('POST', '/gitlab/api/v4/x', token => $good, body => 'sudo=root'));
     $never->('nobody, for a port', (tunnel($httpd->port, 'db:1'))[0]);
     $never->('who lacks the role, for a port', (tunnel($httpd->port, 'db:1', $stranger))[0]);
     $never->('nobody, for the status', $httpd->get('/status'));
@@ -72,7 +72,7 @@ sub attacked {
     $as->('a good token with a list',   $httpd->get('/list/x',  token => $good));
     $as->('a good token in the query',  $httpd->get("/query/x?gate=$good"));
     $as->('a spoofed name', $httpd->get('/role/x', token => $good, headers => [ 'X-Forwarded-User' => 'root', Connection => 'close, X-Forwarded-User' ]));
-    my $answer = $as->("GitLab's", $httpd->get('/gitlab/x', token => $good));
+    my $answer = $as->("GitLab's", $httpd->get('/gitlab/api/v4/x', token => $good));
     push @wrong, "the gate's credential went up without the person" if $answer->status == 200 && $answer->sent('PRIVATE-TOKEN') && ($answer->sent('Sudo') // '') ne 'ana';
 
     $answer = $httpd->get('/open/x', headers => [ 'X-Forwarded-User' => 'root', Referer => "http://x/query/x?gate=$good" ]);

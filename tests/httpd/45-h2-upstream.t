@@ -39,22 +39,22 @@ my $person = "Authorization: Bearer $jwt\r\n";
 for my $type ("Content-Type: application/x-www-form-urlencoded\r\n", '') {
     for my $pieces ([ 'a=1&su', 'do=', 'do=root' ], [ 'a=1&', 'sudo=1', '%73udo=root' ], [ 'sudo=root', '&b=2' ]) {
         my $name = join ' | ', $type =~ s/\s+//gr || 'no type', @$pieces;
-        my $answer = drip('/api/x', "$person$type", '', @$pieces);
+        my $answer = drip('/api/v4/x', "$person$type", '', @$pieces);
         isnt($answer->status, 200, "$name: refused");
         is($answer->header('X-Gate-Reason'), 'sudo_body', "$name: ... with the reason, once");
         unlike($answer->body, qr/root|b=2/, "$name: ... and none of it goes on") or diag($answer->as_string);
     }
-    my $good = drip('/api/x', "$person$type", '', 'a=1&', 'b=2');
+    my $good = drip('/api/v4/x', "$person$type", '', 'a=1&', 'b=2');
     is(($good->upstream_saw || {})->{body}, 'a=1&b=2', 'another one arrives whole') or diag($good->as_string);
 }
 
 my $trailers = join '', map { "$_: root\r\n" } @TRAILERS;
-passes(drip('/api/t', $person, $trailers, 'hello'), 'a body with trailers');
+passes(drip('/api/v4/t', $person, $trailers, 'hello'), 'a body with trailers');
 passes(drip('/open/t', '', $trailers, 'hello'), '... where nobody is asked');
 is(drip('/shut/t', '', $trailers, 'hello')->header('X-Gate-Reason'), 'token_missing', '... and where the answer is a document of the upstream');
 sleep 0.5;
 my $seen = Gate::Httpd::slurp($behind->dir . '/trailers.log');
-like($seen, qr{^/api/t(?: [\w-]+=-){6}$}m, 'in a gated place no trailer goes on');
+like($seen, qr{^/api/v4/t(?: [\w-]+=-){6}$}m, 'in a gated place no trailer goes on');
 like($seen, qr{^/open/t X-Forwarded-User=- X_Gate_Job=- Sudo=root PRIVATE-TOKEN=root Gitlab-Workhorse-Api-Request=- X-Other=root$}m, 'elsewhere what is no identity does');
 like($seen, qr{^/open/why X-Forwarded-User=- X_Gate_Job=- \S+ \S+ Gitlab-Workhorse-Api-Request=-}m, 'nor to the document');
 finish();

@@ -1,5 +1,4 @@
-# Ways to the upstream that no request may take: dot segments, which choose another place here than there, and what
-# GitLab tells of the gate's own token.
+# Ways to the upstream that no request may take: dot segments, which choose another place here than there.
 use strict;
 use warnings;
 use FindBin;
@@ -16,9 +15,11 @@ my $httpd = httpd(issuer_section('a')
         . gated('/', 'Require valid-user')
         . $local
         . gated('/api/', "GateUpstreamToken file:$token", 'GateSudo on', 'Require valid-user')
-        . gated('/plain/', "GateUpstreamToken file:$token", 'Require valid-user')
         . gated('/watch/', "GateUpstreamToken file:$token", 'GateMode observe', 'Require valid-user')
         . "<LocationMatch ^/open/job\$>\n Require all granted\n AuthType None\n</LocationMatch>\n"
+        . "<Location /open/>\n Require all granted\n AuthType None\n ProxyPass @{[ upstream_base() ]}/open/\n</Location>\n"
+        . "<Location /ne/>\n Require all granted\n AuthType None\n</Location>\nRewriteEngine On\nRewriteRule \"^/ne/(.*)\" \"@{[ upstream_base() ]}%{REQUEST_URI}\" [P,NE]\n"
+        . "ProxyPass /servlet/ @{[ upstream_base() ]}/servlet/ mapping=servlet\n"
         . "<Location /proxied/>\n Require all granted\n AuthType None\n SetHandler \"proxy:@{[ upstream_base() ]}\"\n</Location>\n");
 expect_in_log(qr/GATE202|AH01136/);
 mkdir $httpd->dir . '/htdocs/pages';
@@ -35,14 +36,23 @@ for my $path ('/shop/secret/-/archive/x/../../../../../api/v4/}/f.zip', '/api/v4
     refused($httpd->get($path, token => $jwt), 400, 'path', "$path: nor somebody, with the gate's credential");
 }
 refused($httpd->get('/api/../x'), 401, 'token_missing', 'who is nobody is asked first');
-passes($httpd->get($_, token => $jwt), "$_ is a path") for '/api/v4/projects/shop%2Forders/repository/files/src%2F.gitignore', '/api/..x/.y/z..', '/api/x?a=/../b', '/api/%252e%252e/x';
+passes($httpd->get($_, token => $jwt), "$_ is a path") for '/api/v4/projects/shop%2Forders/repository/files/src%2F.gitignore', '/api/v4/..x/.y/z..', '/api/v4/x?a=/../b', '/api/v4/%252e%252e/x';
 is($httpd->get('/pages/../pages/./a.html', token => $jwt)->body, "a page\n", 'where nothing is proxied httpd resolves them, as ever');
 
-# -- the gate's own token
-for my $path ('/api/v4/personal_access_tokens/self', '/api/v4//personal_access_tokens//self/', '/api/v4/personal%5faccess_tokens/%73elf?x=1', '/api/v4/projects/1/access_tokens/self/rotate', '/api/v4/Personal_Access_Tokens/SELF.json', '/api/v4/personal_access_tokens%2Fself', '/plain/personal_access_tokens/self', '/watch/personal_access_tokens/self') {
-    refused($httpd->ask($_, $path, token => $jwt), 403, 'credential_self', "$_ $path: nobody is told of it") for qw(GET POST);
+# -- what is sent is what counts, not what came
+refused($httpd->get("/ne/open/$_/secret"), 400, 'path', "/ne/open/$_/secret: a RewriteRule [P,NE] sends the dots") for '%252e%252e', '.%252e', '%252E.';
+passes($httpd->get('/ne/open/%2525'), '... and what is none passes');
+refused($httpd->get($_), 400, 'path', "$_: a servlet container drops the parameters and sees dots") for '/open/..;/secret', '/open/..;x=1/secret', '/open/x/.;/job', '/open/..%3b/secret';
+passes($httpd->get($_), "$_ is a path") for '/open/a;x=..', '/open/;../x', '/open/...;/x';
+refused($httpd->get('/servlet/notexisting/../x', token => $jwt), 400, 'path', 'mapping=servlet: the place that a raw path leads to is not looked for twice');
+
+# -- httpd with the module and no directive of it does what httpd does
+my @mapping = ("ProxyPass /mapping/ @{[ upstream_base() ]}/mapping/ mapping=servlet\nProxyPass /plain/ @{[ upstream_base() ]}/plain/\n");
+my ($bare, $none) = (httpd(@mapping, without_audit => 1), httpd(@mapping, without_gate => 1));
+for my $path ('/notexisting/../mapping/x', '/plain/../plain/x', '/plain/..;/x', '/plain/%2e%2e/x', '/mapping/x') {
+    is($bare->get($path)->status, $none->get($path)->status, "$path: the same status with the module as without it");
+    is($bare->get($path)->target, $none->get($path)->target, '... and the same target at the upstream');
 }
-passes($httpd->get('/api/v4/personal_access_tokens', token => $jwt), 'the person\'s own are listed');
-passes($httpd->get('/personal_access_tokens/self', token => $jwt, headers => [ 'PRIVATE-TOKEN' => 'glpat-mine' ]), 'where no credential goes in the client may ask about his own');
-refused($httpd->get('/api/v4/personal_access_tokens/self'), 401, 'token_missing', 'who is nobody is asked who he is');
+passes($bare->get('/notexisting/../mapping/x'), 'which is the upstream, with mapping=servlet');
+
 finish();

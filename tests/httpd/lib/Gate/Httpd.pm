@@ -33,7 +33,7 @@ sub free_port {
     die 'no free port';
 }
 
-# options: port, mpm, modules => [...] (more of httpd's), without_gate, head (text before ours), log_level.
+# options: port, mpm, modules => [...] (more of httpd's), without_gate, without_audit (no directive of the module but those written), head (text before ours), log_level.
 sub new {
     my ($class, $config, %options) = @_;
     my $dir = File::Temp->newdir('gate-test-XXXXXX', TMPDIR => 1);
@@ -66,7 +66,7 @@ sub configure {
     push @lines, $mpm eq 'prefork' ? ('StartServers 2', 'MinSpareServers 1', 'MaxSpareServers 4', 'MaxRequestWorkers 8') : ('StartServers 2', 'ThreadsPerChild 8', 'ThreadLimit 8', 'MaxRequestWorkers 32');
     push @lines, 'MinSpareThreads 1', 'MaxSpareThreads 32' unless $mpm eq 'prefork';
     # Each test's decisions are written down, so that finish() can look at every line.
-    push @lines, "GateAuditLog $self->{dir}/audit.log" unless $options->{without_gate} || $config =~ /^\s*GateAuditLog\b/m;
+    push @lines, "GateAuditLog $self->{dir}/audit.log" unless $options->{without_gate} || $options->{without_audit} || $config =~ /^\s*GateAuditLog\b/m;
     push @lines, $options->{head} if $options->{head};
     $config =~ s/\@PORT\@/$self->{port}/g;
     $config =~ s/\@DIR\@/$self->{dir}/g;
