@@ -78,9 +78,9 @@ fn holds_gitlabs(cookies: &[u8]) -> bool {
 fn is_origin(origin: &[u8], here: &Gate<'_>) -> bool {
     let url = here.url();
     let port = format!(":{}", here.port);
-    let origin = origin.strip_suffix(port.as_bytes()).unwrap_or(origin);
-    let url = url.strip_suffix(&port).unwrap_or(&url);
-    !here.name.is_empty() && origin.eq_ignore_ascii_case(url.as_bytes())
+    let whole = format!("{}{port}", url.strip_suffix(&port).unwrap_or(&url));
+    let is = |it: &str| origin.eq_ignore_ascii_case(it.as_bytes());
+    !here.name.is_empty() && (is(&url) || is(&whole))
 }
 
 #[cfg(test)]
