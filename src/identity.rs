@@ -218,7 +218,7 @@ pub fn groups_left_out(claims: &Object, kind: Kind) -> bool {
     };
     let named = || {
         let names = claims.get("_claim_names");
-        names.and_then(|it| it.get("groups")).is_some()
+        names.and_then(|it| it.member("groups")).is_some()
     };
     kind == Kind::Entra && claims.get("groups").is_none_or(Value::is_null) && (flagged() || named())
 }

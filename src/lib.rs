@@ -2,6 +2,7 @@
 //!
 //! Only `boundary` knows that httpd exists; every other room is plain Rust and is tested without it.
 
+pub mod algorithm;
 pub mod answer; //     what a refusal says to the client
 pub mod audit; //     10 one line per decision, written behind the requests' back
 mod boundary; //      the contract with the C shim: entry points, views, the panic boundary

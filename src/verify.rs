@@ -2,6 +2,7 @@
 //! is chosen in `gate`; what the claims mean is said in `identity`.
 
 use crate::config::{Audience, Issuer};
+use crate::http::url::difference;
 use crate::identity::groups_left_out;
 use crate::json::{Object, Value};
 use crate::jwks::{Key, KeySet, NoKey};
@@ -267,19 +268,14 @@ pub fn is_template(url: &str) -> bool {
 /// Whether the issuer's URL is this `iss`, with Entra's `{tenantid}` filled from `tid`.
 #[must_use]
 pub fn is_issuer(url: &str, iss: &str, tenant: Option<&str>) -> bool {
-    match url.split_once("{tenantid}") {
-        None => url == iss,
-        Some((before, after)) => tenant.is_some_and(|tenant| {
-            !tenant.is_empty()
-                && tenant
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b == b'-')
-                && iss
-                    .strip_prefix(before)
-                    .and_then(|rest| rest.strip_suffix(after))
-                    == Some(tenant)
-        }),
+    if !is_template(url) {
+        return url == iss;
     }
+    let is_id =
+        |id: &&str| !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    tenant
+        .filter(is_id)
+        .is_some_and(|tenant| url.replace("{tenantid}", tenant) == iss)
 }
 
 /// Verifies a token against one issuer (RFC 7515 section 5.2, RFC 7519 section 7.2, RFC 8725).
@@ -318,9 +314,10 @@ fn check(
     let iss = token.issuer().unwrap_or_default();
     if !is_issuer(&issuer.url, iss, tenant) {
         return Err(Error::Issuer(format!(
-            "wanted iss {}, got {}",
+            "wanted iss {}, got {}{}",
             issuer.url,
-            shown::text(iss)
+            shown::text(iss),
+            difference(&issuer.url, iss)
         )));
     }
     let key = signing_key(token, issuer, keys, iss, tenant)?;
@@ -356,7 +353,7 @@ fn signing_key(
     let candidates = keys
         .candidates(kid, header.alg)
         .map_err(|none| match none {
-            NoKey::Unknown(_) => Error::KeyUnknown(none.to_string()),
+            NoKey::Unknown(..) => Error::KeyUnknown(none.to_string()),
             NoKey::Unfit(_) => Error::KeyUnfit(none.to_string()),
         })?;
     let mut others = None;

@@ -1,6 +1,7 @@
 //! Which URLs the gate may fetch from: checked when httpd starts, and again for what a discovery
 //! document names. Opens no connection.
 
+use crate::shown;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -69,6 +70,59 @@ pub fn is_plain(url: &str) -> bool {
 #[must_use]
 pub fn is_here(url: &str) -> bool {
     judge(url).is_ok_and(|it| it.here)
+}
+
+/// Whether a resolver could take its host for this machine: [`is_here`], and every other spelling of it. For what
+/// must not lead here; for what may, `is_here` is the narrower one.
+#[must_use]
+pub fn leads_here(url: &str) -> bool {
+    let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    if let Ok(address) = host.parse::<Ipv6Addr>() {
+        let mapped = address.to_ipv4_mapped();
+        return address.is_loopback()
+            || address.is_unspecified()
+            || mapped.is_some_and(|it| it.is_loopback() || it.is_unspecified());
+    }
+    if let Ok(address) = host.parse::<Ipv4Addr>() {
+        return address.is_loopback() || address.is_unspecified();
+    }
+    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    let last = host.rsplit('.').next().unwrap_or_default();
+    // "127.1", "0x7f.1", "2130706433": which address that is, each resolver says for itself.
+    last == "localhost" || last.starts_with(|first: char| first.is_ascii_digit())
+}
+
+/// In which little thing the issuer that came differs from the one that the configuration names, and what to write;
+/// nothing where it is another one altogether.
+#[must_use]
+pub fn difference(configured: &str, got: &str) -> String {
+    let plain = |url: &str| url.trim_end_matches('/').to_ascii_lowercase();
+    let host = |url: &str| {
+        let url = plain(url);
+        let rest = url.strip_prefix("http://");
+        let rest = rest.or_else(|| url.strip_prefix("https://"));
+        rest.map(str::to_owned)
+    };
+    let little = if configured == got {
+        return String::new();
+    } else if configured.trim_end_matches('/') == got.trim_end_matches('/') {
+        "a slash at the end"
+    } else if plain(configured) == plain(got) {
+        "capital and small letters"
+    } else if host(configured).is_some() && host(configured) == host(got) {
+        "http and https"
+    } else {
+        return String::new();
+    };
+    format!(
+        "; they differ by {little}: write GateIssuerURL {}",
+        shown::text(got)
+    )
 }
 
 /// A URL that may be fetched from.
@@ -160,6 +214,39 @@ fn check_authority(authority: &str) -> Result<bool, UrlError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_little_difference_is_named() {
+        for (configured, got, little) in [
+            (
+                "https://a.example",
+                "https://a.example/",
+                "a slash at the end",
+            ),
+            (
+                "https://a.example/x/",
+                "https://a.example/x",
+                "a slash at the end",
+            ),
+            (
+                "https://a.example/X",
+                "https://A.example/x/",
+                "capital and small letters",
+            ),
+            ("http://localhost", "https://localhost/", "http and https"),
+        ] {
+            let wanted = format!("; they differ by {little}: write GateIssuerURL {got}");
+            assert_eq!(difference(configured, got), wanted);
+        }
+        for got in [
+            "https://a.example",
+            "https://b.example",
+            "https://a.example/x",
+            "",
+        ] {
+            assert_eq!(difference("https://a.example", got), "", "{got}");
+        }
+    }
 
     #[test]
     fn https_anywhere_is_accepted() {

@@ -105,6 +105,12 @@ impl Value {
         self.as_object()?.get(name)
     }
 
+    /// An object's member; null is absent.
+    #[must_use]
+    pub fn member(&self, name: &str) -> Option<&Self> {
+        self.as_object()?.member(name)
+    }
+
     /// The object that it is.
     #[must_use]
     pub const fn as_object(&self) -> Option<&Object> {
@@ -204,6 +210,12 @@ impl Object {
         // Not halved and halved again: of 40 names few are as long, and no others are looked at.
         let mut members = self.members.iter();
         members.find(|(it, _)| it.is(name)).map(|(_, value)| value)
+    }
+
+    /// A member; null is absent.
+    #[must_use]
+    pub fn member(&self, name: &str) -> Option<&Value> {
+        self.get(name).filter(|value| !value.is_null())
     }
 
     /// Whether there is such a member, null or not.

@@ -80,6 +80,8 @@ pub enum FetchError {
     Body(Answer, String),
     /// The discovery document (its URL) is of another issuer: got, wanted.
     Issuer(String, String, String),
+    /// The discovery document of an issuer elsewhere names this URL on this machine.
+    Loopback(String),
     /// No certificate to trust could be read.
     Trust(String),
     /// The gate is stopping.
@@ -107,9 +109,15 @@ impl fmt::Display for FetchError {
             Self::Body(answer, why) => write!(f, "{answer}: {why}"),
             Self::Issuer(url, got, wanted) => write!(
                 f,
-                "{url} is of the issuer {}, wanted {}",
+                "{url} is of the issuer {}, wanted {}{}",
                 quoted(got),
-                quoted(wanted)
+                quoted(wanted),
+                url::difference(wanted, got)
+            ),
+            Self::Loopback(url) => write!(
+                f,
+                "the discovery document names {}, which is on this machine: only an issuer on this machine may do that",
+                quoted(url)
             ),
             Self::Trust(why) => write!(f, "no certificate to trust: {why}"),
             Self::Cancelled => f.write_str("the gate is stopping"),
@@ -177,6 +185,7 @@ impl Call<'_> {
         let (answer, body) = self.get(&url)?;
         discovery::jwks_uri(&body, issuer).map_err(|unfit| match unfit {
             Unfit::Body(why) => FetchError::Body(answer, why),
+            Unfit::Loopback(uri) => FetchError::Loopback(uri),
             Unfit::Issuer(got) => FetchError::Issuer(url, got, issuer.to_owned()),
         })
     }

@@ -7,6 +7,7 @@ use super::lock;
 use super::refresh::Report;
 use super::set::KeySet;
 use super::store::{Kept, KeptKeys, Stamp};
+use super::update::Changes;
 use crate::clock;
 use std::path::Path;
 use std::sync::Arc;
@@ -55,12 +56,14 @@ impl Keys {
                 self.fetched_at.store(now, Ordering::Release);
                 self.end_round(&mut desk);
                 let kept = desk.kept.clone();
-                drop(desk);
                 let Some(report) = report else {
+                    desk.at_start = changes.map(Changes::at_start);
+                    drop(desk);
                     // Another process may be about to see the change, and to say it.
                     self.write_down(&kept, false);
                     return;
                 };
+                drop(desk);
                 if recovered {
                     report.fetch_recovered(self.name());
                 }

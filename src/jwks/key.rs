@@ -4,6 +4,7 @@
 //! Each algorithm that it may serve is one [`KeyVerifier`], which is a verifier in jsonwebtoken's
 //! own terms. Not here: which key a token asks for (that is [`super::set`]).
 
+use crate::algorithm;
 use crate::json::Value;
 use crate::shown::quoted;
 use aws_lc_rs::signature as aws;
@@ -73,7 +74,7 @@ pub enum Unfit {
     RsaModulus,
     /// The RSA exponent is even, below 3, or above 33 bits.
     RsaExponent,
-    /// A coordinate is not exactly as long as its curve asks.
+    /// A coordinate is empty or longer than its curve asks; Ed25519's is not exactly as long.
     Length(&'static str),
     /// The point is not on its curve.
     Point,
@@ -193,7 +194,7 @@ impl Key {
         }
         if let Some(member) = PRIVATE_MEMBERS
             .into_iter()
-            .find(|name| jwk.get(name).is_some())
+            .find(|name| jwk.member(name).is_some())
         {
             return Err(Unfit::Private(member));
         }
@@ -277,9 +278,9 @@ impl Key {
     }
 }
 
-/// A member that must be a string where it is there.
+/// A member that must be a string where it is there; null is absent.
 fn text<'a>(jwk: &'a Value, member: &'static str) -> Result<Option<&'a str>, Unfit> {
-    match jwk.get(member) {
+    match jwk.member(member) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
         Some(_) => Err(Unfit::Type(member)),
@@ -300,7 +301,7 @@ fn check_purpose(jwk: &Value) -> Result<(), Unfit> {
         None | Some("sig") => {}
         Some(other) => return Err(Unfit::Use(quoted(other))),
     }
-    match jwk.get("key_ops") {
+    match jwk.member("key_ops") {
         None => Ok(()),
         Some(Value::Array(operations)) if operations.iter().all(Value::is_string) => operations
             .iter()
@@ -339,15 +340,7 @@ fn rsa(jwk: &Value) -> Result<Parts, Unfit> {
     if value < 3 || value % 2 == 0 || value >= 1 << 33 {
         return Err(Unfit::RsaExponent);
     }
-    let named = text(jwk, "alg")?;
-    let algorithms: Vec<Algorithm> = RSA_ALGORITHMS
-        .into_iter()
-        .filter(|algorithm| named.is_none_or(|name| name == name_of(*algorithm)))
-        .collect();
-    if let (Some(name), true) = (named, algorithms.is_empty()) {
-        return Err(Unfit::Algorithm(quoted(name)));
-    }
-    let verifiers = algorithms
+    let verifiers = allowed(jwk, &RSA_ALGORITHMS)?
         .into_iter()
         .map(|algorithm| {
             let parsed = aws::RsaPublicKeyComponents { n, e }
@@ -376,7 +369,8 @@ fn without_zeros(number: &[u8]) -> &[u8] {
     number.get(zeros..).unwrap_or_default()
 }
 
-/// RFC 7518, section 6.2.1: both coordinates at their curve's full length.
+/// RFC 7518, section 6.2.1: both coordinates have their curve's full length. Libraries write numbers instead, with
+/// a zero byte in front or without those that belong there.
 fn elliptic(jwk: &Value) -> Result<Parts, Unfit> {
     let (length, algorithm, method): (usize, _, &'static aws::EcdsaVerificationAlgorithm) =
         match text(jwk, "crv")?.ok_or(Unfit::Missing("crv"))? {
@@ -386,14 +380,16 @@ fn elliptic(jwk: &Value) -> Result<Parts, Unfit> {
         };
     let x = bytes(jwk, "x")?;
     let y = bytes(jwk, "y")?;
-    for (member, coordinate) in [("x", &x), ("y", &y)] {
-        if coordinate.len() != length {
-            return Err(Unfit::Length(member));
-        }
-    }
-    check_algorithm(jwk, &[name_of(algorithm)])?;
+    allowed(jwk, &[algorithm])?;
     // SEC 1, section 2.3.3: an uncompressed point starts with 4.
-    let point = [&[4][..], &x, &y].concat();
+    let mut point = vec![4];
+    for (member, coordinate) in [("x", &x), ("y", &y)] {
+        let number = without_zeros(coordinate);
+        let zeros = length.checked_sub(number.len());
+        let zeros = zeros.filter(|_| !coordinate.is_empty());
+        point.resize(point.len() + zeros.ok_or(Unfit::Length(member))?, 0);
+        point.extend_from_slice(number);
+    }
     let parsed = aws::ParsedPublicKey::new(method, &point).map_err(|_| Unfit::Point)?;
     Ok((
         [b"EC ", &point[..]].concat(),
@@ -411,38 +407,23 @@ fn edwards(jwk: &Value) -> Result<Parts, Unfit> {
     if x.len() != 32 {
         return Err(Unfit::Length("x"));
     }
-    // RFC 9864 names the curve itself as the algorithm.
-    check_algorithm(jwk, &["EdDSA", "Ed25519"])?;
-    let parsed = aws::ParsedPublicKey::new(&aws::ED25519, &x).map_err(|_| Unfit::Point)?;
     let algorithm = Algorithm::EdDSA;
+    allowed(jwk, &[algorithm])?;
+    let parsed = aws::ParsedPublicKey::new(&aws::ED25519, &x).map_err(|_| Unfit::Point)?;
     Ok((
         [b"Ed25519 ", &x[..]].concat(),
         vec![KeyVerifier { algorithm, parsed }],
     ))
 }
 
-/// `alg`, where it is there, must be one of these.
-fn check_algorithm(jwk: &Value, names: &[&str]) -> Result<(), Unfit> {
-    match text(jwk, "alg")? {
-        Some(name) if !names.contains(&name) => Err(Unfit::Algorithm(quoted(name))),
-        _ => Ok(()),
-    }
-}
-
-/// The name in a JWK or a token (RFC 7518, section 3.1).
-fn name_of(algorithm: Algorithm) -> &'static str {
-    match algorithm {
-        Algorithm::RS256 => "RS256",
-        Algorithm::RS384 => "RS384",
-        Algorithm::RS512 => "RS512",
-        Algorithm::PS256 => "PS256",
-        Algorithm::PS384 => "PS384",
-        Algorithm::PS512 => "PS512",
-        Algorithm::ES256 => "ES256",
-        Algorithm::ES384 => "ES384",
-        Algorithm::EdDSA => "EdDSA",
-        // Shared secrets, and what jsonwebtoken may come to know: never a key's of ours.
-        _ => "",
+/// Of the algorithms of a key's type, those that its `alg` allows; all where it has none.
+fn allowed(jwk: &Value, of_type: &[Algorithm]) -> Result<Vec<Algorithm>, Unfit> {
+    let Some(name) = text(jwk, "alg")? else {
+        return Ok(of_type.to_vec());
+    };
+    match algorithm::named(name).filter(|it| of_type.contains(it)) {
+        Some(algorithm) => Ok(vec![algorithm]),
+        None => Err(Unfit::Algorithm(quoted(name))),
     }
 }
 

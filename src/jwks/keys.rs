@@ -11,6 +11,7 @@ use super::room::{Patience, Place, Room};
 use super::schedule::Pace;
 use super::set::KeySet;
 use super::store::{Kept, Stamp, StateDir, Store, StoreError};
+use super::update::Changes;
 use crate::clock;
 use crate::config::{Issuer, KeyLocation};
 use arc_swap::ArcSwapOption;
@@ -113,6 +114,8 @@ pub(super) struct Desk {
     /// For the refresher to say at its next look.
     pub(super) unsaid: Vec<StoreError>,
     pub(super) lockout: Lockout,
+    /// What the set that was there at start says of its keys, for the refresher's first look.
+    pub(super) at_start: Option<Changes>,
 }
 
 /// A fetch is due, and another process has the lock.

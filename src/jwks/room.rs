@@ -35,6 +35,8 @@ pub struct Place {
     issuer: AtomicU64,
     /// When an unknown `kid` last caused a fetch; 0: never.
     forced_at: AtomicU64,
+    /// 1: a child has looked at the keys that were there at start.
+    looked: AtomicU32,
     seats: [Seat; SEATS],
 }
 
@@ -130,6 +132,11 @@ impl Place {
         let last = self.forced_at.load(Relaxed);
         let won = || self.forced_at.compare_exchange(last, now, Relaxed, Relaxed);
         !pauses(now, last) && won().is_ok()
+    }
+
+    /// Whether no child has looked at this issuer's keys since httpd started.
+    pub(super) fn is_first_look(&self) -> bool {
+        self.looked.swap(1, Relaxed) == 0
     }
 
     /// When that last was.

@@ -18,6 +18,9 @@ pub const MAX_KEYS: usize = 100;
 /// The most keys that one token is tried with.
 pub const MAX_CANDIDATES: usize = 16;
 
+/// So many keys are named where another one was looked for.
+const NAMED: usize = 4;
+
 /// Why a JWKS is refused whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SetError {
@@ -57,8 +60,8 @@ impl std::error::Error for SetError {}
 /// Why no key of the set can be tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoKey {
-    /// No key has this `kid`; without a `kid`, none is there for the algorithm.
-    Unknown(Option<String>),
+    /// No key has this `kid`; without a `kid`, none is there for the algorithm. The second: which are there.
+    Unknown(Option<String>, String),
     /// The key is there and must not be used; the text says why.
     Unfit(String),
 }
@@ -68,7 +71,7 @@ impl NoKey {
     #[must_use]
     pub fn reason(&self) -> Reason {
         match self {
-            Self::Unknown(_) => Reason::KeyUnknown,
+            Self::Unknown(..) => Reason::KeyUnknown,
             Self::Unfit(_) => Reason::KeyUnfit,
         }
     }
@@ -77,10 +80,13 @@ impl NoKey {
 impl fmt::Display for NoKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unknown(Some(kid)) => write!(f, "the issuer has no key {}", quoted(kid)),
-            Self::Unknown(None) => {
-                f.write_str("the token names no key, and the issuer has none for its algorithm")
+            Self::Unknown(Some(kid), there) => {
+                write!(f, "the issuer has no key {}; {there}", quoted(kid))
             }
+            Self::Unknown(None, there) => write!(
+                f,
+                "the token names no key, and the issuer has none for its algorithm; {there}"
+            ),
             Self::Unfit(why) => f.write_str(why),
         }
     }
@@ -136,7 +142,7 @@ impl KeySet {
             match Key::from_jwk(jwk) {
                 Ok(key) => set.keys.push(Arc::new(key)),
                 Err(why) => {
-                    let kid = jwk.get("kid").and_then(Value::as_str).map(str::to_owned);
+                    let kid = jwk.member("kid").and_then(Value::as_str).map(str::to_owned);
                     set.passed_over.push(PassedOver { kid, why });
                 }
             }
@@ -163,7 +169,7 @@ impl KeySet {
     }
 
     /// The keys to try, at most [`MAX_CANDIDATES`] and at least one: those named `kid` that fit the
-    /// algorithm; without a `kid` every one that fits it.
+    /// algorithm, then those without a name that do; without a `kid` every one that fits it.
     ///
     /// # Errors
     ///
@@ -173,32 +179,60 @@ impl KeySet {
         kid: Option<&str>,
         algorithm: Algorithm,
     ) -> Result<Vec<Arc<Key>>, NoKey> {
-        let named = || {
-            self.keys
+        let fit = |key: &&Arc<Key>| key.verifier(algorithm).is_some();
+        let Some(kid) = kid else {
+            let all: Vec<_> = self
+                .keys
                 .iter()
-                .filter(|key| kid.is_none() || key.kid() == kid)
+                .filter(fit)
+                .take(MAX_CANDIDATES)
+                .cloned()
+                .collect();
+            return if all.is_empty() {
+                Err(NoKey::Unknown(None, self.names()))
+            } else {
+                Ok(all)
+            };
         };
-        let fit: Vec<Arc<Key>> = named()
-            .filter(|key| key.verifier(algorithm).is_some())
+        let mut same_name = self.keys.iter().filter(|key| key.kid() == Some(kid));
+        let nameless = self.keys.iter().filter(|key| key.kid().is_none());
+        let fitting: Vec<_> = same_name.clone().filter(fit).collect();
+        if fitting.is_empty() {
+            // A key of that name that must not be used is no reason to try others.
+            if let Some(key) = same_name.next() {
+                return Err(NoKey::Unfit(format!(
+                    "key {} is for {:?}, the token says {algorithm:?}",
+                    quoted(kid),
+                    key.algorithms().collect::<Vec<_>>()
+                )));
+            }
+            if let Some(why) = self.unfit(kid) {
+                return Err(NoKey::Unfit(format!("key {} is unfit: {why}", quoted(kid))));
+            }
+        }
+        let all: Vec<_> = fitting
+            .into_iter()
+            .chain(nameless.filter(fit))
             .take(MAX_CANDIDATES)
             .cloned()
             .collect();
-        if !fit.is_empty() {
-            return Ok(fit);
+        if all.is_empty() {
+            return Err(NoKey::Unknown(Some(kid.to_owned()), self.names()));
         }
-        let Some(kid) = kid else {
-            return Err(NoKey::Unknown(None));
-        };
-        if let Some(key) = named().next() {
-            return Err(NoKey::Unfit(format!(
-                "key {} is for {:?}, the token says {algorithm:?}",
-                quoted(kid),
-                key.algorithms().collect::<Vec<_>>()
-            )));
-        }
-        match self.unfit(kid) {
-            Some(why) => Err(NoKey::Unfit(format!("key {} is unfit: {why}", quoted(kid)))),
-            None => Err(NoKey::Unknown(Some(kid.to_owned()))),
+        Ok(all)
+    }
+
+    /// The first few names of fit keys, for the log.
+    fn names(&self) -> String {
+        let few = self.keys.iter().take(NAMED).map(|key| {
+            key.kid()
+                .map_or_else(|| "one without a name".to_owned(), quoted)
+        });
+        let few: Vec<_> = few.collect();
+        match self.keys.len().saturating_sub(NAMED) {
+            _ if few.is_empty() => "it has no key that fits".to_owned(),
+            0 => format!("it has {}", few.join(", ")),
+            more => format!("it has {} and {more} more", few.join(", ")),
         }
     }
 

@@ -9,6 +9,7 @@ use super::key::Key;
 use super::keys::{Desk, Keys, Lockout};
 use super::lock;
 use super::refresh::Report;
+use super::room::Place;
 use super::set::{KeySet, PassedOver};
 use super::store::{HostLock, Kept, KeptKeys, StoreError};
 use crate::clock;
@@ -30,6 +31,7 @@ pub(super) struct Ticket {
 }
 
 /// What an installed set changed.
+#[derive(Default)]
 pub(super) struct Changes {
     added: Vec<String>,
     removed: Vec<String>,
@@ -39,6 +41,15 @@ pub(super) struct Changes {
 }
 
 impl Changes {
+    /// Of a set that was there before: which keys of it do not serve.
+    pub(super) fn at_start(self) -> Self {
+        Self {
+            added: Vec::new(),
+            removed: Vec::new(),
+            ..self
+        }
+    }
+
     pub(super) fn say(&self, name: &str, report: &dyn Report) {
         if self.emptied {
             report.no_key_fits(name);
@@ -135,7 +146,13 @@ impl Keys {
         let ours = desk.kept.keys.as_ref();
         match set {
             _ if ours.is_some_and(|ours| ours.text == keys.text) => {}
-            Some(set) => drop(self.install(set)),
+            Some(set) => {
+                let changes = self.install(set);
+                // The process that fetched it has said it, if there was one since httpd started.
+                if !self.is_attached() {
+                    desk.at_start = Some(changes.at_start());
+                }
+            }
             // The current ones have changed meanwhile: they are newer.
             None => return,
         }
@@ -175,6 +192,10 @@ impl Keys {
     pub(super) fn look(&self, report: &dyn Report) -> Option<Ticket> {
         // Where the clock was set back they age from now on, and not from a time that is to come.
         self.fetched_at.fetch_min(clock::now(), Ordering::AcqRel);
+        let at_start = lock(&self.desk).at_start.take();
+        if let Some(changes) = at_start.filter(|_| self.place.is_none_or(Place::is_first_look)) {
+            changes.say(self.name(), report);
+        }
         if let Some(path) = self.file() {
             self.read_file(path, Some(report));
             return None;

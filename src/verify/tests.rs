@@ -88,15 +88,21 @@ fn an_algorithm_that_is_not_listed_is_refused_whatever_the_key() {
 fn another_issuer_is_refused() {
     for iss in [
         "",
-        "https://issuer.example/",
         "https://issuer.example.org",
-        "https://ISSUER.example",
         "https://issuer.exampl",
         " https://issuer.example",
     ] {
         assert_eq!(
             refused(&[], json!({ "iss": iss })),
             Some(Error::Issuer(format!("wanted iss {ISS}, got {iss}")))
+        );
+    }
+    for iss in ["https://issuer.example/", "https://ISSUER.example"] {
+        let error = refused(&[], json!({ "iss": iss })).unwrap();
+        let hint = format!(": write GateIssuerURL {iss}");
+        assert!(
+            matches!(&error, Error::Issuer(why) if why.ends_with(&hint)),
+            "{error}"
         );
     }
     for iss in [json!(null), json!(1), json!([ISS])] {
@@ -176,7 +182,7 @@ fn the_key_is_the_one_that_the_token_names() {
     let error = by_key(&named, &[], &[&elsewhere]).unwrap_err();
     assert_eq!(
         error,
-        Error::KeyUnknown(r#"the issuer has no key "k""#.into())
+        Error::KeyUnknown(r#"the issuer has no key "k"; it has "l""#.into())
     );
 }
 
@@ -567,5 +573,25 @@ fn a_condition_on_groups_that_were_left_out_is_told_as_that() {
         (other, json!({"hasgroups": true}), Reason::RequiredClaim),
     ] {
         assert_eq!(reason(lines, changes), Some(wanted), "{lines:?}");
+    }
+}
+
+#[test]
+fn a_template_is_filled_wherever_it_stands() {
+    let url = "https://login.example/{tenantid}/v2.0/{tenantid}";
+    assert!(is_issuer(
+        url,
+        "https://login.example/t-1/v2.0/t-1",
+        Some("t-1")
+    ));
+    for (iss, tenant) in [
+        ("https://login.example/t-1/v2.0/t-2", Some("t-1")),
+        ("https://login.example/t-1/v2.0/{tenantid}", Some("t-1")),
+        ("https://login.example/t-1/v2.0/t-1", None),
+        ("https://login.example//v2.0/", Some("")),
+        ("https://login.example/a/b/v2.0/a/b", Some("a/b")),
+        (url, Some("{tenantid}")),
+    ] {
+        assert!(!is_issuer(url, iss, tenant), "{iss}");
     }
 }

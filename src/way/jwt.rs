@@ -4,6 +4,7 @@
 use super::{Asked, Way};
 use crate::clock;
 use crate::config::{Config, Issuer};
+use crate::http::url::difference;
 use crate::identity::Identity;
 use crate::json::Value;
 use crate::jwks::room::Room;
@@ -114,18 +115,15 @@ impl Jwt {
         if named.is_empty() {
             let all = server.map(|it| it.issuers.as_slice()).unwrap_or_default();
             let known: Vec<_> = all.iter().map(|it| it.settings.url.as_str()).collect();
-            let bare = |url: &str| url.trim_end_matches('/').to_owned();
-            let hint = if known.iter().any(|it| bare(it) == bare(iss)) {
-                "; they differ by the slash at the end: write GateIssuerURL as iss has it"
-            } else {
-                ""
-            };
+            let little = known.iter().map(|it| difference(it, iss));
+            let little = little.into_iter().find(|it| !it.is_empty());
             return Err(Refusal::new(
                 Reason::IssuerUnknown,
                 format!(
-                    "wanted iss {}, got {}{hint}",
+                    "wanted iss {}, got {}{}",
                     known.join(" or "),
-                    shown::text(iss)
+                    shown::text(iss),
+                    little.unwrap_or_default()
                 ),
             ));
         }
@@ -216,7 +214,7 @@ impl LiveIssuer {
             Err(Unfit {
                 refusal,
                 token: Some(token),
-            }) if refusal.reason == Reason::KeyUnknown && self.wait_for_key(&token, patience) => {
+            }) if self.wait_for_key(refusal.reason, &token, patience) => {
                 self.verify(*token, clock::now())
             }
             other => other,
@@ -243,13 +241,24 @@ impl LiveIssuer {
         })
     }
 
-    /// Whether the key that the token names has come by a fetch.
-    fn wait_for_key(&self, token: &Unverified<'_>, patience: &Patience) -> bool {
-        token
-            .header()
-            .kid
-            .as_deref()
-            .is_some_and(|kid| self.keys.wait_for_kid(kid, patience))
+    /// Whether other keys have come by a fetch, for a token that names a key that was not there. Where keys without
+    /// a name were there, it was tried with those, and its signature did not fit.
+    fn wait_for_key(&self, why: Reason, token: &Unverified<'_>, patience: &Patience) -> bool {
+        let before = self.keys.current();
+        let Some(kid) = token.header().kid.as_deref() else {
+            return false;
+        };
+        match why {
+            Reason::KeyUnknown => {}
+            Reason::Signature if before.as_ref().is_some_and(|set| !set.knows(kid)) => {}
+            _ => return false,
+        }
+        self.keys.wait_for_kid(kid, patience) || {
+            let now = self.keys.current();
+            !before
+                .zip(now)
+                .is_some_and(|(old, new)| Arc::ptr_eq(&old, &new))
+        }
     }
 
     fn unavailable(&self) -> Refusal {

@@ -25,12 +25,23 @@ control('set', issuer => 'sixteen', jwks => [ copies(16), 'rs1' ]);
 control('set', issuer => 'hundred', mode => 'many_keys:100');
 control('set', issuer => 'hundred_and_one', mode => 'many_keys:101');
 control('set', issuer => 'mebibyte', jwks => '{"keys":[],"x":"' . 'x' x (1 << 20) . '"}');
+# The same keys with every member null that need not be there, and a number of theirs null that must.
+my $public = JSON::decode_json(Gate::Httpd::slurp("$FindBin::RealBin/../support/keys/public.json"));
+sub keys_as_text { return JSON::encode_json({ keys => [@_], other => undef }) }
+my %null = map { $_ => undef } qw(kid use key_ops alg issuer x5c x5t x5u d p q dp dq qi oth k);
+control('set', issuer => 'null', jwks => keys_as_text(map { { %{ $public->{$_} }, %null } } qw(rs1 es1 ed1)));
+control('set', issuer => 'null_n', jwks => keys_as_text({ %{ $public->{rs1} }, kid => 'rs1', n => undef }, { %{ $public->{es1} }, kid => 'es1' }));
+control('set', issuer => 'nameless', jwks => [ { key => 'rs2', set => { kid => undef } }, { key => 'rs1', set => { kid => undef } }, 'es1' ]);
+control('set', issuer => 'ed25519', jwks => [ { key => 'ed1', set => { alg => 'Ed25519' } } ]);
+control('set', issuer => 'sixteen_nameless', jwks => [ (map { { key => 'rs2', set => { kid => undef } } } 1 .. 16), { key => 'rs1', set => { kid => undef } } ]);
 control('set', issuer => 'twice', jwks => '{"keys":[],"keys":[]}');
 
 my $httpd = httpd(
     "LimitRequestFieldSize 65536\n"
-        . join('', map { issuer_section($_) } 'a', 'noalg', 'fifteen', 'sixteen', 'hundred', 'hundred_and_one', 'mebibyte', 'twice', map { "unfit_$_" } sort keys %unfit)
+        . join('', map { issuer_section($_) } 'a', 'null', 'null_n', 'nameless', 'sixteen_nameless', 'ed25519', 'noalg', 'fifteen', 'sixteen', 'hundred', 'hundred_and_one', 'mebibyte', 'twice', map { "unfit_$_" } sort keys %unfit)
         . issuer_section('es', 'GateAlgorithms ES256 ES384')
+        . issuer_section('rfc9864', 'GateAlgorithms Ed25519')
+        . issuer_section('eddsa', 'GateAlgorithms EdDSA')
         . issuer_section('short', 'GateMaxLifetime 10m')
         . issuer_section('tight', 'GateClockSkew 0')
         . issuer_section('strict', 'GateRequire team=shop tier=prod')
@@ -39,7 +50,7 @@ my $httpd = httpd(
         . issuer_section('goo', 'GateKind google')
         . gated('/', 'Require valid-user')
 );
-expect_in_log(qr/hundred_and_one|mebibyte|twice|unfit_/);
+expect_in_log(qr/hundred_and_one|mebibyte|twice|unfit_|null_n/);
 
 sub try_token { my ($token) = @_; return $httpd->get('/x', token => $token) }
 sub good { my ($name, %spec) = @_; passes(try_token(mint(issuer => 'a', %spec)), $name) }
@@ -86,6 +97,43 @@ bad('a certificate named in the header', 'signature', key => 'rsx', kid => 'rs1'
 good('and do no harm to a good one',   header => { jwk => $jwk, jku => $evil, x5u => $evil, x5c => ['AAAA'] });
 is(counts('evil')->{jwks}, 0, 'nothing is fetched from where a token says');
 
+# -- one algorithm, two names (RFC 9864)
+for my $issuer (qw(a ed25519 rfc9864 eddsa)) {
+    good("$_ passes ($issuer)", issuer => $issuer, key => 'ed1', alg => $_) for qw(EdDSA Ed25519);
+}
+bad("$_ is none of them", 'algorithm', alg => $_, key => 'ed1') for qw(Ed448 ed25519 ED25519);
+bad('Ed25519 where another algorithm is listed', 'algorithm', issuer => 'es', alg => 'Ed25519', key => 'ed1');
+bad('Ed25519 under an RSA key', $no_key, alg => 'Ed25519', key => 'ed1', kid => 'rs1');
+
+# -- null is absent
+for my $key (qw(rs1 es1 ed1)) {
+    my $alg = { rs1 => 'RS256', es1 => 'ES256', ed1 => 'EdDSA' }->{$key};
+    good("a key whose members are null ($key)", issuer => 'null', key => $key, alg => $alg);
+    good("by a token without kid ($key)", issuer => 'null', key => $key, alg => $alg, kid => undef);
+}
+bad('a key without a number', 'key_unfit', issuer => 'null_n');
+good('the key beside it serves', issuer => 'null_n', alg => 'ES256');
+for my $name (qw(kid typ cty b64 zip enc jwk jku x5u x5c x5t nonce)) {
+    my %without = $name eq 'kid' ? (kid => undef) : $name eq 'typ' ? (header => { typ => undef }) : ();
+    good("$name null in the header", %without, raw_header => "{\$members,\"$name\":null}");
+}
+bad('alg null', 'algorithm', header => { alg => undef }, raw_header => '{$members,"alg":null}');
+
+# -- members of encrypted tokens are unknown members of a signed one
+good("$_ in the header", raw_header => "{\$members,$_}") for '"zip":"DEF"', '"enc":"A256GCM"', '"zip":1,"enc":[]', '"epk":{},"apu":"x"';
+
+# -- keys without a name
+good('a key without a name, for a token with kid', issuer => 'nameless', kid => 'r1');
+good('for a token without', issuer => 'nameless', kid => undef);
+good('a key with a name beside it', issuer => 'nameless', alg => 'ES256');
+bad('none of them fits', 'signature', issuer => 'nameless', key => 'rsx', kid => 'r1');
+bad('none is for the algorithm', 'key_unknown', issuer => 'nameless', key => 'es1', kid => 'r1', alg => 'ES256');
+bad('a key of that name is for something else', 'key_unfit', issuer => 'nameless', kid => 'es1');
+bad('nor the 17th', 'signature', issuer => 'sixteen_nameless', kid => 'r1');
+my $fetched = counts('nameless')->{jwks};
+good('which costs no fetch', issuer => 'nameless', kid => "r$_", claims => { jti => $_ }) for 1 .. 5;
+is(counts('nameless')->{jwks}, $fetched, 'not one');
+
 # -- crit, b64
 bad("crit that holds $_", 'critical', raw_header => "{\$members,\"crit\":$_}") for '["exp"]', '[]', 'null', '"b64"', '["b64"]';
 bad('b64: false', [ 'critical', $malformed, 'type' ], header => { b64 => JSON::false });
@@ -106,6 +154,10 @@ bad('a set of 101 keys is refused whole', 'keys_unavailable', issuer => 'hundred
 bad('a set of over 1 MiB is refused whole', 'keys_unavailable', issuer => 'mebibyte');
 bad('a set with a member twice is refused whole', 'keys_unavailable', issuer => 'twice');
 bad('a kid that nobody knows', 'key_unknown', kid => 'nobody');
+like($httpd->error_log, qr/key_unknown: .*the issuer has no key "nobody"; it has "\w+", "\w+"/, 'the log names it, and some that are there');
+for my $name ('small', 'off_curve', 'enc') {
+    like($httpd->error_log, qr/GATE313: issuer unfit_$name: key $unfit{$name}{key} is passed over: \S/, "the log names the unfit key, and why ($name)");
+}
 bad('a kid that is a number', [ $malformed, 'claim_type', 'key_unknown' ], kid => 1);
 
 # -- times
@@ -143,6 +195,7 @@ bad('kid twice',                        'duplicate_member', raw_header => '{$mem
 my $iss = issuer_base() . '/a';
 bad('another iss',                      'issuer_unknown', claims => { iss => 'https://evil.example.com' });
 bad('iss with a slash at its end',      'issuer_unknown', claims => { iss => "$iss/" });
+like($httpd->error_log, qr{they differ by a slash at the end: write GateIssuerURL \Q$iss\E/}, 'the log says so');
 bad('iss in capitals',                  'issuer_unknown', claims => { iss => uc $iss });
 bad('no iss',                           [qw(issuer_unknown required_claim claim_type)], claims => { iss => undef });
 bad('iss that is a list',               [qw(issuer_unknown claim_type)], claims => { iss => [$iss] });

@@ -188,6 +188,38 @@ passes(get($two), 'also where the file is gone');
 put_keys('rs1');
 passes(until_it_is(200, 20, sub { get($one) }), 'until there is a good one');
 
+# -- keys without a name that are changed: a token that they do not fit has them fetched, once in 10 s
+control('set', issuer => 'nameless', jwks => [ { key => 'rs1', set => { kid => undef } } ]);
+my $nameless = httpd(issuer_section('nameless') . gated('/', 'Require valid-user'));
+passes($nameless->get('/', token => mint(issuer => 'nameless', kid => 'r1')), 'a key without a name serves a token with kid');
+control('set', issuer => 'nameless', jwks => [ { key => 'rs2', set => { kid => undef } } ]);
+my $next = mint(issuer => 'nameless', key => 'rs2', kid => 'r2');
+passes(until_it_is(200, 30, sub { $nameless->get('/', token => $next) }), 'a new key is fetched for the token that it signed');
+my $fetches = counts('nameless')->{jwks};
+$start = time;
+refused($nameless->get('/', token => mint(issuer => 'nameless', key => 'rsx', kid => "forged-$_")), 401, 'signature', 'a forged token is refused') for 1 .. 20;
+cmp_ok(counts('nameless')->{jwks} - $fetches, '<=', 1 + int((time - $start) / 10), 'and has them fetched at most once in 10 s');
+
+# -- unfit keys are named at each start, also where the keys were kept
+SKIP: {
+    my $state = File::Temp->newdir('gate-state-XXXXXX', TMPDIR => 1);
+    chown +(getpwnam 'www-data')[2, 3], "$state" if $> == 0;
+    control('set', issuer => 'unfit', jwks => [ 'rs1', { key => 'es1', set => { use => 'enc' } } ]);
+    put_keys('rs1', 'rs1024');
+    my $config = "GateStateDir $state\n" . issuer_section('unfit') . issuer_section('unfitfile', "GateJWKS file:$dir/keys.json") . gated('/', 'Require valid-user');
+    for my $start ('first', 'second') {
+        my $httpd = httpd($config);
+        passes($httpd->get('/', token => mint(issuer => 'unfit')), "the others serve ($start start)");
+        ok($httpd->wait_for_log(qr/GATE313: issuer unfit: key es1 is passed over: use is "enc", wanted sig/, 10), 'the log names the unfit key and why');
+        ok($httpd->wait_for_log(qr/GATE313: issuer unfitfile: key rs1024 is passed over: RSA with 1024 bits/, 10), 'of a file too');
+        sleep 1.5;
+        my @said = $httpd->error_log =~ /(GATE313: issuer unfit: )/g;
+        is(scalar @said, 1, 'once');
+        $httpd->stop;
+    }
+    expect_in_log(qr/GATE313/);
+}
+
 # -- kept keys that another user has put there
 SKIP: {
     skip 'only root can give files away', 5 if $> != 0;

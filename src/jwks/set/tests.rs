@@ -127,18 +127,72 @@ fn a_kid_whose_key_is_for_another_algorithm_is_unfit() {
 }
 
 #[test]
-fn a_kid_that_is_not_there_is_unknown() {
-    let set = parsed(&[rsa_jwk("a"), with_no_kid()]);
-    for kid in ["b", "A", "", "a "] {
-        assert_eq!(
-            set.candidates(Some(kid), Algorithm::RS256).unwrap_err(),
-            NoKey::Unknown(Some(kid.to_owned()))
-        );
+fn a_kid_that_is_not_there_is_unknown_and_those_that_are_there_are_named() {
+    let set = parsed(&[rsa_jwk("a"), rsa_jwk("b\n")]);
+    for kid in ["c", "A", "", "a "] {
+        let error = set.candidates(Some(kid), Algorithm::RS256).unwrap_err();
+        assert_eq!(error.reason(), Reason::KeyUnknown);
+        let wanted = format!("the issuer has no key {kid:?}; it has \"a\", \"b\\n\"");
+        assert_eq!(error.to_string(), wanted);
     }
+    let error = set.candidates(None, Algorithm::ES256).unwrap_err();
+    assert_eq!(error.reason(), Reason::KeyUnknown);
+    let names: Vec<_> = ["1", "2", "3", "4", "5", "6"]
+        .into_iter()
+        .map(rsa_jwk)
+        .collect();
+    for (keys, wanted) in [
+        (&names[..], "it has \"1\", \"2\", \"3\", \"4\" and 2 more"),
+        (&[], "it has no key that fits"),
+        (&[with_no_kid()], "it has one without a name"),
+    ] {
+        let error = parsed(keys)
+            .candidates(Some("x"), Algorithm::ES256)
+            .unwrap_err();
+        assert!(error.to_string().ends_with(wanted), "{error}");
+    }
+}
+
+#[test]
+fn after_the_keys_of_that_name_those_without_a_name_are_tried() {
+    let (es, mut unnamed_es) = (ec("P-256", "a").1, ec("P-256", "").1);
+    unnamed_es["kid"] = Value::Null;
+    let set = parsed(&[with_no_kid(), unnamed_es, rsa_jwk("a"), rsa_jwk("b"), es]);
+    let found = |kid| {
+        kids(&set.candidates(Some(kid), Algorithm::RS256).unwrap())
+            .into_iter()
+            .map(|it| it.map(str::to_owned))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(found("a"), [Some("a".to_owned()), None]);
+    assert_eq!(found("r1"), [None]);
+    assert!(!set.knows("r1"));
+    let mut many = vec![with_no_kid(); 20];
+    many.push(rsa_jwk("a"));
+    let found = parsed(&many)
+        .candidates(Some("a"), Algorithm::RS256)
+        .unwrap();
+    assert_eq!((found.len(), found[0].kid()), (16, Some("a")));
     assert_eq!(
-        set.candidates(None, Algorithm::ES256).unwrap_err().reason(),
-        Reason::KeyUnknown
+        parsed(&many)
+            .candidates(Some("x"), Algorithm::RS256)
+            .unwrap()
+            .len(),
+        16
     );
+}
+
+#[test]
+fn a_key_of_that_name_that_is_unfit_is_no_reason_to_try_those_without_a_name() {
+    let mut encrypts = rsa_jwk("a");
+    encrypts["use"] = json!("enc");
+    for set in [
+        parsed(&[encrypts, with_no_kid()]),
+        parsed(&[ec("P-256", "a").1, with_no_kid()]),
+    ] {
+        let error = set.candidates(Some("a"), Algorithm::RS256).unwrap_err();
+        assert_eq!(error.reason(), Reason::KeyUnfit);
+    }
 }
 
 fn with_no_kid() -> Value {
