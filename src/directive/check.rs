@@ -3,6 +3,7 @@
 
 use super::Builder;
 use super::open::Sections;
+use super::words::did_you_mean;
 use crate::config::{Issuer, KeyLocation, Place};
 use crate::field::folds_to;
 use crate::policy::require::Rule;
@@ -180,7 +181,8 @@ impl Builder {
             "SetHandler" if arguments == "gate-jwks" => self.notes.published.push(place.clone()),
             "SetHandler" if arguments.starts_with("gate-") && !HANDLERS.contains(&arguments) => {
                 self.notes.warn(format!(
-                    "GATE222: SetHandler {arguments} ({place}): the gate has no such handler, and answers 404; there are {}",
+                    "GATE222: SetHandler {arguments} ({place}): {}the gate has no such handler, and answers 404; there are {}",
+                    did_you_mean(arguments, HANDLERS),
                     HANDLERS.join(", ")
                 ));
             }
@@ -218,6 +220,11 @@ impl Builder {
             if issuers.iter().any(|it| it.role_claim.is_some()) {
                 continue;
             }
+            let granted: Vec<&str> = issuers
+                .iter()
+                .flat_map(|it| &it.roles)
+                .map(|rule| &*rule.role)
+                .collect();
             for role in roles.iter().filter(|role| {
                 !issuers
                     .iter()
@@ -225,7 +232,8 @@ impl Builder {
                     .any(|rule| rule.role == **role)
             }) {
                 found.warnings.push(format!(
-                    "GATE203: Require gate-role {role} ({place}): no issuer grants that role; write GateRole {role} CONDITION in a <GateIssuer>"
+                    "GATE203: Require gate-role {role} ({place}): {}no issuer grants that role; write GateRole {role} CONDITION in a <GateIssuer>",
+                    did_you_mean(role, granted.iter().copied())
                 ));
             }
         }
@@ -404,7 +412,8 @@ impl Builder {
                 format!("there are {}", known.join(", "))
             };
             found.errors.push(format!(
-                "{directive} {name} ({place}): there is no <GateIssuer {name}>; {have}"
+                "{directive} {name} ({place}): {}there is no <GateIssuer {name}>; {have}",
+                did_you_mean(name, known.iter().map(String::as_str))
             ));
         }
     }

@@ -106,8 +106,13 @@ impl Builder {
                     .filter(|row| row.scope == Scope::Issuer)
                     .map(|row| row.name)
                     .collect();
+                let meant = if find(name).is_some() {
+                    String::new()
+                } else {
+                    words::did_you_mean(name, all.iter().copied())
+                };
                 format!(
-                    "{name} has no place in <GateIssuer>, which takes {}",
+                    "{meant}{name} has no place in <GateIssuer>, which takes {}",
                     all.join(" ")
                 )
             })?;
@@ -337,8 +342,12 @@ fn kind(word: &str) -> Result<Kind, String> {
         "aws" => Kind::Aws,
         "google" => Kind::Google,
         _ => {
+            let kinds = [
+                "generic", "okta", "entra", "keycloak", "gitlab", "aws", "google",
+            ];
             return Err(format!(
-                "GateKind {word}: write generic, okta, entra, keycloak, gitlab, aws or google"
+                "GateKind {word}: {}write generic, okta, entra, keycloak, gitlab, aws or google",
+                words::did_you_mean(word, kinds)
             ));
         }
     })
@@ -450,13 +459,54 @@ fn paths(name: &str, words: &[&str]) -> Result<Vec<ClaimPath>, String> {
 }
 
 fn conditions_of(name: &str, words: &[&str]) -> Result<Vec<Condition>, String> {
-    words
-        .iter()
-        .map(|word| Condition::parse(word).map_err(|wrong| format!("{name} {word}: {wrong}")))
-        .collect()
+    Condition::parse_all(words).map_err(|wrong| format!("{name} {wrong}"))
+}
+
+/// What Microsoft calls an authority of many tenants: no token has it in its issuer.
+const NO_TENANTS: [&str; 3] = ["common", "organizations", "consumers"];
+
+/// Where Entra ID is, in each of Microsoft's clouds.
+const ENTRA_HOSTS: [&str; 7] = [
+    "login.microsoftonline.com",
+    "login.microsoftonline.us",
+    "login.partner.microsoftonline.cn",
+    "login.chinacloudapi.cn",
+    "login.microsoft.com",
+    "login.windows.net",
+    "sts.windows.net",
+];
+
+/// The documents that are often written for the issuer that they are of.
+const DOCUMENTS: [&str; 2] = [
+    "/.well-known/openid-configuration",
+    "/.well-known/oauth-authorization-server",
+];
+
+/// A URL that is near to an issuer's and none, and what to write instead.
+fn not_an_issuer(url: &str, kind: Kind) -> Result<(), String> {
+    let short = url.trim_end_matches('/');
+    if let Some(issuer) = DOCUMENTS.iter().find_map(|it| short.strip_suffix(it)) {
+        return Err(format!(
+            "GateIssuerURL {url} is where a document is, and not an issuer: write GateIssuerURL {issuer}"
+        ));
+    }
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return Ok(());
+    };
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let (tenant, end) = path.split_at(path.find('/').unwrap_or(path.len()));
+    let entra = kind == Kind::Entra || ENTRA_HOSTS.iter().any(|it| host.eq_ignore_ascii_case(it));
+    if entra && NO_TENANTS.iter().any(|it| tenant.eq_ignore_ascii_case(it)) {
+        return Err(format!(
+            "GateIssuerURL {url}: {tenant} is no tenant, and no token names it as its issuer: write GateKind entra, \
+             GateIssuerURL {scheme}://{host}/{{tenantid}}{end} and GateRequire tid=TENANT"
+        ));
+    }
+    Ok(())
 }
 
 fn check_issuer_url(url: &str, kind: Kind, has_keys: bool) -> Result<(), String> {
+    not_an_issuer(url, kind)?;
     if url.contains("{tenantid}") && kind != Kind::Entra {
         return Err(format!(
             "GateIssuerURL {url}: {{tenantid}} may stand only where GateKind is entra"

@@ -177,7 +177,8 @@ fn sources(words: &[&str]) -> Result<Vec<Source>, String> {
 fn source(word: &str) -> Result<Source, String> {
     let wrong = || {
         format!(
-            "GateTokenFrom {word}: write bearer, basic, proxy, header:NAME, cookie:NAME or query:NAME"
+            "GateTokenFrom {word}: {}write bearer, basic, proxy, header:NAME, cookie:NAME or query:NAME",
+            words::did_you_mean(word, ["bearer", "basic", "proxy"])
         )
     };
     match word {

@@ -15,6 +15,37 @@ pub fn one<'a>(name: &str, words: &[&'a str]) -> Result<&'a str, String> {
     }
 }
 
+/// What was probably meant, to stand first in a message: the known word that is a letter or two away.
+#[must_use]
+pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let near = known.into_iter().map(|it| (distance(word, it), it));
+    // Of a short word two letters are most of it.
+    let most = if word.len() < 5 { 1 } else { 2 };
+    match near.filter(|(far, _)| *far <= most).min() {
+        Some((_, meant)) => format!("did you mean {meant}? "),
+        None => String::new(),
+    }
+}
+
+/// How many letters must be changed, put in or taken out, without case (Levenshtein).
+fn distance(one: &str, other: &str) -> usize {
+    let one: Vec<char> = one.to_lowercase().chars().collect();
+    let mut row: Vec<usize> = (0..=one.len()).collect();
+    for (line, letter) in other.to_lowercase().chars().enumerate() {
+        let (mut left, mut before) = (line + 1, line);
+        let mut next = vec![left];
+        for (at, mine) in one.iter().enumerate() {
+            let above = row.get(at + 1).copied().unwrap_or(usize::MAX - 1);
+            let changed = before + usize::from(*mine != letter);
+            left = changed.min(above + 1).min(left + 1);
+            next.push(left);
+            before = above;
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or(usize::MAX)
+}
+
 /// Of options like `every=10s`, each stands once.
 ///
 /// # Errors
@@ -174,6 +205,23 @@ mod tests {
         ] {
             assert!(duration("GateRefresh", &[word]).is_err(), "{word}");
         }
+    }
+
+    #[test]
+    fn a_word_a_letter_or_two_away_is_meant() {
+        let known = ["GateAudience", "GateIssuerURL", "GateRole", "GateRoleClaim"];
+        for (word, meant) in [
+            ("GateAudiance", "GateAudience"),
+            ("gateissueruri", "GateIssuerURL"),
+            ("GateRoles", "GateRole"),
+            ("GateRoleClam", "GateRoleClaim"),
+        ] {
+            assert_eq!(did_you_mean(word, known), format!("did you mean {meant}? "));
+        }
+        for word in ["GateNothing", "", "ProxyPass"] {
+            assert_eq!(did_you_mean(word, known), "", "{word}");
+        }
+        assert_eq!(did_you_mean("ab", ["xy"]), "");
     }
 
     #[test]

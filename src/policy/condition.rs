@@ -168,6 +168,20 @@ impl Condition {
         })
     }
 
+    /// Reads the conditions of one line, a word each.
+    ///
+    /// # Errors
+    /// The word and what is wrong with it.
+    pub fn parse_all(words: &[&str]) -> Result<Vec<Self>, String> {
+        let all = words.iter().enumerate().map(|(at, word)| {
+            Self::parse(word).map_err(|wrong| match torn(words, at) {
+                Some((written, whole)) => format!("{written}: write it without blanks: {whole}"),
+                None => format!("{word}: {wrong}"),
+            })
+        });
+        all.collect()
+    }
+
     /// The claim that is asked about.
     #[must_use]
     pub fn path(&self) -> &ClaimPath {
@@ -305,6 +319,24 @@ fn split(text: &str) -> Option<(&str, Operator, &str)> {
     })?;
     let (path, rest) = text.split_at_checked(at)?;
     Some((path, operator, rest.strip_prefix(operator.text())?))
+}
+
+/// Blanks around an operator make two or three words of a condition: as they were written, and as they should be.
+fn torn(words: &[&str], at: usize) -> Option<(String, String)> {
+    let signs: &[char] = &['=', '!', '~', '*'];
+    let windows = (at.saturating_sub(2)..=at)
+        .flat_map(|from| (from + 1..from + 3).map(move |to| (from, to)))
+        .filter(|(_, to)| at <= *to);
+    windows
+        .filter_map(|(from, to)| words.get(from..=to))
+        .find_map(|words| {
+            let path = words.first()?.trim_end_matches(signs);
+            let value = words.last()?.trim_start_matches(signs);
+            let whole = words.concat();
+            let (its_path, _, its_value) = split(&whole)?;
+            let fits = (its_path, its_value) == (path, value);
+            (fits && !path.is_empty() && !value.is_empty()).then(|| (words.join(" "), whole))
+        })
 }
 
 /// A glob as an anchored regular expression: `*` does not cross `/`, `**` does, all else is

@@ -4,7 +4,7 @@
 //! is for `condition` to say.
 
 use crate::json::{Object, Value};
-use crate::shown::quoted;
+use crate::shown::{self, quoted};
 use std::fmt;
 
 /// A path to a claim (docs/directives.md), as written in the configuration.
@@ -30,6 +30,8 @@ pub enum PathError {
     Escape(String),
     /// A control character.
     Control(String),
+    /// A name that is a URL, which dots and slashes would tear apart.
+    Url(String),
 }
 
 impl fmt::Display for PathError {
@@ -49,6 +51,16 @@ impl fmt::Display for PathError {
                 "the JSON pointer {} has a ~ that escapes nothing: write ~0 for ~ and ~1 for / in a name",
                 quoted(text)
             ),
+            Self::Url(text) => {
+                let name = text.strip_prefix('/').unwrap_or(text);
+                let pointer = name.replace('~', "~0").replace('/', "~1");
+                write!(
+                    f,
+                    "the claim's path {} holds ://, so the claim's name is a URL: write the JSON pointer /{}",
+                    quoted(text),
+                    shown::text(&pointer)
+                )
+            }
             Self::Control(text) => {
                 write!(
                     f,
@@ -74,6 +86,9 @@ impl ClaimPath {
         }
         if text.contains(char::is_control) {
             return Err(PathError::Control(text.to_owned()));
+        }
+        if text.contains("://") {
+            return Err(PathError::Url(text.to_owned()));
         }
         let segments: Vec<String> = match text.strip_prefix('/') {
             Some(pointer) => pointer
@@ -265,6 +280,26 @@ mod tests {
                 .contains("write ~0 for ~ and ~1 for /")
         );
         assert!(!Control("a\nb".into()).to_string().contains('\n'));
+    }
+
+    #[test]
+    fn a_url_is_a_name_and_the_pointer_to_it_is_shown() {
+        for (text, pointer) in [
+            ("https://x.example/roles", "/https:~1~1x.example~1roles"),
+            ("/https://x.example/roles", "/https:~1~1x.example~1roles"),
+            ("http://a/~b", "/http:~1~1a~1~0b"),
+        ] {
+            let wrong = ClaimPath::parse(text).unwrap_err();
+            assert_eq!(wrong, PathError::Url(text.into()));
+            assert!(
+                wrong
+                    .to_string()
+                    .ends_with(&format!("write the JSON pointer {pointer}")),
+                "{wrong}"
+            );
+            assert!(ClaimPath::parse(pointer).is_ok());
+        }
+        assert!(ClaimPath::parse("urn:x:roles").is_ok());
     }
 
     #[test]

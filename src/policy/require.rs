@@ -46,14 +46,9 @@ impl Rule {
             _ if words.is_empty() => Err(format!("Require {provider} takes one or more words")),
             "gate-role" => Ok(Self::Role(all())),
             "gate-issuer" => Ok(Self::Issuer(all())),
-            "gate-claim" => words
-                .iter()
-                .map(|word| {
-                    Condition::parse(word)
-                        .map_err(|wrong| format!("Require gate-claim {word}: {wrong}"))
-                })
-                .collect::<Result<_, _>>()
-                .map(Self::Claim),
+            "gate-claim" => Condition::parse_all(words)
+                .map(Self::Claim)
+                .map_err(|wrong| format!("Require gate-claim {wrong}")),
             _ => Err(format!("Require {provider} is not known")),
         }
     }

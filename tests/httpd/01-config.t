@@ -136,6 +136,42 @@ my @wrong = (
     (map { [ "<$_> in a port",               $issuer . in_port("<$_ x>\n</$_>"),            "<$_>",              8 ] } qw(If ElseIf Files FilesMatch)),
     [ '<If> deep in a port',                 $issuer . in_port("<RequireAll>\n<If true>\n</If>\n</RequireAll>"), '<If>', 9 ],
 );
+# [what is wrong, the text, what to write instead, the line]
+my $role = 'GateRole dev';
+my $entra = "GateKind entra\nGateRequire tid=x";
+my $microsoft = 'https://login.microsoftonline.com';
+my @instead = (
+    [ 'a claim that is a URL',               section($url, $aud, "$role https://x.example/roles=a"), 'write the JSON pointer /https:~1~1x.example~1roles', 4 ],
+    [ 'a pointer that is a URL',             section($url, $aud, "$role /https://x.example/roles=a"), 'write the JSON pointer /https:~1~1x.example~1roles', 4 ],
+    [ 'a user claim that is a URL',          section($url, $aud, 'GateUserClaim https://x.example/user'), 'write the JSON pointer /https:~1~1x.example~1user', 4 ],
+    [ 'a role claim that is a URL',          section($url, $aud, 'GateRoleClaim http://x/r'),  'write the JSON pointer /http:~1~1x~1r', 4 ],
+    [ 'a header of a claim that is a URL',   in_location('GateHeader X-A claim:https://x/a'),  'write the JSON pointer /https:~1~1x~1a', 7 ],
+    [ 'a rule on a claim that is a URL',     in_location('Require gate-claim https://x/a=b'),  'write the JSON pointer /https:~1~1x~1a', 7 ],
+    [ 'a requirement on a claim that is a URL', section($url, $aud, 'GateRequire https://x/a=b'), 'write the JSON pointer /https:~1~1x~1a', 4 ],
+    (map { [ "Entra's $_ as an issuer",      section("GateIssuerURL $microsoft/$_/v2.0", $aud, $entra), "GateIssuerURL $microsoft/{tenantid}/v2.0", 2 ] } qw(common organizations consumers Common)),
+    [ "Entra's common of another cloud",     section('GateIssuerURL https://login.microsoftonline.us/common/v2.0', $aud), 'write GateKind entra, GateIssuerURL https://login.microsoftonline.us/{tenantid}/v2.0', 2 ],
+    [ "Entra's common with its keys",        section("GateIssuerURL https://sts.windows.net/common/", $aud, $entra, "GateJWKS $microsoft/common/discovery/keys"), 'GateIssuerURL https://sts.windows.net/{tenantid}/', 2 ],
+    [ 'a discovery document as an issuer',   section('GateIssuerURL https://x.example/a/.well-known/openid-configuration', $aud), 'write GateIssuerURL https://x.example/a', 2 ],
+    [ 'with a slash',                        section('GateIssuerURL https://x.example/.well-known/openid-configuration/', $aud), 'write GateIssuerURL https://x.example', 2 ],
+    [ "OAuth's metadata as an issuer",       section('GateIssuerURL https://x.example/.well-known/oauth-authorization-server', $aud, 'GateJWKS https://x.example/jwks'), 'write GateIssuerURL https://x.example', 2 ],
+    (map { [ "a condition with blanks ($_)", section($url, $aud, "$role $_"),                  "write it without blanks: roles=developer", 4 ] } 'roles = developer', 'roles= developer', 'a=b roles =developer'),
+    [ 'a condition with blanks in quotes',   section($url, $aud, qq($role "roles = developer")), 'write it without blanks', 4 ],
+    [ 'a requirement with blanks',           section($url, $aud, 'GateRequire a != b'),        'write it without blanks: a!=b', 4 ],
+    [ 'a rule with blanks',                  in_location('Require gate-claim roles ~ dev.*'),  'write it without blanks: roles~dev.*', 7 ],
+    [ 'GateAudiance',                        section($url, 'GateAudiance gate'),               'did you mean GateAudience? GateAudiance', 3 ],
+    [ 'GateIssuerUri',                       section('GateIssuerUri https://x.example', $aud), 'did you mean GateIssuerURL?', 2 ],
+    [ 'an unknown kind',                     section($url, $aud, 'GateKind keyclok'),          'did you mean keycloak?', 4 ],
+    [ 'an unknown source',                   in_location('GateTokenFrom bearrer'),             'did you mean bearer?', 7 ],
+    [ 'an unknown issuer',                   $issuer =~ s/GateIssuer a/GateIssuer okta/r . "<Location />\nAuthType Gate\nGateAccept otka\nRequire valid-user\n</Location>\n", 'did you mean okta?', 7 ],
+);
+for my $case (@instead) {
+    my ($name, $config, $instead, $line) = @$case;
+    my ($status, $output) = configtest($config);
+    isnt($status, 0, "$name refuses to start");
+    like($output, qr/\Q$instead\E/, "and the message says what to write");
+    like($output, qr/\bline $line of /, 'and the line');
+}
+
 for my $case (@wrong) {
     my ($name, $config, $directive, $line) = @$case;
     subtest "$name refuses to start" => sub {
@@ -150,6 +186,10 @@ for my $case (@wrong) {
 # Right ones, so that the list above does not pass for another reason.
 for my $case (
     [ 'the shortest issuer',       $issuer ],
+    [ 'a claim whose name is a URL, by pointer', section($url, $aud, 'GateRole r /https:~1~1x.example~1roles=a') ],
+    [ 'a tenant that is named twice',  section('GateIssuerURL https://login.example.com/{tenantid}/v2.0/{tenantid}', $aud, 'GateKind entra', 'GateRequire tid=a') ],
+    [ 'EdDSA by its other name',       section($url, $aud, 'GateAlgorithms Ed25519 RS256') ],
+    [ 'a realm of that name',          section('GateIssuerURL https://kc.example.com/common', $aud, 'GateKind keycloak') ],
     [ 'an issuer on loopback',     section('GateIssuerURL http://127.1.2.3:8080/x', $aud) ],
     [ 'an issuer on IPv6 loopback', section('GateIssuerURL http://[::1]:8080/x', $aud) ],
     [ 'an issuer at localhost',    section('GateIssuerURL http://localhost:8080/x', $aud) ],

@@ -575,3 +575,44 @@ fn what_only_keeps_out_names_no_tenant() {
         );
     }
 }
+
+#[test]
+fn a_condition_that_blanks_tore_apart_is_shown_as_one_word() {
+    for line in [
+        "roles = developer",
+        "roles= developer",
+        "roles =developer",
+        "a=b roles = developer",
+        "roles ~ dev.* x=y",
+        "ref *= release/**",
+        "ref != main",
+    ] {
+        let words: Vec<_> = line.split(' ').collect();
+        let wrong = Condition::parse_all(&words).unwrap_err();
+        assert!(
+            wrong.contains(": write it without blanks: "),
+            "{line}: {wrong}"
+        );
+    }
+    let wrong = Condition::parse_all(&["a=b", "roles", "=", "developer"]).unwrap_err();
+    assert_eq!(
+        wrong,
+        "roles = developer: write it without blanks: roles=developer"
+    );
+    for line in [
+        "groups",
+        "groups a=b",
+        "a=b groups",
+        "=",
+        "= x",
+        "a =",
+        "a = =",
+    ] {
+        let words: Vec<_> = line.split(' ').collect();
+        let wrong = Condition::parse_all(&words).unwrap_err();
+        assert!(!wrong.contains("without blanks:"), "{line}: {wrong}");
+    }
+    let one = Condition::parse_all(&["roles = developer"]).unwrap_err();
+    assert!(one.contains("write it without blanks"), "{one}");
+    assert!(Condition::parse_all(&["a=b", "c!=d", "e="]).is_ok());
+}
