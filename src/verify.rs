@@ -210,8 +210,8 @@ impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             seconds @ ..120 => write!(f, "{seconds} s"),
-            seconds @ ..7200 => write!(f, "{} min", seconds / 60),
-            seconds @ ..172_800 => write!(f, "{} h", seconds / 3600),
+            seconds @ ..7200 => write!(f, "{} min", (seconds + 30) / 60),
+            seconds @ ..172_800 => write!(f, "{} h", (seconds + 1800) / 3600),
             seconds => write!(f, "{} days", seconds / 86_400),
         }
     }
