@@ -279,9 +279,7 @@ impl Draft {
             url,
             audience,
             keys: self.keys.unwrap_or(KeyLocation::Discovery),
-            algorithms: self
-                .algorithms
-                .unwrap_or_else(|| algorithm::all().collect()),
+            algorithms: self.algorithms.unwrap_or_else(algorithm::all),
             user_claims: match self.user_claims {
                 Some(paths) => paths,
                 None => fixed(user)?,
