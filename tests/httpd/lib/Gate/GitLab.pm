@@ -58,8 +58,8 @@ sub fails {
     return $out;
 }
 
-# The example in front of that workhorse. options: registry, port, tls, secrets => { file => text }, more => lines
-# at the virtual host's end.
+# The example in front of that workhorse. options: registry, port, tls, secrets => { file => text }, define =>
+# { NAME => value }, names => other names in the certificate, more => lines at the virtual host's end.
 sub gate_for {
     my ($workhorse, %with) = @_;
     my $port    = $with{port} || Gate::Httpd::free_port();
@@ -71,20 +71,19 @@ sub gate_for {
         chmod $name =~ /pem/ ? 0600 : 0644, "$secrets/$name";
     }
     if ($with{tls}) {
-        my @made = (qw(openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=CA:FALSE -keyout), "$secrets/tls.key", '-out', "$secrets/tls.crt");
+        my @made = (qw(openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext), "subjectAltName=" . join(",", "IP:127.0.0.1", map { "DNS:$_" } @{ $with{names} || [] }), qw(-addext basicConstraints=CA:FALSE -keyout), "$secrets/tls.key", '-out', "$secrets/tls.crt");
         system("@made 2>/dev/null") == 0 or die 'openssl';
     }
     my %define = (
         GATE_NAME => '127.0.0.1', GATE_PORT => $port, WORKHORSE => $workhorse, REGISTRY => $with{registry} || '127.0.0.1:9',
-        GATE_SECRETS => $secrets, PEOPLE => Gate::issuer_base() . '/people', CI => ($with{tls} ? 'https' : 'http') . "://127.0.0.1:$port");
+        REGISTRY_NAME => 'localhost', GATE_SECRETS => $secrets, PEOPLE => Gate::issuer_base() . '/people',
+        CI => ($with{tls} ? 'https' : 'http') . "://127.0.0.1:$port", %{ $with{define} || {} });
     my $define = join '', map { "Define $_ $define{$_}\n" } sort keys %define;
     $define .= "Define GatePlain\n" unless $with{tls};
-    my $example = "$root/docs/examples/gitlab.conf";
-    if ($with{more}) {
-        my $text = Gate::Httpd::slurp($example) =~ s{(?=^</VirtualHost>)}{$with{more}}mr;
-        $example = Gate::Httpd::spew(place() . '/gitlab.conf', $text);
-    }
-    return Gate::httpd("${define}Include $example\n", port => $port, $with{tls} ? (modules => ['ssl']) : ());
+    # As it is shipped, but for the directory of the log, which each test has for itself.
+    my $text = Gate::Httpd::slurp("$root/docs/examples/gitlab.conf") =~ s{/var/log/gitlab-gate}{\@DIR\@}gr;
+    $text =~ s{(?=^</VirtualHost>)}{$with{more}}m if $with{more};
+    return Gate::httpd($define . $text, port => $port, $with{tls} ? (modules => ['ssl']) : ());
 }
 
 # For the httpd that stands for Workhorse: the keys that sign CI tokens.
@@ -92,13 +91,13 @@ sub keys_of_gitlab { return 'ProxyPass /oauth/discovery/keys ' . Gate::issuer_ba
 
 # What a token of Dana's says.
 sub person {
-    return (issuer => 'people', claims => { preferred_username => 'dana', groups => ['gitlab-users'], email => 'dana@example.com', name => 'Dana D' }, @_);
+    return (issuer => 'people', claims => { aud => 'https://gate.example.com', preferred_username => 'dana', groups => ['gitlab-devs'], email => 'dana@example.com', name => 'Dana D' }, @_);
 }
 
 # What a token of a CI job says: its issuer is GitLab at this address, the gate's own.
 sub job {
     my ($gitlab, %claims) = @_;
-    return (issuer => 'ci', shape => 'gitlab', claims => { iss => $gitlab, %claims });
+    return (issuer => 'ci', shape => 'gitlab', claims => { iss => $gitlab, aud => 'https://gate.example.com', %claims });
 }
 
 1;
