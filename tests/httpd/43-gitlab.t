@@ -1,4 +1,4 @@
-# docs/examples/gitlab.conf, run as it is, with the clients that people use: git, skopeo, python-gitlab, curl.
+# docs/examples/gitlab.conf, run as it is, with the clients that people use: git, git-lfs, skopeo, python-gitlab, curl, NuGet.
 use strict;
 use warnings;
 use FindBin;
@@ -21,25 +21,8 @@ system("openssl req -x509 -newkey rsa:2048 -nodes -keyout $dir/registry.key -out
 my $stand_in = Gate::Process->start_listening('/usr/bin/python3', support('gitlab.py'), $pat, $basic, $job_token, "$dir/registry.key", "$dir/registry.crt");
 my $api = $stand_in->address;
 
-Gate::Httpd::spew("$dir/htpasswd", 'gate:' . `openssl passwd -apr1 $password` . 'gitlab-ci-token:' . `openssl passwd -apr1 $job_token`);
-system("git init -q --bare $dir/repos/shop/orders.git && git -C $dir/repos/shop/orders.git config http.receivepack true && chmod -R a+rwX $dir/repos && chmod 755 $dir/home") == 0 or die 'git init';
-system("chown -R www-data $dir/repos") if $> == 0;
-my ($backend) = grep { -x } '/usr/lib/git-core/git-http-backend', '/usr/libexec/git-core/git-http-backend';
-my $workhorse = httpd(<<"CONF", without_gate => 1, mpm => 'prefork', modules => [qw(cgi auth_basic authn_file)]);
-SetEnv GIT_PROJECT_ROOT $dir/repos
-SetEnv GIT_HTTP_EXPORT_ALL 1
-ScriptAliasMatch "^/(.+\\.git/(?:HEAD|info/refs|objects/.*|git-upload-pack|git-receive-pack))\$" $backend/\$1
-<LocationMatch "\\.git/(?:HEAD|info/refs|objects/|git-)">
-    AuthType Basic
-    AuthName GitLab
-    AuthUserFile $dir/htpasswd
-    Require valid-user
-</LocationMatch>
-ProxyPreserveHost On
-ProxyPassMatch "^/.+\\.git/(?:HEAD|info/refs|objects/|git-)" !
-@{[ keys_of_gitlab() ]}
-ProxyPass / http://$api/ nocanon
-CONF
+repository('shop/orders');
+my $workhorse = workhorse_for($api, gate => $password, 'gitlab-ci-token' => $job_token);
 
 my $registry_port = Gate::Httpd::free_port();
 my $gate_port     = Gate::Httpd::free_port();
@@ -61,11 +44,12 @@ my $registry = Gate::Process->start({ out => "$dir/registry.log" }, 'docker-regi
 my $gate = gate_for('127.0.0.1:' . $workhorse->port, port => $gate_port, registry => "127.0.0.1:$registry_port",
     secrets => { 'api-token' => "$pat\n", 'git-basic' => "$basic\n" });
 my $base = "127.0.0.1:$gate_port";
+my $images = "localhost:$gate_port";
 
 my $token   = mint(person(), exp_in => 900);
 my $expired = mint(person(), exp_in => -600, iat_in => -900, nbf_in => -900);
 my $job     = mint(job("http://$base"), exp_in => 900);
-expect_in_log(qr/GATE401: refused: (?:expired|token_missing|token_malformed|credential_path)/, qr/AH01797|AH01617|AH01618|AH01630/);
+expect_in_log(qr/GATE40[13]: refused: (?:expired|token_missing|token_malformed|credential_path)/, qr/AH01797|AH01617|AH01618|AH01630/);
 
 # -- what would become of a request, asked of this configuration
 my @question = ('explain', '--config', $gate->dir . '/httpd.conf', '--httpd', $ENV{GATE_HTTPD} || '/usr/sbin/apache2', qw(--method GET --path /dashboard));
@@ -137,20 +121,28 @@ refused($gate->get("/shop/orders.git/gitlab-lfs/objects/$object/../../../x", hea
 my $page = Gate::Httpd::slurp(support('../../docs/gitlab.md'));
 my ($snippet, $clone) = $page =~ /```apache\n(.*?)```\n```sh\n(git .*?)\n```/s;
 my $two_gate = gate_for('127.0.0.1:' . $workhorse->port, secrets => { 'api-token' => "$pat\n", 'git-basic' => "$basic\n" }, more => $snippet);
-my $clone_two = "GIT_LFS_SKIP_SMUDGE=1 " . $clone =~ s{https://(.*?)gitlab\.example\.com}{"http://${1}127.0.0.1:" . $two_gate->port}er;
+my $clone_two = "GIT_LFS_SKIP_SMUDGE=1 " . $clone =~ s{https://(gitlab-ci\S*?)?gitlab\.example\.com}{'http://' . ($1 // '') . '127.0.0.1:' . $two_gate->port}ger;
 works("GATE_TOKEN='$token'; CI_JOB_TOKEN=$job_token; $clone_two two && test -f two/file", "git with the gate's token in a header and GitLab's own as ever");
 fails("GATE_TOKEN='$token'; CI_JOB_TOKEN=other; $clone_two two1", qr/Authentication failed/, "GitLab refuses its own");
 fails("GATE_TOKEN='$expired'; CI_JOB_TOKEN=$job_token; $clone_two two2", qr/Authentication failed/, "the gate refuses its own");
 
 # -- runners: a checkout with the job's own token, from their addresses alone
-my ($runners) = $page =~ /^### Runners\n.*?```apache\n(.*?)```/ms;
 for my $at ([ '127.0.0.0/8', 'a runner' ], [ '192.0.2.0/24', 'somebody elsewhere' ]) {
-    my $runner = gate_for('127.0.0.1:' . $workhorse->port, secrets => { 'api-token' => "$pat\n", 'git-basic' => "$basic\n" }, more => $runners =~ s/192\.0\.2\.0\/24/$at->[0]/r);
-    my $from = '127.0.0.1:' . $runner->port . '/shop/orders.git';
-    my $clone = "GIT_LFS_SKIP_SMUDGE=1 git clone -q http://gitlab-ci-token:$job_token\@$from";
-    $at->[1] eq 'a runner' or do { fails("$clone away", qr/Authentication failed/, "$at->[1] does not check out with a job token"); next };
+    my $runner = gate_for('127.0.0.1:' . $workhorse->port, secrets => { 'api-token' => "$pat\n", 'git-basic' => "$basic\n" }, define => { RUNNERS => $at->[0] });
+    my $from = '127.0.0.1:' . $runner->port;
+    my $clone = "GIT_LFS_SKIP_SMUDGE=1 git clone -q http://gitlab-ci-token:$job_token\@$from/shop/orders.git";
+    my $there = $at->[1] eq 'a runner';
+    my $proxy = $runner->get('/jwt/auth?service=dependency_proxy', headers => [ Authorization => 'Basic ' . encode_base64("gitlab-ci-token:$job_token", '') ]);
+    is($proxy->header('X-Gate-Reason') // 'passes', $there ? 'passes' : 'token_malformed', "$at->[1] asks GitLab for a token of the dependency proxy");
+    is($runner->get('/v2/shop/dependency_proxy/containers/alpine/manifests/latest', headers => [ Authorization => 'Bearer own' ])->sent('Authorization'), $there ? 'Bearer own' : undef, 'and for an image with it');
+    my $package = $runner->get('/api/v4/projects/20/packages/generic/none', headers => [ 'JOB-TOKEN' => $job_token ]);
+    is($package->status . ' ' . ($package->header('X-Gate-Reason') // 'passes'), $there ? '404 passes' : '401 token_missing', 'and for a package');
+    refused($runner->get('/api/v4/user', headers => [ 'JOB-TOKEN' => $job_token ]), 401, 'token_missing', 'but not for the rest of the API');
+    refused($runner->get('/shop/orders.git/info/refs?service=git-receive-pack', headers => [ 'JOB-TOKEN' => $job_token ]), 401, 'token_missing', 'nor to push');
+    $there or do { fails("$clone away", qr/Authentication failed/, "$at->[1] does not check out with a job token"); next };
     works("$clone runner && test -f runner/file", "$at->[1] checks out with the job's own token");
-    fails("GIT_LFS_SKIP_SMUDGE=1 git clone -q http://gitlab-ci-token:other\@$from runner1", qr/Authentication failed/, 'GitLab refuses another');
+    works("git clone -q http://oauth2:$token\@$from/shop/orders.git runner2", 'the token of the gate works there, too');
+    fails("GIT_LFS_SKIP_SMUDGE=1 git clone -q http://gitlab-ci-token:other\@$from/shop/orders.git runner1", qr/Authentication failed/, 'GitLab refuses another');
     fails("cd runner && git commit -q --allow-empty -m more && git push -q 2>&1", qr/Authentication failed/, 'and there is no push');
 }
 
@@ -178,13 +170,15 @@ print('ok')
 PY
 SH
 my $skopeo = 'skopeo --insecure-policy copy -q';
-works("$skopeo --dest-tls-verify=false --dest-creds 'dana:$token' oci:image:one docker://$base/shop/orders:1", 'skopeo push: the token as password, asked for at /jwt/auth');
-works("$skopeo --src-tls-verify=false --src-creds 'gitlab-ci-token:$job' docker://$base/shop/orders:1 oci:back:one", 'skopeo pull with a job token');
-fails("$skopeo --src-tls-verify=false --src-creds 'dana:$expired' docker://$base/shop/orders:1 oci:no:one", qr/unauthorized|invalid username\/password|authentication required|requesting bearer token/i, 'skopeo says "unauthorized" to an expired one');
-fails("$skopeo --dest-tls-verify=false --dest-creds 'dana:$expired' oci:image:one docker://$base/shop/orders:2", qr/unauthorized|invalid username\/password|authentication required|requesting bearer token/i, 'when it pushes too');
-fails("$skopeo --src-tls-verify=false docker://$base/shop/orders:1 oci:no:one", qr/unauthorized|invalid username\/password|authentication required|requesting bearer token/i, 'and to none');
-like($gate->get('/v2/')->header('WWW-Authenticate') // '', qr{^Bearer realm="http://\Q$base\E/jwt/auth"}, "the registry's own challenge passes");
-is($gate->get('/v2/', headers => [ Authorization => 'Bearer x.y.z' ])->header('X-Gate-Reason'), undef, "the registry's Bearer is none of the gate's business");
+works("$skopeo --dest-tls-verify=false --dest-creds 'dana:$token' oci:image:one docker://$images/shop/orders:1", 'skopeo push: the token as password, asked for at /jwt/auth');
+works("$skopeo --src-tls-verify=false --src-creds 'gitlab-ci-token:$job' docker://$images/shop/orders:1 oci:back:one", 'skopeo pull with a job token');
+fails("$skopeo --src-tls-verify=false --src-creds 'dana:$expired' docker://$images/shop/orders:1 oci:no:one", qr/unauthorized|invalid username\/password|authentication required|requesting bearer token/i, 'skopeo says "unauthorized" to an expired one');
+fails("$skopeo --dest-tls-verify=false --dest-creds 'dana:$expired' oci:image:one docker://$images/shop/orders:2", qr/unauthorized|invalid username\/password|authentication required|requesting bearer token/i, 'when it pushes too');
+fails("$skopeo --src-tls-verify=false docker://$images/shop/orders:1 oci:no:one", qr/unauthorized|invalid username\/password|authentication required|requesting bearer token/i, 'and to none');
+my @there = (Host => $images);
+like($gate->get('/v2/', headers => [@there])->header('WWW-Authenticate') // '', qr{^Bearer realm="http://\Q$base\E/jwt/auth"}, "the registry's own challenge passes");
+is($gate->get('/v2/', headers => [ @there, Authorization => 'Bearer x.y.z' ])->header('X-Gate-Reason'), undef, "the registry's Bearer passes");
+is($gate->get($_, headers => [@there])->status, 403, "nothing else of the registry's: $_") for '/', '/metrics', '/debug/vars', '/api/v4/user', '/v2/../metrics';
 
 # -- the API
 sub python {
@@ -207,14 +201,25 @@ for my $how ('--private-token', '--oauth-token') {
     like(works($cli->("$how '$token'", 'project get --id shop/orders'), "gitlab-cli with $how"), qr/id: 20/, 'gets its answer');
     fails($cli->("$how '$expired'", 'project get --id shop/orders'), qr/401 refused by the gate: expired/, "gitlab-cli says its own to an expired one: $how");
 }
-fails($cli->("--private-token '$job'", '-v current-user get'), qr/403 refused by the gate: credential_path/, 'gitlab-cli in a job: it is not the person who started it (GateSudo people)');
+fails($cli->("--private-token '$job'", '-v current-user get'), qr/403 refused by the gate: credential_path/, 'gitlab-cli in a job is not whoever started it');
 fails($cli->('', 'current-user get'), qr/401 refused by the gate: token_missing/, 'and to none');
 
 fails("curl -sSf -H 'Authorization: Bearer $expired' http://$base/api/v4/user", qr/401/, 'curl says 401');
-refused($gate->get('/api/v4/user', token => $job), 403, 'credential_path', 'curl neither');
+refused($gate->get('/api/v4/user', token => $job), 403, 'credential_path', 'a job is not whoever started its pipeline');
+my $trusting = gate_for('127.0.0.1:' . $workhorse->port, secrets => { 'api-token' => "$pat\n", 'git-basic' => "$basic\n" }, more => qq(<LocationMatch "^/api/v4/">\nGateSudo people jobs\n</LocationMatch>\n));
+like($trusting->get('/api/v4/user', token => mint(job('http://127.0.0.1:' . $trusting->port)))->body, qr/"dana"/, 'it is by GateSudo people jobs');
 is($gate->ask('POST', '/api/v4/jobs/request', headers => [ 'Content-Type' => 'application/json' ], body => '{"token":"runner-1"}')->status, 204, 'a runner asks for jobs with its own token');
 is($gate->ask('POST', '/api/v4/jobs/request', headers => [ 'Content-Type' => 'application/json' ], body => '{"token":"x"}')->header('X-Gate-Reason'), undef, "and it is GitLab that refuses it");
 refused($gate->get('/api/v4/jobs/1/artifacts/x', headers => [ 'JOB-TOKEN' => 'x' ]), 401, 'token_missing', 'what is not said to be open is not');
+
+# -- NuGet: Basic is all it knows
+Gate::Httpd::spew("$dir/lib.nuspec", '<?xml version="1.0"?><package><metadata><id>ShopLib</id><version>1.0.0</version><authors>dana</authors><description>x</description></metadata><files><file src="lib.txt" target="content/lib.txt"/></files></package>');
+Gate::Httpd::spew("$dir/lib.txt", "by nuget\n");
+works('nuget pack lib.nuspec', 'a package for NuGet');
+my $nuget = sub { my $at = "http://$base/api/v4/projects/20/packages/nuget/v2"; "rm -rf home/.config/NuGet home/NuGet && nuget sources add -Name gitlab -Source $at -UserName dana -Password '$_[0]' -StorePasswordInClearText && nuget push ShopLib.1.0.0.nupkg x -Source $at -NonInteractive 2>&1" };
+like(works($nuget->($token), 'nuget push'), qr/was pushed/, 'GitLab takes the package');
+fails($nuget->($expired), qr/401|Unauthorized|credentials/i, 'nuget says its own to an expired token');
+fails($nuget->($job), qr/403|Forbidden/i, 'and in a job');
 
 # -- docs/gitlab.md's recipes, as they stand there
 my ($recipes) = $page =~ /^## Recipes.*?```sh\n(.*?)```/ms;

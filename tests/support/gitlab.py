@@ -3,16 +3,20 @@
 
   gitlab.py PAT BASIC JOB-TOKEN REGISTRY-KEY REGISTRY-CERT
 
-PAT is an administrator's with sudo; BASIC is what git and /jwt/auth are asked with. Answers JSON as
-GitLab does. Prints `listening ADDRESS` once it serves.
+PAT is an administrator's with sudo; BASIC is what git and /jwt/auth are asked with. glpat-dana-1 is Dana's own. Answers
+JSON as GitLab does; gitlab_packages.py holds what package clients and terraform ask for. Prints `listening ADDRESS` once
+it serves.
 """
 import base64, hashlib, json, re, subprocess, sys, time, uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import gitlab_packages
+
 PAT, BASIC, JOB, KEY, CERT = sys.argv[1:6]
 USERS = {"dana": 7, "root": 1}
 OBJECTS = {}
+DANA = "glpat-dana-1"
 # What GitLab hands an LFS client for the objects themselves, and takes for nothing else.
 LFS = "Basic " + base64.b64encode(b"gate:lfs-token-1").decode()
 
@@ -59,7 +63,7 @@ class GitLab(BaseHTTPRequestHandler):
     def say(self, status, body, **fields):
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", "text/html" if data.startswith((b"<html", b"<!DOCTYPE")) else "application/json")
         self.send_header("Content-Length", str(len(data)))
         for name, value in fields.items():
             self.send_header(name.replace("_", "-"), value)
@@ -83,6 +87,8 @@ class GitLab(BaseHTTPRequestHandler):
         bearer = self.headers.get("Authorization", "")
         if bearer.startswith("Bearer "):
             token = bearer[7:]
+        if token == DANA or self.headers.get("JOB-TOKEN") == JOB:
+            return "dana"
         if token != PAT:
             return None
         name = params.get("sudo") or self.headers.get("Sudo") or "root"
@@ -93,6 +99,16 @@ class GitLab(BaseHTTPRequestHandler):
         path = unquote(target.path)
         params = {name: values[-1] for name, values in parse_qs(target.query).items()}
         data = self.body()
+        url = f"{self.headers.get('X-Forwarded-Proto', 'http')}://{self.headers['Host']}"
+        if params.get("go-get") == "1":  # lib/gitlab/middleware/go.rb
+            at = self.headers["Host"] + "/".join(path.split("/")[:3])
+            page = f'<html><head><meta name="go-import" content="{at} git {url}{path}.git"></head></html>'
+            return self.say(200, page.encode())
+        if path == "/api/graphql":  # app/controllers/graphql_controller.rb: a token that is none is 401, none at all is nobody
+            user = self.user({})
+            if user is None and ("Authorization" in self.headers or "PRIVATE-TOKEN" in self.headers):
+                return self.say(401, {"errors": [{"message": "Invalid token"}]})
+            return self.say(200, {"data": {"currentUser": user and {"username": user}}})
         if path == "/jwt/auth":
             if self.headers.get("Authorization") != BASIC:
                 return self.say(401, {"errors": [{"code": "UNAUTHORIZED"}]}, WWW_Authenticate='Basic realm="GitLab"')
@@ -108,6 +124,8 @@ class GitLab(BaseHTTPRequestHandler):
                 return self.say(401, {"message": "401 Unauthorized"})
             if not user:
                 return self.say(404, {"message": "404 User with ID or username Not Found"})
+            if found := gitlab_packages.answer(self.command, path, params, self.headers, data, url):
+                return self.say(*found)
             if path == "/api/v4/user":
                 return self.say(200, {"id": USERS[user], "username": user})
             if path.startswith("/api/v4/projects/"):
@@ -118,7 +136,7 @@ class GitLab(BaseHTTPRequestHandler):
                 return self.say(401, {"message": "no"}, WWW_Authenticate='Basic realm="GitLab"')
             if match[2] == "locks/verify":
                 return self.say(200, {"ours": [], "theirs": []})
-            return self.say(200, {"objects": lfs_batch(json.loads(data), f"{self.headers.get('X-Forwarded-Proto', 'http')}://{self.headers['Host']}{match[1]}")})
+            return self.say(200, {"objects": lfs_batch(json.loads(data), url + match[1])})
         if match := re.search(r"/gitlab-lfs/objects/([0-9a-f]{64})(?:/(\d+))?$", path):
             if self.headers.get_all("Authorization") != [LFS]:
                 return self.say(401, {"message": "no"}, WWW_Authenticate='Basic realm="GitLab"')

@@ -12,7 +12,7 @@ use Test::More;
 use Gate::Httpd   ();
 use Gate::Process ();
 
-our @EXPORT = qw(place run works fails gate_for keys_of_gitlab person job support);
+our @EXPORT = qw(place run works fails gate_for workhorse_for repository keys_of_gitlab person job support);
 
 my $root = Cwd::abs_path("$FindBin::RealBin/../..");
 my $dir;
@@ -84,6 +84,40 @@ sub gate_for {
     my $text = Gate::Httpd::slurp("$root/docs/examples/gitlab.conf") =~ s{/var/log/gitlab-gate}{\@DIR\@}gr;
     $text =~ s{(?=^</VirtualHost>)}{$with{more}}m if $with{more};
     return Gate::httpd($define . $text, port => $port, $with{tls} ? (modules => ['ssl']) : ());
+}
+
+# An httpd that stands for Workhorse: git's repositories, to be asked with these accounts (name => password), and the
+# stand-in behind it.
+sub workhorse_for {
+    my ($stand_in, %account) = @_;
+    my $repos = place() . '/repos';
+    Gate::Httpd::spew("$dir/htpasswd", join '', map { "$_:" . `openssl passwd -apr1 $account{$_}` } sort keys %account);
+    mkdir $repos;
+    system("chmod -R a+rwX $repos && chmod 755 $dir/home") == 0 or die 'chmod';
+    system("chown -R www-data $repos") if $> == 0;
+    my ($backend) = grep { -x } '/usr/lib/git-core/git-http-backend', '/usr/libexec/git-core/git-http-backend';
+    return Gate::httpd(<<"CONF", without_gate => 1, mpm => 'prefork', modules => [qw(cgi auth_basic authn_file)]);
+SetEnv GIT_PROJECT_ROOT $repos
+SetEnv GIT_HTTP_EXPORT_ALL 1
+ScriptAliasMatch "^/(.+\\.git/(?:HEAD|info/refs|objects/.*|git-upload-pack|git-receive-pack))\$" $backend/\$1
+<LocationMatch "\\.git/(?:HEAD|info/refs|objects/|git-)">
+    AuthType Basic
+    AuthName GitLab
+    AuthUserFile $dir/htpasswd
+    Require valid-user
+</LocationMatch>
+ProxyPreserveHost On
+ProxyPassMatch "^/.+\\.git/(?:HEAD|info/refs|objects/|git-)" !
+@{[ keys_of_gitlab() ]}
+ProxyPass / http://$stand_in/ nocanon
+CONF
+}
+
+# A bare repository of GitLab's.
+sub repository {
+    my ($path) = @_;
+    my $at = place() . "/repos/$path.git";
+    system("git init -q --bare $at && git -C $at config http.receivepack true") == 0 or die 'git init';
 }
 
 # For the httpd that stands for Workhorse: the keys that sign CI tokens.
