@@ -37,7 +37,7 @@ sub what_went_up {
     my ($answer, $target, $by) = @_;
     my $reason = $answer->header('X-Gate-Reason');
     return $reason if $reason;
-    return 'login' if ($answer->header('Location') // '') =~ m{^/users/auth/jwt/callback\?jwt=};
+    return 'sign-in' if ($answer->header('Location') // '') =~ m{^/users/auth/jwt/callback\?jwt=};
     return 'keys' if $answer->status == 200 && $answer->body =~ /^\{"keys":/;
     $answer->upstream_saw or return 'status ' . $answer->status;
     my %sent = map { $_ => scalar $answer->sent($_) } qw(PRIVATE-TOKEN Sudo Authorization JOB-TOKEN X-Gate-Token Proxy-Authorization);
