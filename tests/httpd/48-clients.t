@@ -66,7 +66,7 @@ PY
 my $terraform = sub { my ($as, $what) = @_; return "cd tf && TF_HTTP_USERNAME=dana TF_HTTP_PASSWORD='$as' $venv/bin/python ../terraform.py $what" };
 works($terraform->($token, 'init -input=false -no-color'), 'terraform init');
 works($terraform->($token, 'apply -auto-approve -input=false -no-color'), 'terraform apply: locks, writes, unlocks');
-client('terraform state pull', sub { $terraform->($_[0], 'state pull') }, expired => qr/401|[Uu]nauthorized|requires auth/, job => qr/403|[Ff]orbidden|denied/) =~ /kept-by-gitlab/ or fail('the state is what was written');
+client('terraform state pull', sub { $terraform->($_[0], 'state pull') }, expired => qr/401|[Uu]nauthorized|requires auth/, job => qr/403|invalid auth/) =~ /kept-by-gitlab/ or fail('the state is what was written');
 
 # -- twine and pip
 my $wheel = 'shop_lib-1.0-py3-none-any.whl';

@@ -12,7 +12,7 @@ plan(skip_all => 'one MPM is enough for the routes') if Gate::Httpd::mpm() ne 'e
 my ($api_token, $git_basic) = ('glpat-admin-secret-00000000001', 'Basic ' . encode_base64('gate:service-secret-0000000000002', ''));
 my $workhorse = httpd(keys_of_gitlab() . "\nProxyPreserveHost On\nProxyPass / @{[ upstream_base() ]}/ nocanon\n", without_gate => 1);
 my $gate = gate_for('127.0.0.1:' . $workhorse->port, secrets => { 'api-token' => "$api_token\n", 'git-basic' => "$git_basic\n" });
-expect_in_log(qr/GATE40[0-9]: refused: /, qr/AH01797|AH01617|AH01618|AH01630/, qr/AH00026|AH10244/);
+expect_in_log(qr/GATE40[0-9]: refused: /, qr/AH01797|AH01617|AH01618|AH01630/, qr/AH01136/);
 remember($api_token);
 
 my %token = (member => mint(person(), exp_in => 900), job => mint(job('http://127.0.0.1:' . $gate->port), exp_in => 900), nobody => undef);
@@ -21,7 +21,8 @@ my %body = (POST => '{}', PUT => '{}', PATCH => '{}');
 # The fields of a request that shows this token in this way, and GitLab's own credential beside it.
 sub fields {
     my ($by, $token) = @_;
-    my @own = ('JOB-TOKEN' => 'own', Cookie => '_gitlab_session=own');
+    my @own = ('JOB-TOKEN' => 'own');
+    push @own, Cookie => '_gitlab_session=own' if $by =~ /^(?:none|cookie)$/;
     push @own, Authorization => 'Basic b3duOm93bg==' if $by eq 'lfs';
     return @own if !defined $token || $by =~ /^(?:lfs|none)$/;
     return (@own, Authorization => "Bearer $token") if $by eq 'bearer';
@@ -44,9 +45,9 @@ sub what_went_up {
     my $got = join ' ', map { "$_: $sent{$_}" } grep { defined $sent{$_} } sort keys %sent;
     my $own = $by eq 'lfs' ? 'Authorization: Basic b3duOm93bg== JOB-TOKEN: own' : 'JOB-TOKEN: own';
     my %word = ("PRIVATE-TOKEN: $api_token Sudo: dana" => 'sudo', "Authorization: $git_basic" => 'basic', $own => 'own');
-    my $cookies = $answer->sent('Cookie') // '';
+    my $cookies = $answer->sent('Cookie') // '_gitlab_session=own';
     return "cookies: $cookies" if $cookies ne '_gitlab_session=own';
-    my $as_asked = $answer->target eq ($target =~ s/(?<=[?&])(?:sudo|private_token)=[^&]*&?//gr =~ s/[?&]$//r);
+    my $as_asked = $answer->target eq ($target =~ s/(?<=[?&])(?:sudo|private_token)=[^&]*&?//gr =~ s/[?&]$//r =~ s{^//+}{/}r);
     return ($word{$got} // "other: $got") . ($as_asked ? '' : ' as ' . $answer->target);
 }
 
@@ -69,8 +70,27 @@ for my $line (split /\n/, Gate::Httpd::slurp("$FindBin::RealBin/routes.txt")) {
 cmp_ok($routes, '>=', 200, "$routes routes");
 
 # What the table has no word for.
-is($gate->get('/o/default/admin', headers => [ Cookie => 'gate_token=' . mint(person(), claims => { preferred_username => 'root', groups => ['gitlab-admins'] }) ])->sent('X-Forwarded-Groups'), 'admin', 'administrators get to the administration');
-my $twice = $gate->get('/oauth/discovery/keys');
-ok($twice->status == 200 && $twice->body =~ /"keys"/, "GitLab's keys for everybody");
+is($gate->get('/o/default/admin', headers => [ Cookie => 'gate_token=' . mint(issuer => 'people', claims => { aud => 'https://gate.example.com', preferred_username => 'root', groups => ['gitlab-admins'] }) ])->sent('X-Forwarded-Groups'), 'admin', 'administrators get to the administration');
+my $keys = $gate->get('/oauth/discovery/keys');
+ok($keys->status == 200 && $keys->body =~ /"keys"/, "GitLab's keys for everybody");
+
+# -- the parts that are defined on demand, and what each opens
+my $more = gate_for('127.0.0.1:' . $workhorse->port, define => { INTEGRATIONS => 1, KAS => upstream_base() =~ s{^http://}{}r },
+    secrets => { 'api-token' => "$api_token\n", 'git-basic' => "$git_basic\n", 'api-basic' => 'Basic ' . encode_base64("root:$api_token", '') . "\n" });
+my @own = (Authorization => 'Bearer own');
+for my $open ('GET /api/v4/feature_flags/unleash/20/client/features', 'POST /api/v4/feature_flags/unleash/20/client/register', 'POST /api/v4/error_tracking/collector/api/20/envelope/',
+    'POST /api/v4/projects/20/trigger/pipeline', 'POST /api/v4/projects/20/ref/main/trigger/pipeline', 'POST /shop/orders/prometheus/alerts/notify.json', 'POST /shop/orders/-/alerts/notify/pager/0a.json',
+    'POST /oauth/token', 'GET /oauth/userinfo', 'GET /-/kubernetes-agent/') {
+    is($more->ask(split(/ /, $open), headers => [@own])->sent('Authorization'), 'Bearer own', "$open: GitLab's own secret goes up");
+    is($gate->ask(split(/ /, $open), headers => [@own])->header('X-Gate-Reason'), 'token_malformed', '... where that is defined');
+}
+for my $closed ('GET /api/v4/feature_flags/unleash/20/client/features/x', 'GET /api/v4/projects/20/feature_flags', 'POST /api/v4/projects/20/trigger/pipeline/x', 'GET /api/v4/projects/20/triggers',
+    'POST /shop/orders/-/raw/main/a/alerts/notify.json', 'POST /o/default/alerts/notify.json', 'GET /oauth/authorize', 'GET /oauth/applications', 'GET /-/kubernetes-agent/k8s-proxy/api') {
+    is($more->ask(split(/ /, $closed), headers => [@own])->header('X-Gate-Reason'), 'token_malformed', "$closed stays closed");
+}
+for my $path ('/api/v4/projects/20/packages/nuget/index.json', '/api/v4/groups/3/-/packages/nuget/query?q=x', '/api/v4/projects/shop%2Forders/packages/helm/stable/index.yaml', '/api/v4/projects/20/packages/debian/dists/stable/Release') {
+    my $answer = $more->get($path, headers => [ Authorization => 'Basic ' . encode_base64("dana:$token{member}", ''), 'X-NuGet-ApiKey' => 'x' ]);
+    is(join(' ', map { $answer->sent($_) // '-' } qw(Authorization Sudo PRIVATE-TOKEN X-NuGet-ApiKey)), 'Basic ' . encode_base64("root:$api_token", '') . ' dana - -', "$path: Basic and Sudo");
+}
 
 finish();
