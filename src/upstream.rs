@@ -124,7 +124,7 @@ impl Upstream {
         let carry = match (sudo.people || sudo.jobs, basic) {
             (true, false) => Ok(paths::Carry::Sudo),
             (false, true) => Ok(paths::Carry::Basic),
-            (true, true) => Err("with GateSudo it must be a token, not a line \"Basic ...\""),
+            (true, true) => Ok(paths::Carry::SudoBasic),
             (false, false) => Err(
                 "without GateSudo everybody would be the credential's account: write GateSudo on, or header=Authorization and a line \"Basic ...\" for git",
             ),

@@ -12,6 +12,8 @@ pub enum Carry {
     Sudo,
     /// `Authorization: Basic`: git, LFS, the registry's tokens.
     Basic,
+    /// `Authorization: Basic`, with `Sudo` beside it: packages whose endpoints read no token header.
+    SudoBasic,
 }
 
 /// The request as it will be sent.
@@ -33,6 +35,8 @@ enum Path {
     Wide(&'static str),
     /// Below `/api/v4/`, as GitLab's router has it.
     Api,
+    /// A format of packages below `/api/v4/projects/ID/packages/` or `/api/v4/groups/ID/-/packages/`, exactly.
+    Packages(&'static str),
     /// Below the path of a repository (`….git/`), exactly.
     Git(&'static str),
     /// After GitLab's relative root, exactly.
@@ -69,6 +73,16 @@ const fn never(path: &'static str, why: &'static str) -> Row {
         path: Path::Wide(path),
         query: Query::Any,
         may: None,
+        why,
+    }
+}
+
+const fn packages(format: &'static str, why: &'static str) -> Row {
+    Row {
+        methods: &[],
+        path: Path::Packages(format),
+        query: Query::Any,
+        may: Some(Carry::SudoBasic),
         why,
     }
 }
@@ -113,6 +127,9 @@ pub const TABLE: &[Row] = &[
         "ai/duo_workflows/ws/**",
         "Workhorse keeps the request and makes others of it (workhorse/internal/ai_assist/duoworkflow/runner.go)",
     ),
+    packages("nuget", "lib/api/nuget_project_packages.rb"),
+    packages("helm", "lib/api/helm_packages.rb"),
+    packages("debian", "lib/api/debian_project_packages.rb"),
     Row {
         methods: &[],
         path: Path::Api,
@@ -171,13 +188,18 @@ pub const TABLE: &[Row] = &[
 /// # Errors
 /// Why not, in words for the log.
 pub fn allows(asked: &Asked<'_>, carry: Carry) -> Result<(), &'static str> {
-    let row = TABLE.iter().find(|row| row.fits(asked));
+    // A token may go to packages, too: GitLab answers 401 where it reads Basic only.
+    let mut rows = TABLE.iter().filter(|row| row.fits(asked));
+    let row = rows.find(|row| row.may.is_none_or(|may| may == carry));
     match row {
         Some(row) if row.may == Some(carry) => Ok(()),
         Some(row) if row.may.is_none() => Err(row.why),
         _ if carry == Carry::Sudo => {
             Err("with GateSudo it goes only below /api/v4/, as GitLab knows Sudo nowhere else")
         }
+        _ if carry == Carry::SudoBasic => Err(
+            "as Basic with GateSudo it goes only to packages of NuGet, Helm and Debian; elsewhere it must be a token",
+        ),
         _ => Err(
             "as Basic it goes only to git's smart HTTP, LFS's batch and locks, and the registry's tokens",
         ),
@@ -194,6 +216,9 @@ impl Row {
         let fits = match self.path {
             Path::Wide(pattern) => api(path).is_some_and(|rest| wide(pattern, rest)),
             Path::Api => api(path).is_some_and(is_api),
+            Path::Packages(format) => {
+                api(path).is_some_and(|rest| is_api(rest) && is_packages(format, rest))
+            }
             Path::Git(pattern) => repository(path).is_some_and(|rest| exact(pattern, &rest)),
             Path::Exact(pattern) => {
                 let segments = segments(path);
@@ -268,6 +293,15 @@ fn is_api(rest: &[u8]) -> bool {
             .all(|b| b.is_ascii_graphic() && !b"\\#".contains(b))
         && whole
         && plain(rest).all(|b| !b.is_ascii_control())
+}
+
+/// Whether a path below `/api/v4/` is one of this format's packages.
+fn is_packages(format: &str, rest: &[u8]) -> bool {
+    match segments_of(rest).as_slice() {
+        [b"projects", _, b"packages", found, ..] => *found == format.as_bytes(),
+        [b"groups", _, b"-", b"packages", found, ..] => *found == format.as_bytes(),
+        _ => false,
+    }
 }
 
 /// What stands below a repository's path.

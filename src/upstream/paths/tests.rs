@@ -279,6 +279,47 @@ fn a_token_for_the_registry_is_asked_for_in_one_spelling() {
 }
 
 #[test]
+fn packages_that_read_basic_alone_get_it_with_sudo() {
+    let sudo_basic = |target: &str| {
+        let filename = format!("proxy:http://127.0.0.1:8181{target}");
+        let asked = Asked {
+            method: b"GET",
+            sent: sent(filename.as_bytes(), None).unwrap(),
+            body: false,
+        };
+        allows(&asked, Carry::SudoBasic).is_ok()
+    };
+    for target in [
+        "/api/v4/projects/20/packages/nuget/index.json",
+        "/api/v4/projects/shop%2Forders/packages/nuget/",
+        "/api/v4/groups/3/-/packages/nuget/query?q=x",
+        "/o/default/api/v4/projects/20/packages/helm/stable/index.yaml",
+        "/api/v4/projects/20/packages/debian/orders_1.0_amd64.deb",
+    ] {
+        assert!(sudo_basic(target), "{target}");
+        assert_eq!(may("GET", target, false), "sudo", "{target}");
+    }
+    for target in [
+        "/api/v4/user",
+        "/api/v4/personal_access_tokens/self",
+        "/api/v4/projects/20/packages/conan/v1/users/authenticate",
+        "/api/v4/projects/20/packages/nuget/v1/conan/v1/users/authenticate",
+        "/api/v4/projects/20/packages/pypi/simple/x",
+        "/api/v4/projects/20/packages/nugets/x",
+        "/api/v4/projects/20%2Fpackages/nuget/x",
+        "/api/v4/projects/20/packages%2Fnuget/x",
+        "/api/v4/projects/20/packages//nuget/x",
+        "/api/v4/projects/20/repository/files/packages%2Fnuget%2Fx",
+        "/api/v4/packages/nuget/x",
+        "/api/graphql",
+        "/shop/orders.git/git-upload-pack",
+        "/jwt/auth?service=container_registry",
+    ] {
+        assert!(!sudo_basic(target), "{target}");
+    }
+}
+
+#[test]
 fn each_row_says_why() {
     for row in TABLE {
         assert!(
