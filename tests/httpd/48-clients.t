@@ -20,7 +20,7 @@ my $basic = 'Basic ' . encode_base64("gate:$password", '');
 my $stand_in = Gate::Process->start_listening('/usr/bin/python3', support('gitlab.py'), $pat, $basic, $job_token, '/dev/null', '/dev/null');
 repository('shop/lib');
 my $workhorse = workhorse_for($stand_in->address, gate => $password, 'gitlab-ci-token' => $job_token);
-my $gate = gate_for('127.0.0.1:' . $workhorse->port, tls => 1, names => [ 'gitlab.example.com', 'localhost' ], secrets => { 'api-token' => "$pat\n", 'git-basic' => "$basic\n" });
+my $gate = gate_for('127.0.0.1:' . $workhorse->port, tls => 1, names => ['gitlab.example.com'], secrets => { 'api-token' => "$pat\n", 'git-basic' => "$basic\n" });
 my ($port, $ca) = ($gate->port, "$dir/secrets/tls.crt");
 my $base = "https://127.0.0.1:$port";
 my $api = "$base/api/v4";

@@ -71,7 +71,7 @@ sub gate_for {
         chmod $name =~ /pem/ ? 0600 : 0644, "$secrets/$name";
     }
     if ($with{tls}) {
-        my @made = (qw(openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext), "subjectAltName=" . join(",", "IP:127.0.0.1", map { "DNS:$_" } @{ $with{names} || [] }), qw(-addext basicConstraints=CA:FALSE -keyout), "$secrets/tls.key", '-out', "$secrets/tls.crt");
+        my @made = (qw(openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext), "subjectAltName=" . join(",", "IP:127.0.0.1", map { "DNS:$_" } "localhost", @{ $with{names} || [] }), qw(-addext basicConstraints=CA:FALSE -keyout), "$secrets/tls.key", '-out', "$secrets/tls.crt");
         system("@made 2>/dev/null") == 0 or die 'openssl';
     }
     my %define = (
