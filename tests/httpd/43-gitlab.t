@@ -52,7 +52,7 @@ my $job     = mint(job("http://$base"), exp_in => 900);
 expect_in_log(qr/GATE40[13]: refused: (?:expired|token_missing|token_malformed|credential_path)/, qr/AH01797|AH01617|AH01618|AH01630/);
 
 # -- what would become of a request, asked of this configuration
-my @question = ('explain', '--config', $gate->dir . '/httpd.conf', '--httpd', $ENV{GATE_HTTPD} || '/usr/sbin/apache2', qw(--method GET --path /dashboard));
+my @question = ('explain', '--config', $gate->dir . '/httpd.conf', '--httpd', $ENV{GATE_HTTPD} || '/usr/sbin/apache2', qw(--host 127.0.0.1 --method GET --path /dashboard));
 is((gatectl($token, @question))[0], 0, 'explain: granted') or diag((gatectl($token, @question))[1]);
 like((gatectl($expired, @question))[1], qr/refused: 401 expired/, 'explain: refused');
 
