@@ -38,10 +38,10 @@ static void forget(request_rec *r)
     }
     shim_unset_put(r->headers_in, r);
     shim_strip_spoofed(r, r->headers_in);
-    for (i = 0; i < state->outcome.environment_count; i++) {
-        apr_table_unset(r->subprocess_env, state->outcome.environment[i].name);
+    for (i = 0; i < state->verdict.environment_count; i++) {
+        apr_table_unset(r->subprocess_env, state->verdict.environment[i].name);
     }
-    if (state->outcome.identity) {
+    if (state->verdict.identity) {
         r->user = NULL;
         r->ap_auth_type = NULL;
     }
@@ -95,9 +95,7 @@ int shim_before_handler(request_rec *r)
         status = shim_decide_again(r);
     }
     if ((status == OK || status == DECLINED) && shim_is_gated(r) && shim_tunnels_blindly(r)) {
-        status = shim_refuse(r, shim_state_of(r), "internal", "mod_proxy_wstunnel would tunnel by itself, and let the next "
-                             "request past the gate: load mod_proxy_http and leave ProxyWebsocketFallbackToProxyHttp on",
-                             APLOG_ERR);
+        status = shim_refuse(r, GATE_FACT_BLIND_TUNNEL);
     }
     if (status == OK || status == DECLINED) {
         status = shim_way(r);

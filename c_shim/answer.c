@@ -7,17 +7,17 @@ static ap_filter_rec_t *body_filter;
 
 /* A sub-request has no client to tell: where its refusal becomes the main request's (mod_dir, mod_dav), that
  * one says the same. It outlives the sub-request, and what that has allocated. */
-static void leave_denial(request_rec *r, const gate_answer *answer)
+static void leave_denial(request_rec *r, const gate_verdict *verdict)
 {
     shim_state *state = shim_state_of(r);
     size_t i;
 
-    state->sub_denial = apr_table_make(r->pool, (int) answer->field_count);
-    state->sub_status = answer->status;
-    state->sub_body = answer->body ? apr_pstrdup(r->pool, answer->body) : NULL;
-    state->sub_type = answer->content_type;
-    for (i = 0; i < answer->field_count; i++) {
-        apr_table_add(state->sub_denial, answer->fields[i].name, answer->fields[i].value);
+    state->sub_denial = apr_table_make(r->pool, (int) verdict->answer_count);
+    state->sub_status = verdict->status;
+    state->sub_body = verdict->body ? apr_pstrdup(r->pool, verdict->body) : NULL;
+    state->sub_type = verdict->content_type;
+    for (i = 0; i < verdict->answer_count; i++) {
+        apr_table_add(state->sub_denial, verdict->answer[i].name, verdict->answer[i].value);
     }
 }
 
@@ -31,71 +31,52 @@ static int looks_ahead(request_rec *r)
 static void say_why(request_rec *r, const shim_state *state)
 {
     size_t i;
-    for (i = 0; i < state->denial_count; i++) {
-        apr_table_addn(r->err_headers_out, state->denial[i].name, state->denial[i].value);
+    for (i = 0; i < state->verdict.answer_count; i++) {
+        apr_table_addn(r->err_headers_out, state->verdict.answer[i].name, state->verdict.answer[i].value);
     }
 }
 
-int shim_refuse(request_rec *r, shim_state *state, const char *reason, const char *detail, int level)
+int shim_carry_out(request_rec *r, shim_state *state)
 {
+    gate_verdict *verdict = &state->verdict;
     const shim_state *origin = shim_origin_of(r);
-    gate_request view;
-    gate_answer answer;
+    int quiet = verdict->line && (shim_question_of(r) || looks_ahead(r));
     const char *own;
 
-    shim_view(r, state, &view);
-    view.id = shim_id_of(r, state);
-    view.realm = ap_auth_name(r);
-    gate_refuse(SHIM_SERVER(r->server)->config, &view, reason, state->outcome.identity, &answer);
-
-    if (answer.detail) {
-        detail = answer.detail;
-        level = answer.log_level;
+    if (verdict->line) {
+        ap_log_rerror(APLOG_MARK, quiet ? APLOG_DEBUG : verdict->level, 0, r, "%s", verdict->line);
+        verdict->line = NULL;
     }
-    if (shim_question_of(r) || looks_ahead(r)) {
-        level = APLOG_DEBUG;
-    }
-    if (answer.status == 0) { /* GateMode observe */
-        if (!state->reason) {
-            ap_log_rerror(APLOG_MARK, level > APLOG_NOTICE ? level : APLOG_NOTICE, 0, r,
-                          "GATE403: would have been refused: %s: %s (request %s)",
-                          reason ? reason : "internal", detail ? detail : "", view.id);
-            state->reason = reason;
-            state->detail = detail;
-            state->observed = 1;
-        }
-        state->outcome.status = 0;
+    shim_apply_edits(r, verdict, state);
+    if (!verdict->status) {
         return OK;
     }
-    ap_log_rerror(APLOG_MARK, level, 0, r, "GATE401: refused: %s: %s (request %s)",
-                  reason ? reason : "internal", detail ? detail : "", view.id);
-
-    if (!origin || !origin->refused || !r->prev) { /* else the first refusal's words stand there */
-        state->denial = answer.fields;
-        state->denial_count = answer.field_count;
+    if (!r->prev || !origin || !origin->verdict.status) { /* else the first refusal's words stand there */
         say_why(r, state);
     }
     state->decided = 1;
-    state->refused = 1;
-    state->reason = reason ? reason : "internal";
-    state->detail = detail;
-    state->outcome.status = answer.status;
     if (r->main && !shim_question_of(r) && !looks_ahead(r)) {
-        leave_denial(r->main, &answer);
+        leave_denial(r->main, verdict);
         shim_audit_sub(r);
-    }
-    /* Where the gate failed, nobody knows which of these was a token, and an ErrorDocument may be an upstream's. */
-    if (!strcmp(state->reason, "internal") && !state->outcome.edit_count) {
-        shim_forget_credentials(r);
     }
     /* An ErrorDocument of the administrator's goes before our own words, but a CONNECT is not sent elsewhere: who
      * asks for a tunnel needs the challenge, and no 200 of another's. */
-    own = ap_response_code_string(r, ap_index_of_response(answer.status));
-    if (answer.body && (!own || (r->method_number == M_CONNECT && *own != '"'))) {
-        state->content_type = answer.content_type;
-        ap_custom_response(r, answer.status, answer.body);
+    own = ap_response_code_string(r, ap_index_of_response(verdict->status));
+    if (verdict->body && (!own || (r->method_number == M_CONNECT && *own != '"'))) {
+        state->content_type = verdict->content_type;
+        ap_custom_response(r, verdict->status, verdict->body);
     }
-    return answer.status;
+    return verdict->status;
+}
+
+int shim_refuse(request_rec *r, enum gate_fact fact)
+{
+    shim_state *state = shim_state_of(r);
+    gate_request view;
+
+    shim_view(r, state, &view);
+    gate_refuse(&view, fact, &state->verdict);
+    return shim_carry_out(r, state);
 }
 
 /* ap_send_error_response says text/html whatever the text is. */
@@ -110,7 +91,7 @@ static apr_status_t body_type(ap_filter_t *f, apr_bucket_brigade *bb)
 int shim_was_denied_by_part(request_rec *r)
 {
     const shim_state *state = SHIM_STATE(r);
-    return state && !state->refused && state->sub_denial && r->status == state->sub_status;
+    return state && !state->verdict.status && state->sub_denial && r->status == state->sub_status;
 }
 
 void shim_say_part_s(request_rec *r, const shim_state *state)
@@ -123,7 +104,7 @@ void shim_say_part_s(request_rec *r, const shim_state *state)
 void shim_insert_error_filter(request_rec *r)
 {
     shim_state *state = SHIM_STATE(r);
-    if (state && state->refused && state->content_type) {
+    if (state && state->verdict.status && state->content_type) {
         if (!apr_table_get(r->err_headers_out, "X-Gate-Reason")) { /* mod_proxy_http2 begins anew with an upstream's answer */
             say_why(r, state);
         }

@@ -14,14 +14,10 @@ static void write_down(request_rec *first, request_rec *decided, int status)
 
     memset(&event, 0, sizeof(event));
     event.slots = SHIM_DIR(decided)->slot;
-    event.identity = state->outcome.identity;
-    event.reason = state->reason;
-    event.detail = state->detail;
-    event.issuer = state->outcome.issuer;
-    event.observed = state->observed;
+    event.verdict = &state->verdict;
     event.status = status;
     event.place = place_of(SHIM_DIR(decided));
-    event.id = shim_id_of(decided, state);
+    event.id = shim_id_of(decided);
     event.method = first->method;
     if (first->method_number == M_CONNECT) {
         event.port = first->parsed_uri.port;
@@ -45,7 +41,7 @@ void shim_audit_sub(request_rec *r)
 
     if (shim_process && state && state->decided && !state->inherited && !state->audited && !shim_question_of(r)) {
         state->audited = 1;
-        write_down(r, r, state->refused ? state->outcome.status : r->status);
+        write_down(r, r, state->verdict.status ? state->verdict.status : r->status);
     }
 }
 
@@ -64,7 +60,7 @@ int shim_log_transaction(request_rec *r)
         shim_state *seen = SHIM_STATE(at);
         if (seen && seen->decided) {
             decided = at;
-            if (seen->reason) {
+            if (seen->verdict.reason) {
                 break;
             }
         }
@@ -73,7 +69,7 @@ int shim_log_transaction(request_rec *r)
         return DECLINED;
     }
     state = SHIM_STATE(decided);
-    if (!state->audited || state->reason) {
+    if (!state->audited || state->verdict.reason) {
         write_down(first, decided, last->status);
     }
     return DECLINED;

@@ -81,38 +81,24 @@ static void note_rule(shim_question *question, const char *line, const char *mis
     }
 }
 
-/* Whatever httpd makes of it: the rule is refused by the hook that asked for the rules. */
-static void refuse_unknown(shim_state *state, const char *reason, const char *detail)
-{
-    state->unknown = reason;
-    state->denied_detail = detail;
-}
-
 static authz_status check_rule(request_rec *r, const char *line, const void *parsed)
 {
     const shim_rule *mine = parsed;
     shim_state *state = SHIM_STATE(r);
-    const char *reason = NULL, *detail = NULL;
+    gate_denial denial = {0};
     shim_question *question;
-    int holds;
 
-    if (!state || !state->decided || !state->outcome.identity) {
+    if (!state || !state->decided || !state->verdict.identity) {
         return AUTHZ_DENIED_NO_USER;
     }
     question = shim_question_of(r);
-    holds = gate_rule_holds(SHIM_SERVER(r->server)->config, mine->rule, state->outcome.identity, r->pool,
-                            &reason, &detail);
-    if (holds > 0) {
+    if (gate_rule_holds(SHIM_SERVER(r->server)->config, mine->rule, mine->negated, state->verdict.identity, r->pool, &denial)) {
         note_rule(question, line, "");
         return AUTHZ_GRANTED;
     }
-    note_rule(question, line, detail ? detail : "it does not hold");
-    if (holds < 0 && mine->negated) {
-        refuse_unknown(state, reason ? reason : "internal", detail);
-    }
-    else if (!state->denied_by) {
-        state->denied_by = reason;
-        state->denied_detail = detail;
+    note_rule(question, line, denial.detail ? denial.detail : "it does not hold");
+    if (!state->denied.unknown && (denial.unknown || !state->denied.reason)) {
+        state->denied = denial;
     }
     return AUTHZ_DENIED;
 }
@@ -136,40 +122,28 @@ void shim_register_authz(apr_pool_t *pool)
 static const gate_identity *identity_of(request_rec *r)
 {
     const shim_state *state = r ? SHIM_STATE(r) : NULL;
-    return state && state->decided && !state->refused ? state->outcome.identity : NULL;
+    return state && state->decided && !state->verdict.status ? state->verdict.identity : NULL;
 }
 
-/* What a rule's expression, and none elsewhere, could not be told: no expression can refuse. */
-static void note_asked(request_rec *r, const gate_identity *identity, const char *unknown)
+/* Where a rule's expression notes what it could not be told: no expression can refuse. NULL: it is none of a rule. */
+static gate_denial *denial_of(request_rec *r)
 {
     shim_state *state = r ? SHIM_STATE(r) : NULL;
-    if (!state || !state->nested) {
-        return;
-    }
-    state->asked_nobody |= !identity;
-    if (unknown) {
-        refuse_unknown(state, unknown, "an expression asked for groups that the token does not list, or for roles while it names two projects");
-    }
+    return state && state->nested ? &state->denied : NULL;
 }
 
 static const char *claim_text(ap_expr_eval_ctx_t *ctx, const void *data, const char *path)
 {
-    const gate_identity *identity = identity_of(ctx->r);
-    const char *unknown = NULL, *text = identity
-        ? gate_identity_claim(SHIM_SERVER(ctx->r->server)->config, identity, path, ctx->p, &unknown) : "";
     (void) data;
-    note_asked(ctx->r, identity, unknown);
-    return text;
+    return gate_identity_claim(SHIM_SERVER(ctx->r->server)->config, identity_of(ctx->r), path, ctx->p, denial_of(ctx->r));
 }
 
 static apr_array_header_t *list(ap_expr_eval_ctx_t *ctx, const char *path)
 {
-    const gate_identity *identity = identity_of(ctx->r);
     apr_array_header_t *array = apr_array_make(ctx->p, 4, sizeof(const char *));
-    const char *const *items = NULL, *unknown = NULL;
-    size_t i, count = identity
-        ? gate_identity_list(SHIM_SERVER(ctx->r->server)->config, identity, path, ctx->p, &items, &unknown) : 0;
-    note_asked(ctx->r, identity, unknown);
+    const char *const *items = NULL;
+    size_t i, count = gate_identity_list(SHIM_SERVER(ctx->r->server)->config, identity_of(ctx->r), path, ctx->p, &items,
+                                         denial_of(ctx->r));
     for (i = 0; i < count; i++) {
         APR_ARRAY_PUSH(array, const char *) = items[i];
     }

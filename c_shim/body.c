@@ -39,8 +39,7 @@ static apr_status_t guard(ap_filter_t *f, apr_bucket_brigade *brigade, ap_input_
         if (status == APR_SUCCESS && !gate_body_passes(f->ctx, data, length)) {
             apr_brigade_cleanup(brigade);
             f->ctx = &refused_before;
-            (void) shim_refuse(f->r, shim_state_of(f->r), "sudo_body",
-                               "the body holds the parameter sudo, or hides its parameters", APLOG_ERR);
+            (void) shim_refuse(f->r, GATE_FACT_BODY);
             return APR_EGENERAL; /* mod_proxy answers 400, as that reason does */
         }
     }

@@ -15,6 +15,16 @@ static void log_line(int level, const char *text)
     ap_log_error(APLOG_MARK, level, 0, shim_log_server, "%s", text);
 }
 
+static const char *realm(void *httpd)
+{
+    return ap_auth_name(httpd);
+}
+
+static const char *id(void *httpd)
+{
+    return shim_id_of(httpd);
+}
+
 /* The configuration being read, or in force: made with the main server, freed with its pool. */
 static gate_config *config;
 static shim_whole *whole;
@@ -33,7 +43,7 @@ void *shim_create_server(apr_pool_t *pool, server_rec *server)
 {
     shim_server *mine = apr_pcalloc(pool, sizeof(*mine));
     if (!server->is_virtual) {
-        const gate_host host = {alloc, log_line, shim_stops_at_once};
+        const gate_host host = {alloc, log_line, shim_stops_at_once, realm, id};
         config = gate_config_new(&host);
         if (config) {
             apr_pool_cleanup_register(pool, config, free_config, apr_pool_cleanup_null);

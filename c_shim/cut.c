@@ -93,15 +93,14 @@ int shim_limit_upgrade(request_rec *r, const shim_state *state)
     gate_cut *cut;
     int failed = 1;
 
-    if (!protocol || r->main || !state->outcome.identity) {
+    if (!protocol || r->main || !state->verdict.identity) {
         return 1;
     }
     apr_os_sock_get(&fd, ap_get_conn_socket(connection));
     shim_view(r, shim_state_of(r), &view);
-    view.id = shim_id_of(r, shim_state_of(r));
     sigfillset(&all); /* for the thread that may be started */
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    cut = gate_cut_at(shim_process, &view, state->outcome.identity, fd, &failed);
+    cut = gate_cut_at(shim_process, &view, state->verdict.identity, fd, &failed);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (cut) {
         end_by(r, cut);

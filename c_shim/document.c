@@ -17,7 +17,7 @@ int shim_is_document(request_rec *r)
         return 0;
     }
     origin = shim_origin_of(r);
-    return (origin && origin->refused) || shim_was_denied_by_part(r->prev);
+    return (origin && origin->verdict.status) || shim_was_denied_by_part(r->prev);
 }
 
 /* httpd renames a variable, once for each request that it came through. */
@@ -63,8 +63,8 @@ static int is_header_of_ours(request_rec *r, const char *name)
     }
     for (from = r->prev ? r->prev : r->main; from; from = from->prev ? from->prev : from->main) {
         const shim_state *state = SHIM_STATE(from);
-        for (i = 0; state && i < state->put_count; i++) {
-            if (is_named_after(field.name, state->put[i].name)) {
+        for (i = 0; state && i < state->verdict.credential_count; i++) {
+            if (is_named_after(field.name, state->verdict.credentials[i].name)) {
                 return 1;
             }
         }
@@ -94,7 +94,7 @@ void shim_clean_part(request_rec *r)
 {
     const shim_state *page = shim_origin_of(r);
 
-    if (page && page->outcome.identity) { /* else it is not the gate's to say */
+    if (page && page->verdict.identity) { /* else it is not the gate's to say */
         clean_environment(r, is_the_page_s);
     }
 }
@@ -135,7 +135,7 @@ void shim_begin_document(request_rec *r)
     }
     for (from = r->prev; from; from = from->prev) {
         shim_state *state = SHIM_STATE(from);
-        if (state && state->outcome.identity) {
+        if (state && state->verdict.identity) {
             state->unnamed = 1;
             from->user = NULL;
             from->ap_auth_type = NULL;

@@ -48,25 +48,14 @@ static void unset_copies(request_rec *r, const char *source, int whole)
     }
 }
 
-void shim_forget_credentials(request_rec *r)
-{
-    static const char *const names[] = {"Authorization", "Proxy-Authorization", "Cookie", "Gate-Job-Token"};
-    size_t i;
-
-    for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        unset_copies(r, apr_table_get(r->headers_in, names[i]), 1);
-        apr_table_unset(r->headers_in, names[i]);
-    }
-}
-
 /* `withholding` keeps what goes for the requests that follow from this one; NULL: it is gone. */
-void shim_apply_edits(request_rec *r, const gate_outcome *outcome, shim_state *withholding)
+void shim_apply_edits(request_rec *r, gate_verdict *verdict, shim_state *withholding)
 {
     const char *value;
     size_t i;
 
-    for (i = 0; i < outcome->edit_count; i++) {
-        const gate_edit *edit = &outcome->edits[i];
+    for (i = 0; i < verdict->edit_count; i++) {
+        const gate_edit *edit = &verdict->edits[i];
         switch (edit->kind) {
         case GATE_EDIT_HEADER:
             value = apr_table_get(r->headers_in, edit->name);
@@ -96,7 +85,9 @@ void shim_apply_edits(request_rec *r, const gate_outcome *outcome, shim_state *w
             r->filename = (char *) edit->value;
             break;
         }
+        verdict->edited = 1;
     }
+    verdict->edit_count = 0;
 }
 
 void shim_set_pairs(apr_table_t *table, const gate_pair *pairs, size_t count)

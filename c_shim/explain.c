@@ -74,16 +74,12 @@ static int pretend(request_rec *r, const char *peer)
 static void explain_port(request_rec *sub, gate_explained *found)
 {
     shim_state *state = shim_state_of(sub);
-    const char *reason = NULL, *detail = NULL;
     gate_request view;
 
-    found->status = shim_port_refuses(sub, state);
-    if (!found->status) {
-        shim_view(sub, state, &view);
-        found->port = gate_explain_port(shim_process, &view, state->outcome.identity, SHIM_DIR(sub)->port, &reason, &detail);
-        found->status = !found->port ? HTTP_INTERNAL_SERVER_ERROR
-            : reason ? shim_refuse(sub, state, reason, detail, APLOG_DEBUG) : HTTP_OK;
-    }
+    shim_view(sub, state, &view);
+    found->port = gate_explain_port(shim_process, &view, &state->verdict);
+    found->status = !found->port ? HTTP_INTERNAL_SERVER_ERROR : shim_carry_out(sub, state);
+    found->status = found->status ? found->status : HTTP_OK;
 }
 
 /* The question's sub-request is to be seen as the request that it asks about: with nothing in its environment that
@@ -154,10 +150,10 @@ const char *shim_explained(request_rec *r, const char *method, const char *path,
         explain_port(sub, &found);
     }
     else if (sub->status == HTTP_OK && shim_handler_refuses(sub)) {
-        found.status = shim_state_of(sub)->outcome.status;
+        found.status = shim_state_of(sub)->verdict.status;
     }
     else if (sub->status == HTTP_OK && shim_way(sub)) {
-        found.status = shim_state_of(sub)->outcome.status;
+        found.status = shim_state_of(sub)->verdict.status;
     }
     seen = SHIM_STATE(sub);
     found.server = server_of(r);
@@ -170,12 +166,7 @@ const char *shim_explained(request_rec *r, const char *method, const char *path,
     found.gated = ap_auth_type(sub) && !ap_cstr_casecmp(ap_auth_type(sub), GATE_AUTH_TYPE);
     found.checks = question.checks;
     if (seen) {
-        found.reason = seen->reason;
-        found.detail = seen->detail;
-        found.observed = seen->observed;
-        found.identity = seen->outcome.identity;
-        found.upstream = seen->outcome.upstream;
-        found.upstream_count = seen->outcome.upstream_count;
+        found.verdict = &seen->verdict;
     }
     found.rules = (const gate_pair *) question.rules->elts;
     found.rule_count = (size_t) question.rules->nelts;

@@ -38,6 +38,8 @@ typedef struct gate_host {
     void *(*alloc)(void *pool, size_t size); /* apr_palloc */
     void (*log)(int level, const char *text); /* ap_log_error on the main server; APLOG_ levels */
     int (*stops)(void); /* httpd stops at once, and this child with it; from any thread */
+    const char *(*realm)(void *httpd); /* AuthName of a gate_request's section; NULL: none */
+    const char *(*id)(void *httpd);    /* its id, mod_unique_id's or made by gate_request_id */
 } gate_host;
 
 /* Where in the configuration a directive stands. Borrowed. */
@@ -87,7 +89,11 @@ typedef struct gate_pair {
 
 /* What the library sees of a request. All borrowed. */
 typedef struct gate_request {
-    void *pool; /* given back to gate_host.alloc */
+    void *pool;  /* given back to gate_host.alloc */
+    void *httpd; /* given back to gate_host.realm and gate_host.id */
+    int gated;   /* AuthType Gate is in force */
+    int document;    /* the ErrorDocument of a refusal: served anonymously */
+    const char *port_name; /* the <GatePort> that the request is in */
     int server;
     int secure; /* the client's connection is TLS */
     int connect; /* the method is CONNECT, or the request goes through a forward proxy */
@@ -105,8 +111,6 @@ typedef struct gate_request {
     const char *peer;  /* the client's address */
     const char *server_name; /* ServerName, never the client's Host */
     int server_port;
-    const char *realm; /* AuthName */
-    const char *id;    /* the request's id, mod_unique_id's or made by gate_request_id */
     const char *handler; /* as far as it is known already */
     int explain;       /* only asked: `token` is judged, whatever the request holds */
     const char *token; /* NULL: none */
@@ -114,44 +118,59 @@ typedef struct gate_request {
     const gate_chain *headers;        /* GateHeader, inner section first */
 } gate_request;
 
-/* What was decided about the token. */
-typedef struct gate_outcome {
-    int status; /* 0: go on, with the identity if there is one; else refuse with this status */
-    int observe; /* nothing is refused here (GateMode observe) */
-    const char *reason; /* the code of the refusal; lives for ever */
-    const char *issuer; /* the issuer that a refused token named; pool */
-    const char *detail; /* for the error log; pool */
-    int log_level;      /* APLOG_ level of that line */
-    gate_identity *identity; /* counted (gate_identity_release), NULL: none */
+/* What was decided about a request so far. Each function below that takes one adds to it. */
+typedef struct gate_verdict {
+    int status; /* 0: the request goes on, with the identity if there is one; else it is answered with this status */
+    const gate_pair *answer; /* the answer's headers; pool */
+    size_t answer_count;
+    const char *content_type; /* of `body`; lives for ever */
+    const char *body;         /* pool; NULL: httpd's own */
+    const char *line; /* for the error log: written once, then set to NULL; pool */
+    int level;        /* APLOG_ level of that line */
+    const char *reason; /* why it is refused; lives for ever; NULL: it is not */
+    const char *detail; /* pool */
+    const char *issuer; /* that a refused token named; pool */
+    int observed;       /* it would have been refused, but for GateMode observe */
+    gate_identity *identity; /* counted (gate_identity_release); NULL: none */
     const char *user;        /* these live as long as the identity, or are of the pool */
     const gate_pair *environment;
     size_t environment_count;
     const gate_pair *upstream; /* headers to set on the way to the upstream */
     size_t upstream_count;
+    const gate_pair *credentials; /* what else is put in for the upstream alone; pool */
+    size_t credential_count;
     int guard_body;         /* the body must be looked through (gate_body_new) */
-    const gate_edit *edits; /* tokens to take out of the request; pool */
+    const gate_edit *edits; /* what must go out of the request now; pool */
     size_t edit_count;
-} gate_outcome;
+    int edited; /* edits have been made before */
+} gate_verdict;
 
-/* A refusal as the client sees it. */
-typedef struct gate_answer {
-    int status; /* 0: it is only written down (GateMode observe), and the request goes on */
-    const gate_pair *fields; /* response headers; pool */
-    size_t field_count;
-    const char *content_type; /* lives for ever */
-    const char *body;         /* pool */
-    const char *detail;       /* better than the caller's, for the logs; NULL: the caller's stands; pool */
-    int log_level;            /* of `detail` */
-} gate_answer;
+/* The first Require of the gate that was not fulfilled. */
+typedef struct gate_denial {
+    const char *reason; /* lives for ever; NULL: none */
+    const char *detail; /* pool */
+    int unknown; /* it can't be said whether the rule holds: refuse, whatever httpd makes of it */
+    int nobody;  /* an expression asked for claims, and nobody is known */
+} gate_denial;
+
+/* What httpd found out, where a refusal follows from it. */
+enum gate_fact {
+    GATE_FACT_USER_NEEDED,   /* the rules want a user */
+    GATE_FACT_NOT_JUDGED,    /* a gated request comes to its handler and was never looked at */
+    GATE_FACT_OWN_HANDLER,   /* the handler is one of the gate, and a refusal was only observed */
+    GATE_FACT_BODY,          /* gate_body_passes said no */
+    GATE_FACT_UNWATCHED,     /* the end of a connection can not be watched */
+    GATE_FACT_BLIND_TUNNEL,  /* mod_proxy_wstunnel would tunnel by itself */
+    GATE_FACT_CONNECT_H2,    /* CONNECT over HTTP/2 */
+    GATE_FACT_NO_PORTS,      /* CONNECT to a server without <GatePort> */
+    GATE_FACT_EARLY_BYTES,   /* bytes came before the 200 of a CONNECT */
+    GATE_FACT_NO_DESCRIPTOR  /* there is none left for a tunnel */
+};
 
 /* A finished request that the gate has decided on, with its final status. Borrowed. */
 typedef struct gate_event {
     const gate_setting *const *slots;
-    const gate_identity *identity; /* NULL: nobody is known */
-    const char *reason;            /* the refusal's code; NULL: granted */
-    const char *detail;
-    const char *issuer; /* that a refused token named; NULL: none of ours */
-    int observed; /* the refusal was only written down (GateMode observe) */
+    const gate_verdict *verdict;
     int status;
     const char *place; /* the section's argument */
     const char *id;
@@ -167,12 +186,9 @@ typedef struct gate_event {
     int64_t duration; /* microseconds */
 } gate_event;
 
-/* What became of the wish for a port. */
+/* An open port. */
 typedef struct gate_opening {
-    gate_port *port;    /* NULL: refused, and the next three say why */
-    const char *reason; /* lives for ever */
-    const char *detail; /* pool */
-    int log_level;
+    gate_port *port;     /* NULL: refused, as the verdict says */
     int target;          /* the socket to the target, connected, non-blocking; the port's */
     const char *expires; /* Gate-Expires: seconds since the epoch; pool */
     const char *line;    /* for the error log; pool */
@@ -189,14 +205,9 @@ typedef struct gate_explained {
     const char *forward; /* the URL that it would be forwarded to; NULL: none */
     int gated;           /* AuthType Gate is in force */
     int status;          /* httpd's: 200 where it would be served */
-    const char *reason;  /* the refusal's code, also where it would only be observed */
-    const char *detail;
-    int observed;
     const char *checks; /* gate_explain_token's */
     const char *port;   /* gate_explain_port's */
-    const gate_identity *identity;
-    const gate_pair *upstream;
-    size_t upstream_count;
+    const gate_verdict *verdict; /* NULL: none */
     const gate_pair *rules; /* Require lines of the gate's, and what was missing; "" held */
     size_t rule_count;
 } gate_explained;
@@ -290,29 +301,32 @@ const char *gate_connection_without(const gate_config *config, const char *value
 /* Whether some place takes tokens from the query. Where none does, the next two have nothing to say.
  * Fallback: 1. */
 int gate_reads_query(const gate_config *config);
-/* Of `outcome` the edits alone: no parameter that carries tokens somewhere stays where a log finds it. Fallback:
+/* Of the verdict the edits alone: no parameter that carries tokens somewhere stays where a log finds it. Fallback:
  * nothing of the target does. */
-void gate_unlog(const gate_config *config, const gate_request *request, gate_outcome *outcome);
+void gate_unlog(const gate_config *config, const gate_request *request, gate_verdict *verdict);
 /* `Referer` without such parameters; NULL: it holds none. Pool. Fallback: "". */
 const char *gate_referer(const gate_config *config, const char *value, void *pool);
 
 /* A new id for a request that mod_unique_id gave none. Pool. */
 const char *gate_request_id(const gate_config *config, void *pool);
 
-/* Looks for a token, verifies it, says who it is. Fallback: status 500, reason internal. */
-void gate_decide(gate_process *process, const gate_request *request, gate_outcome *outcome);
-
-/* What goes on to the upstream beside the identity's headers: of `outcome` the edits (the client's
- * copies go), `upstream` (in the pool: the gate's come) and a refusal are set. `identity` may be
- * NULL. Fallback: status 500, reason internal. */
-void gate_upstream(gate_process *process, const gate_request *request,
-                   const gate_identity *identity, gate_outcome *outcome);
+/* Looks for a token, verifies it, says who it is. `process` NULL: the gate did not start in this child. Fallback:
+ * refused, and every header that may hold a credential goes. */
+void gate_judge(gate_process *process, const gate_request *request, gate_verdict *verdict);
+/* httpd's rules have been asked and answered with `status`, a Require of the gate with `denial`. 0: that answer
+ * stands; 1: the verdict has another. */
+int gate_rules(const gate_request *request, int status, const gate_denial *denial, gate_verdict *verdict);
+/* What goes on to the upstream beside the identity's headers: edits (the client's copies go), credentials, and
+ * whether the body is guarded. `nobody`: they are not to be put in. */
+void gate_upstream(gate_process *process, const gate_request *request, int nobody, gate_verdict *verdict);
+/* A refusal, as it follows from what httpd found out. */
+void gate_refuse(const gate_request *request, enum gate_fact fact, gate_verdict *verdict);
+/* Of these four: fallback refused, status 500. */
 
 /* The last word before mod_proxy sends the request: whether the upstream would see another place than httpd (dot
- * segments), and whether the section's credential may go to that path. Of `outcome` a refusal is set. `identity`
- * NULL: no credential went in. Fallback: status 500, reason internal. */
-void gate_way(gate_process *process, const gate_request *request, const gate_identity *identity,
-              gate_outcome *outcome);
+ * segments), and whether the section's credential may go to that path. `nobody`: no credential went in. Fallback: as
+ * above. */
+void gate_way(gate_process *process, const gate_request *request, int nobody, gate_verdict *verdict);
 
 /* A body of that type and Content-Encoding (NULL: none was said), of a POST or of another method. NULL: memory,
  * and nothing may pass. */
@@ -321,60 +335,43 @@ gate_body *gate_body_new(const char *content_type, const char *coding, int post)
 int gate_body_passes(gate_body *body, const char *data, size_t length);
 void gate_body_free(gate_body *body);
 
-/* `SetHandler gate-…`: what the handler answers. The reason of a refusal (lives for ever) and
- * `*detail` (pool), or NULL and the answer; status 404 where there is no such handler.
- * `identity` may be NULL. Fallback: internal. */
-const char *gate_handle(gate_process *process, const gate_request *request, const char *handler,
-                        const gate_identity *identity, gate_answer *answer, const char **detail);
-
-/* Composes a refusal. `identity` may be NULL. Fallback: an answer of 500. */
-void gate_refuse(const gate_config *config, const gate_request *request, const char *reason,
-                 const gate_identity *identity, gate_answer *answer);
+/* `SetHandler gate-…`: what the handler answers; status 404 where there is no such handler. Fallback: as above. */
+void gate_handle(gate_process *process, const gate_request *request, const char *handler, gate_verdict *verdict);
 
 /* Writes a finished request down. Never waits for the disk. */
 void gate_audit(gate_process *process, const gate_event *event);
 
-/* How the gate is, for `SetHandler gate-status`: the page, `?json` or `?metrics` (the query without
- * its '?', or NULL). NULL: it can't be said. Pool; the media type lives for ever. */
-const char *gate_status(gate_process *process, const char *query, void *pool, const char **type);
-
 /* Each check of the token that `request` is asked about: a JSON object. NULL: there is no token. Pool. */
 const char *gate_explain_token(gate_process *process, const gate_request *request);
-/* What would become of the wish for the port `name`: a JSON object; nobody outside is asked. Where it
- * would be refused, `*reason` (lives for ever) and `*detail` (pool) are set. NULL: it can't be said. Pool. */
-const char *gate_explain_port(gate_process *process, const gate_request *request,
-                              const gate_identity *identity, const char *name,
-                              const char **reason, const char **detail);
+/* What would become of the wish for the request's port: a JSON object; nobody outside is asked. Where it would be
+ * refused the verdict says so. NULL: it can't be said. Pool. */
+const char *gate_explain_port(gate_process *process, const gate_request *request, gate_verdict *verdict);
 /* The whole answer as JSON. NULL: it can't be said. Pool. */
 const char *gate_explain(const gate_explained *explained, void *pool);
 
-/* 1: the rule holds; 0: it does not, and `*reason` is the code (lives for ever), `*detail` what was
- * wanted and what came (pool); -1: that can't be said, and a rule that is negated must refuse too.
- * Fallback: -1. */
-int gate_rule_holds(const gate_config *config, const gate_rule *rule, const gate_identity *identity,
-                    void *pool, const char **reason, const char **detail);
+/* Whether the rule holds. Where it does not `denial` says why, and what was wanted and what came. `negated`: httpd may
+ * turn the answer round, and what can't be said refuses all the same. Fallback: 0, and unknown. */
+int gate_rule_holds(const gate_config *config, const gate_rule *rule, int negated, const gate_identity *identity,
+                    void *pool, gate_denial *denial);
 
-/* A claim as text for gate_claim(); arrays joined by commas; "" where it is missing. Pool. Where its
- * value can't be said, `*unknown` is the code (lives for ever) by which a rule that asked must
- * refuse, else NULL. Fallback: internal. */
+/* A claim as text for gate_claim(); arrays joined by commas; "" where it is missing. Pool. Where its value can't be
+ * said, `denial` becomes unknown. Fallback: as above. */
 const char *gate_identity_claim(const gate_config *config, const gate_identity *identity,
-                                const char *path, void *pool, const char **unknown);
+                                const char *path, void *pool, gate_denial *denial);
 /* The items of a claim (path given) or the roles (path NULL): how many; `*items` is of the pool.
- * `*unknown` as above. */
+ * `denial` as above. */
 size_t gate_identity_list(const gate_config *config, const gate_identity *identity,
                           const char *path, void *pool, const char *const **items,
-                          const char **unknown);
+                          gate_denial *denial);
 /* What is wrong with a claim's path; NULL: nothing. Pool. */
 const char *gate_claim_path_wrong(const char *path, void *pool);
 void gate_identity_release(gate_identity *identity);
 
 /* --- a port ---------------------------------------------------------------------------------- */
 
-/* Asks for the port `name`: limits, the job, the target's address, the connection. Blocks, for some
- * seconds at most. The threads that it starts inherit the caller's signal mask: block all. Fallback:
- * refused, reason internal. */
-void gate_port_open(gate_process *process, const gate_request *request,
-                    const gate_identity *identity, const char *name, gate_opening *opening);
+/* Asks for the request's port: who it is, limits, the job, the target's address, the connection. Blocks, for some
+ * seconds at most. The threads that it starts inherit the caller's signal mask: block all. Fallback: refused. */
+void gate_port_open(gate_process *process, const gate_request *request, gate_opening *opening, gate_verdict *verdict);
 
 /* NULL: the port stays open, and should be asked for again within `*wait` milliseconds; else the
  * reason for its close, which lives for ever. `moved`: bytes both ways so far. Fallback: a reason. */

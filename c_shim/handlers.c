@@ -13,29 +13,20 @@ void shim_choose_handler(request_rec *r)
     }
 }
 
-/* Where a refusal was only observed until now, the library is asked again: the handler is the gate's
- * own. The status; 0: it may be run. */
+/* Where a refusal was only observed until now, it is one: the handler is the gate's own. The status; 0: it may be
+ * run. */
 int shim_handler_refuses(request_rec *r)
 {
     const shim_state *known = shim_effective_state(r);
-    shim_state *state = shim_state_of(r);
-    int status = OK;
-
-    if (OURS(r->handler) && known && known->observed) {
-        status = shim_refuse(r, state, known->reason, known->detail, APLOG_ERR);
-        state->observed = state->observed && !status;
-    }
-    return status;
+    return OURS(r->handler) && known && known->verdict.observed ? shim_refuse(r, GATE_FACT_OWN_HANDLER) : OK;
 }
 
 int shim_handle(request_rec *r)
 {
     int refused;
-    const shim_state *known;
     shim_state *state;
     gate_request view;
-    gate_answer answer;
-    const char *reason, *detail = NULL;
+    gate_verdict *verdict;
     size_t i;
 
     if (!OURS(r->handler)) {
@@ -43,9 +34,6 @@ int shim_handle(request_rec *r)
     }
     if ((refused = shim_handler_refuses(r))) {
         return refused;
-    }
-    if (!strcmp(r->handler, "gate-status")) {
-        return shim_status(r);
     }
     if (!strcmp(r->handler, "gate-explain")) {
         return shim_explain(r);
@@ -55,24 +43,25 @@ int shim_handle(request_rec *r)
         return HTTP_METHOD_NOT_ALLOWED;
     }
     state = shim_state_of(r);
-    known = shim_effective_state(r);
-    memset(&answer, 0, sizeof(answer));
+    verdict = &state->verdict;
     shim_view(r, state, &view);
-    reason = gate_handle(shim_process, &view, r->handler,
-                         known ? known->outcome.identity : NULL, &answer, &detail);
-    if (reason) {
-        return shim_refuse(r, state, reason, detail, APLOG_ERR);
+    gate_handle(shim_process, &view, r->handler, verdict);
+    if (verdict->reason) {
+        return shim_carry_out(r, state);
     }
     /* httpd takes Location from the one and sends the other's with any status but 200 */
-    for (i = 0; i < answer.field_count; i++) {
-        apr_table_setn(r->headers_out, answer.fields[i].name, answer.fields[i].value);
-        apr_table_setn(r->err_headers_out, answer.fields[i].name, answer.fields[i].value);
+    for (i = 0; i < verdict->answer_count; i++) {
+        apr_table_setn(r->headers_out, verdict->answer[i].name, verdict->answer[i].value);
+        apr_table_setn(r->err_headers_out, verdict->answer[i].name, verdict->answer[i].value);
     }
-    if (answer.status != HTTP_OK) {
-        return answer.status;
+    if (verdict->status != HTTP_OK) {
+        refused = verdict->status;
+        verdict->status = 0;
+        return refused;
     }
-    ap_set_content_type(r, answer.content_type);
-    ap_set_content_length(r, (apr_off_t) strlen(answer.body));
-    ap_rputs(answer.body, r);
+    verdict->status = 0;
+    ap_set_content_type(r, verdict->content_type);
+    ap_set_content_length(r, (apr_off_t) strlen(verdict->body));
+    ap_rputs(verdict->body, r);
     return OK;
 }

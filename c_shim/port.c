@@ -117,11 +117,11 @@ int shim_port_place(request_rec *r)
         return DECLINED;
     }
     if (r->connection->master && !question) {
-        return shim_refuse(r, shim_state_of(r), "connect", "CONNECT over HTTP/2: a stream has no socket of its own", APLOG_ERR);
+        return shim_refuse(r, GATE_FACT_CONNECT_H2);
     }
     if (!server->ports->nelts && !(server->inherited && server->inherited->ports->nelts)) {
         ap_allow_standard_methods(r, REPLACE_ALLOW, M_GET, M_POST, -1);
-        return shim_refuse(r, shim_state_of(r), "connect", "this server has no <GatePort>", APLOG_ERR);
+        return shim_refuse(r, GATE_FACT_NO_PORTS);
     }
     name = gate_port_name(server->config, question ? question->port : r->unparsed_uri, r->pool);
     if (name) {
@@ -135,17 +135,4 @@ int shim_port_place(request_rec *r)
         r->per_dir_config = ap_merge_per_dir_configs(r->pool, r->per_dir_config, port->config);
     }
     return DECLINED;
-}
-
-/* Whatever the rules allow: a port is never opened for nobody, nor one that no section names. The
- * status; 0: it may be. */
-int shim_port_refuses(request_rec *r, shim_state *state)
-{
-    if (!state->decided || !state->outcome.identity) {
-        return shim_refuse(r, state, "token_missing", "no token was sent, or AuthType Gate is not in force in this <GatePort>", APLOG_INFO);
-    }
-    if (!SHIM_DIR(r)->port) {
-        return shim_refuse(r, state, "port_unknown", "no <GatePort> of this server has that name and port", APLOG_ERR);
-    }
-    return 0;
 }

@@ -63,9 +63,9 @@ int shim_strip(request_rec *r)
  * SSLUserName does behind shim_access, fulfils no rule and goes nowhere. */
 void shim_name_user(request_rec *r, const shim_state *state)
 {
-    int known = state->outcome.identity != NULL;
+    int known = state->verdict.identity != NULL;
 
-    r->user = known ? (char *) state->outcome.user : NULL;
+    r->user = known ? (char *) state->verdict.user : NULL;
     r->ap_auth_type = known ? (char *) GATE_AUTH_TYPE : NULL;
 }
 
@@ -79,7 +79,7 @@ static apr_status_t release_identity(void *data)
 
 /* Adding is cheaper than setting, which looks for the name, but right only where none is there: a
  * SetEnvIf of the administrator's, or a subrequest's copy. */
-static void set_environment(request_rec *r, const gate_outcome *outcome)
+static void set_environment(request_rec *r, const gate_verdict *verdict)
 {
     const apr_array_header_t *there = apr_table_elts(r->subprocess_env);
     void (*put)(apr_table_t *, const char *, const char *) = apr_table_addn;
@@ -90,25 +90,8 @@ static void set_environment(request_rec *r, const gate_outcome *outcome)
             put = apr_table_setn;
         }
     }
-    for (i = 0; i < outcome->environment_count; i++) {
-        put(r->subprocess_env, outcome->environment[i].name, outcome->environment[i].value);
-    }
-}
-
-/* The document of a refusal is nobody's, whatever token would be one in its place: that goes all the same. */
-static void forget_token(request_rec *r, shim_state *state)
-{
-    gate_outcome outcome;
-    gate_request view;
-
-    memset(&outcome, 0, sizeof(outcome));
-    if (shim_process) {
-        shim_view(r, state, &view);
-        gate_decide(shim_process, &view, &outcome);
-        shim_apply_edits(r, &outcome, NULL);
-    }
-    if (outcome.identity) {
-        gate_identity_release(outcome.identity);
+    for (i = 0; i < verdict->environment_count; i++) {
+        put(r->subprocess_env, verdict->environment[i].name, verdict->environment[i].value);
     }
 }
 
@@ -120,66 +103,49 @@ int shim_access(request_rec *r)
     shim_question *question;
     gate_request view;
     int gated = shim_is_gated(r);
-    int unknown = shim_is_port(r) && (!SHIM_DIR(r)->port || !gated);
+    int status;
 
     if (r->main) {
         shim_clean_part(r);
     }
-    if (!gated && !unknown) {
+    if (!gated && !shim_is_port(r)) {
         return DECLINED;
     }
     state = shim_state_of(r);
     if (state->decided) {
-        return state->refused ? state->outcome.status : DECLINED;
+        return state->verdict.status ? state->verdict.status : DECLINED;
     }
     state->place = r->per_dir_config;
     state->gated = gated;
     shim_name_user(r, state);
-    if (shim_is_document(r)) {
-        forget_token(r, state);
-        state->decided = 1;
-        return DECLINED;
-    }
     question = shim_question_of(r);
-    withheld = shim_withheld_before(r);
-    if (withheld && !question) {
+    withheld = shim_is_document(r) || question ? NULL : shim_withheld_before(r);
+    if (withheld) {
         /* a table of its own: what a sub-request adds goes with the sub-request */
         state->withheld = apr_table_copy(r->pool, withheld);
     }
     shim_start_again();
-    if (!shim_process) {
-        return shim_refuse(r, state, "internal", "the gate did not start in this child", APLOG_CRIT);
-    }
     shim_view(r, state, &view);
-    gate_decide(shim_process, &view, &state->outcome);
-    if (question) {
+    gate_judge(shim_process, &view, &state->verdict);
+    if (question && shim_process) {
         question->checks = gate_explain_token(shim_process, &view);
     }
-    if (state->outcome.identity) {
-        apr_pool_cleanup_register(r->pool, state->outcome.identity, release_identity,
-                                  apr_pool_cleanup_null);
+    if (state->verdict.identity) {
+        apr_pool_cleanup_register(r->pool, state->verdict.identity, release_identity, apr_pool_cleanup_null);
     }
-    shim_apply_edits(r, &state->outcome, state);
+    status = shim_carry_out(r, state);
     shim_leave_for_main(r, state);
     state->decided = 1;
-    if (state->outcome.status) {
-        int status = shim_refuse(r, state, state->outcome.reason, state->outcome.detail,
-                                 state->outcome.log_level);
-        if (status != OK) {
-            return status;
-        }
-    }
-    if (unknown) { /* as any other section would: who is nobody is asked who they are */
-        return state->outcome.identity
-            ? shim_refuse(r, state, "port_unknown", SHIM_DIR(r)->port ? "AuthType Gate is not in force in this <GatePort>"
-                          : "no <GatePort> of this server has that name and port", APLOG_ERR)
-            : shim_refuse(r, state, "token_missing", "no token was sent", APLOG_INFO);
+    if (status != OK) {
+        return status;
     }
     shim_name_user(r, state);
-    if (state->outcome.identity) {
-        set_environment(r, &state->outcome);
+    if (state->verdict.identity) {
+        set_environment(r, &state->verdict);
     }
-    shim_keep_out_of_caches(r);
+    if (!shim_is_document(r)) {
+        shim_keep_out_of_caches(r);
+    }
     return DECLINED;
 }
 
@@ -190,6 +156,7 @@ int shim_access(request_rec *r)
 static int rules(request_rec *r, int (*run)(request_rec *), int *nested)
 {
     shim_state *state = SHIM_STATE(r);
+    gate_request view;
     int status;
 
     if (!state || !state->decided || *nested) {
@@ -199,18 +166,11 @@ static int rules(request_rec *r, int (*run)(request_rec *), int *nested)
     *nested = 1;
     status = run(r);
     *nested = 0;
-    if (state->unknown) {
-        return shim_refuse(r, state, state->unknown, state->denied_detail, APLOG_ERR);
+    if ((status == OK || status == DECLINED) && !state->denied.unknown) {
+        return status;
     }
-    if (status == HTTP_FORBIDDEN && state->asked_nobody) {
-        return shim_refuse(r, state, "token_missing", "no token was sent", APLOG_INFO);
-    }
-    if (status == HTTP_FORBIDDEN || (status == HTTP_UNAUTHORIZED && state->outcome.identity)) {
-        return shim_refuse(r, state, state->denied_by ? state->denied_by : "rule",
-                           state->denied_detail ? state->denied_detail : "a Require of this place is not fulfilled",
-                           APLOG_ERR);
-    }
-    return status;
+    shim_view(r, state, &view);
+    return gate_rules(&view, status, &state->denied, &state->verdict) ? shim_carry_out(r, state) : status;
 }
 
 int shim_userless_rules(request_rec *r)
@@ -222,18 +182,16 @@ int shim_userless_rules(request_rec *r)
         return DECLINED;
     }
     state = shim_state_of(r);
-    if (state->refused) {
-        return state->outcome.status;
+    if (state->verdict.status) {
+        return state->verdict.status;
     }
     shim_name_user(r, state);
     if (!SHIM_DIR(r)->has_require) {
-        return state->outcome.identity
-            ? OK : shim_refuse(r, state, "token_missing", "no token was sent", APLOG_INFO);
+        return state->verdict.identity ? OK : shim_refuse(r, GATE_FACT_USER_NEEDED);
     }
     status = rules(r, ap_run_access_checker_ex, &state->nested);
-    if (status == DECLINED && state->outcome.observe && !state->outcome.identity) {
-        /* httpd would now ask who it is, and fail where nobody can say */
-        return shim_refuse(r, state, "token_missing", "no token was sent", APLOG_INFO);
+    if (status == DECLINED && state->decided && !state->nested && !state->verdict.identity) {
+        return shim_refuse(r, GATE_FACT_USER_NEEDED); /* httpd would now ask who it is */
     }
     return status;
 }
@@ -246,11 +204,10 @@ int shim_check_user(request_rec *r)
         return DECLINED;
     }
     state = shim_state_of(r);
-    if (state->refused) {
-        return state->outcome.status;
+    if (state->verdict.status) {
+        return state->verdict.status;
     }
-    return state->outcome.identity
-        ? OK : shim_refuse(r, state, "token_missing", "no token was sent", APLOG_INFO);
+    return state->verdict.identity ? OK : shim_refuse(r, GATE_FACT_USER_NEEDED);
 }
 
 int shim_user_rules(request_rec *r)
@@ -265,12 +222,12 @@ int shim_user_rules(request_rec *r)
 
 /* No header of these names is left once what could pass for one is gone: setting each would look
  * for it among all the others again. */
-static void send_upstream(request_rec *r, const gate_outcome *outcome)
+static void send_upstream(request_rec *r, const gate_verdict *verdict)
 {
     size_t i;
     shim_strip_spoofed(r, r->headers_in);
-    for (i = 0; i < outcome->upstream_count; i++) {
-        apr_table_addn(r->headers_in, outcome->upstream[i].name, outcome->upstream[i].value);
+    for (i = 0; i < verdict->upstream_count; i++) {
+        apr_table_addn(r->headers_in, verdict->upstream[i].name, verdict->upstream[i].value);
     }
 }
 
@@ -290,19 +247,16 @@ static shim_state *inherit(request_rec *r)
     const shim_state *before = shim_effective_state(r);
     shim_state *state = SHIM_STATE(r);
 
-    if (before && before != state && !before->refused) {
+    if (before && before != state && !before->verdict.status) {
         state = shim_state_of(r);
         state->place = before->place;
         state->gated = before->gated;
         state->decided = state->inherited = 1;
-        state->outcome = before->outcome;
+        state->verdict = before->verdict;
         state->withheld = before->withheld;
-        state->reason = before->reason;
-        state->detail = before->detail;
-        state->observed = before->observed;
         state->id = before->id;
-        if (state->outcome.identity) {
-            set_environment(r, &state->outcome);
+        if (state->verdict.identity) {
+            set_environment(r, &state->verdict);
         }
         shim_keep_out_of_caches(r); /* httpd has given the sign another name */
     }
@@ -315,31 +269,31 @@ int shim_settle(request_rec *r)
     const shim_state *state;
 
     if (!shim_is_gated(r)) {
-        return shim_upstream(r, NULL);
+        return shim_upstream(r, 1);
     }
     shim_refuse_h2c(r); /* whoever it is, and for a refusal's document too */
     state = shim_effective_state(r);
     if (!state) {
-        return shim_refuse(r, shim_state_of(r), "internal", "the token was never looked at", APLOG_CRIT);
+        return shim_refuse(r, GATE_FACT_NOT_JUDGED);
     }
-    if (state->refused) {
+    if (state->verdict.status) {
         /* its own ErrorDocument may be served, without an identity; nothing else */
-        return r->prev && state != SHIM_STATE(r) ? shim_upstream(r, NULL) : state->outcome.status;
+        return r->prev && state != SHIM_STATE(r) ? shim_upstream(r, 1) : state->verdict.status;
     }
     state = inherit(r);
     shim_name_user(r, state);
     /* `Satisfy any` may have gone past the rules: no Require means valid-user all the same */
-    if (!SHIM_DIR(r)->has_require && !state->outcome.identity) {
-        int status = shim_refuse(r, shim_state_of(r), "token_missing", "no token was sent", APLOG_INFO);
+    if (!SHIM_DIR(r)->has_require && !state->verdict.identity) {
+        int status = shim_refuse(r, GATE_FACT_USER_NEEDED);
         if (status != OK) { /* GateMode observe goes on, as nobody */
             return status;
         }
     }
     if (!shim_limit_upgrade(r, state)) {
-        return shim_refuse(r, shim_state_of(r), "internal", "the connection's end can not be watched", APLOG_CRIT);
+        return shim_refuse(r, GATE_FACT_UNWATCHED);
     }
-    send_upstream(r, &state->outcome);
-    return shim_upstream(r, shim_given(r, state));
+    send_upstream(r, &state->verdict);
+    return shim_upstream(r, shim_gives_nothing(r));
 }
 
 int shim_fixups(request_rec *r)

@@ -71,29 +71,18 @@ typedef struct shim_state {
     const ap_conf_vector_t *place; /* where the rest was found out; NULL: nowhere yet */
     int gated;              /* AuthType Gate is in force: asked once */
     int decided;            /* the library was asked; without it a gated request is refused */
-    int refused;            /* the gate answered it */
     int unnamed;            /* the person was taken out of the request, for its ErrorDocument */
     int nested;             /* the rest of a hook is being run from within it */
     int inherited;          /* httpd skipped the hooks: what holds was decided for the request before */
-    gate_outcome outcome;
+    gate_verdict verdict;   /* what was decided so far */
+    gate_denial denied;     /* by the Require that failed first */
     apr_table_t *withheld;  /* what was taken out of the request, for those that follow from it */
-    const char *reason;     /* the code of the refusal, meant or observed */
-    const char *detail;
     shim_question *question; /* the request asks about another: that is its sub-request */
     int audited;            /* its decision has been written down already, as a port's opening */
-    int observed;           /* it would have been refused, but for GateMode observe */
-    const char *denied_by;  /* the code of the Require that failed first */
-    const char *denied_detail;
-    const char *unknown;    /* the code by which a rule refuses that httpd may have negated */
-    int asked_nobody;       /* a rule's expression asked for claims, and nobody is known */
     const char *id;
-    const char *content_type; /* of the refusal's body */
-    const gate_pair *put;     /* put in for the upstream, and for nobody else */
-    size_t put_count;
+    const char *content_type; /* of the body that a refusal has */
     const ap_conf_vector_t *sub_place; /* of the last sub-request that gave up a token, and that */
     apr_table_t *sub_withheld;
-    const gate_pair *denial; /* the headers of the refusal */
-    size_t denial_count;
     apr_table_t *sub_denial;  /* what a sub-request's refusal says, should it become this request's */
     int sub_status;           /* and its status */
     const char *sub_body;     /* and words, of that type */
@@ -130,7 +119,6 @@ const char *shim_port_section(cmd_parms *cmd, void *dir_config, const char *line
 int shim_port_translate(request_rec *r);
 int shim_port_storage(request_rec *r);
 int shim_port_place(request_rec *r);
-int shim_port_refuses(request_rec *r, shim_state *state);
 
 /* tunnel.c */
 int shim_tunnel(request_rec *r);
@@ -187,17 +175,17 @@ void shim_clean_referer(request_rec *r);
 int shim_forget(request_rec *r);
 
 /* edits.c */
-void shim_forget_credentials(request_rec *r);
-void shim_apply_edits(request_rec *r, const gate_outcome *outcome, shim_state *withholding);
+void shim_apply_edits(request_rec *r, gate_verdict *verdict, shim_state *withholding);
 void shim_set_pairs(apr_table_t *table, const gate_pair *pairs, size_t count);
 
 /* upstream.c */
 /* What was put in for the upstream of the request `from`, and what came with it for the gate alone. */
 void shim_unset_put(apr_table_t *fields, request_rec *from);
 void shim_take_back(request_rec *r);
-int shim_upstream(request_rec *r, const gate_identity *identity);
+int shim_upstream(request_rec *r, int nobody);
 int shim_is_proxied(const request_rec *r);
-const gate_identity *shim_given(request_rec *r, const shim_state *state);
+/* Whether the upstream gets nothing of the gate beside the identity. */
+int shim_gives_nothing(const request_rec *r);
 int shim_way(request_rec *r);
 
 /* cut.c */
@@ -222,13 +210,15 @@ int shim_handle(request_rec *r);
 int shim_handler_refuses(request_rec *r);
 
 /* answer.c */
-int shim_refuse(request_rec *r, shim_state *state, const char *reason, const char *detail, int level);
+/* What was decided is carried out: the log line, what must go out of the request, and a refusal: its status, else OK. */
+int shim_carry_out(request_rec *r, shim_state *state);
+int shim_refuse(request_rec *r, enum gate_fact fact);
 void shim_register_filters(void);
 /* Whether the request's own answer is what a part of it was refused with, and that part's words in it. */
 int shim_was_denied_by_part(request_rec *r);
 void shim_say_part_s(request_rec *r, const shim_state *state);
 void shim_insert_error_filter(request_rec *r);
-const char *shim_id_of(request_rec *r, shim_state *state);
+const char *shim_id_of(request_rec *r);
 void shim_view(request_rec *r, shim_state *state, gate_request *view);
 
 /* audit.c */
@@ -236,8 +226,7 @@ int shim_log_transaction(request_rec *r);
 /* A sub-request has no log_transaction of its own. */
 void shim_audit_sub(request_rec *r);
 
-/* status.c, explain.c */
-int shim_status(request_rec *r);
+/* explain.c */
 int shim_explain(request_rec *r);
 const char *shim_explained(request_rec *r, const char *method, const char *path, const char *peer, const char *token,
                            int *status);

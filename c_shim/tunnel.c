@@ -337,10 +337,10 @@ static int early_bytes(tunnel *t)
     return early;
 }
 
-static int refuse_early(tunnel *t, shim_state *state)
+static int refuse_early(tunnel *t)
 {
     t->c->keepalive = AP_CONN_CLOSE; /* what came is no request */
-    return shim_refuse(t->r, state, "early_bytes", "bytes came before the 200", APLOG_ERR);
+    return shim_refuse(t->r, GATE_FACT_EARLY_BYTES);
 }
 
 /* The library's port is given back, and told of. */
@@ -365,18 +365,18 @@ static void leave_http(tunnel *t)
     write_to(t, t->client);
 }
 
-static void say_open(tunnel *t, const shim_state *state, const char *expires)
+static void say_open(tunnel *t, const char *expires)
 {
     t->r->status = HTTP_OK;
     t->r->status_line = "200 Connection Established";
     ap_fprintf(t->c->output_filters, t->out,
                "HTTP/1.1 200 Connection Established" CRLF "Gate-Expires: %s" CRLF "X-Gate-Request: %s" CRLF CRLF,
-               expires, state->id);
+               expires, shim_id_of(t->r));
     ap_fflush(t->c->output_filters, t->out);
     apr_brigade_cleanup(t->out);
 }
 
-static int tunnel_with(tunnel *t, shim_state *state, const gate_opening *opening)
+static int tunnel_with(tunnel *t, const gate_opening *opening)
 {
     request_rec *r = t->r;
     const char *reason;
@@ -385,7 +385,7 @@ static int tunnel_with(tunnel *t, shim_state *state, const gate_opening *opening
     t->target = opening->target;
     if (!own_socket(t)) {
         give_back(t, "client");
-        return shim_refuse(r, state, "internal", "no descriptor for the tunnel", APLOG_CRIT);
+        return shim_refuse(r, GATE_FACT_NO_DESCRIPTOR);
     }
     t->out = apr_brigade_create(r->pool, t->c->bucket_alloc);
     t->up = apr_palloc(r->pool, CHUNK);
@@ -398,10 +398,10 @@ static int tunnel_with(tunnel *t, shim_state *state, const gate_opening *opening
     if (early_bytes(t)) { /* last: nothing that takes time stands between this look and the 200 */
         give_back(t, "client");
         close(t->fd);
-        return refuse_early(t, state);
+        return refuse_early(t);
     }
     leave_http(t);
-    say_open(t, state, opening->expires);
+    say_open(t, opening->expires);
     reason = t->c->aborted ? "client" : run(t);
     finish(t);
     give_back(t, reason);
@@ -430,19 +430,15 @@ int shim_tunnel(request_rec *r)
         return DECLINED;
     }
     state = shim_state_of(r);
-    if (state->refused) {
-        return state->outcome.status;
-    }
-    if ((status = shim_port_refuses(r, state))) {
-        return status;
+    if (state->verdict.status) {
+        return state->verdict.status;
     }
     t.conn = ap_get_conn_socket(r->connection);
     t.in = apr_brigade_create(r->pool, r->connection->bucket_alloc);
     if (has_body(r) || early_bytes(&t)) {
-        return refuse_early(&t, state);
+        return refuse_early(&t);
     }
     shim_view(r, state, &view);
-    view.id = shim_id_of(r, state);
 
     /* The threads that the library may start see no signals; a stop of prefork's is seen by
      * server_stops, and carried out when the port is closed. */
@@ -453,11 +449,11 @@ int shim_tunnel(request_rec *r)
     sigdelset(&all, SIGILL);
     sigdelset(&all, SIGABRT);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    gate_port_open(shim_process, &view, state->outcome.identity, SHIM_DIR(r)->port, &opening);
+    gate_port_open(shim_process, &view, &opening, &state->verdict);
     state->audited = opening.port != NULL;
     status = opening.port
-        ? tunnel_with(&t, state, &opening)
-        : shim_refuse(r, state, opening.reason, opening.detail, opening.log_level);
+        ? tunnel_with(&t, &opening)
+        : shim_carry_out(r, state);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return status;
 }

@@ -16,13 +16,13 @@ void shim_clean_referer(request_rec *r)
 
 static void cut_query(request_rec *r)
 {
-    gate_outcome outcome;
+    gate_verdict verdict;
     gate_request view;
 
-    memset(&outcome, 0, sizeof(outcome));
+    memset(&verdict, 0, sizeof(verdict));
     shim_view(r, shim_state_of(r), &view);
-    gate_unlog(SHIM_SERVER(r->server)->config, &view, &outcome);
-    shim_apply_edits(r, &outcome, NULL);
+    gate_unlog(SHIM_SERVER(r->server)->config, &view, &verdict);
+    shim_apply_edits(r, &verdict, NULL);
 }
 
 int shim_forget(request_rec *r)

@@ -14,10 +14,10 @@ void shim_unset_put(apr_table_t *fields, request_rec *from)
     if (shim_is_port(from)) {
         apr_table_unset(fields, "Gate-Job-Token");
     }
-    for (i = 0; state && i < state->put_count; i++) {
-        const char *value = apr_table_get(fields, state->put[i].name);
-        if (value && !strcmp(value, state->put[i].value)) {
-            apr_table_unset(fields, state->put[i].name);
+    for (i = 0; state && i < state->verdict.credential_count; i++) {
+        const char *value = apr_table_get(fields, state->verdict.credentials[i].name);
+        if (value && !strcmp(value, state->verdict.credentials[i].value)) {
+            apr_table_unset(fields, state->verdict.credentials[i].name);
         }
     }
 }
@@ -33,30 +33,26 @@ void shim_take_back(request_rec *r)
 
 /* Whether a section that applies says something about the upstream; the login's way back is
  * looked at wherever it leads. */
-int shim_upstream(request_rec *r, const gate_identity *identity)
+int shim_upstream(request_rec *r, int nobody)
 {
-    gate_outcome outcome;
     gate_request view;
     shim_state *state;
+    int status;
 
     if (!SHIM_SERVER(r->server)->whole->upstream || shim_is_port(r)) { /* a port has no headers to put it in */
         return DECLINED;
     }
     state = shim_state_of(r);
     state->place = r->per_dir_config;
-    memset(&outcome, 0, sizeof(outcome));
     shim_view(r, state, &view);
-    gate_upstream(shim_process, &view, identity, &outcome);
-    shim_apply_edits(r, &outcome, NULL);
-    if (outcome.status) {
-        return shim_refuse(r, state, outcome.reason, outcome.detail, outcome.log_level);
+    gate_upstream(shim_process, &view, nobody, &state->verdict);
+    if ((status = shim_carry_out(r, state)) != OK) {
+        return status;
     }
-    shim_set_pairs(r->headers_in, outcome.upstream, outcome.upstream_count);
-    if (outcome.guard_body) {
+    shim_set_pairs(r->headers_in, state->verdict.credentials, state->verdict.credential_count);
+    if (state->verdict.guard_body) {
         shim_guard_body(r);
     }
-    state->put = outcome.upstream;
-    state->put_count = outcome.upstream_count;
     return DECLINED;
 }
 
@@ -65,29 +61,29 @@ int shim_is_proxied(const request_rec *r)
     return r->proxyreq || (r->handler && !strncmp(r->handler, "proxy", 5));
 }
 
-/* Who has been given to the upstream. A TRACE comes back to the client with all that is put in, and a forward proxy
- * leads wherever the client says. */
-const gate_identity *shim_given(request_rec *r, const shim_state *state)
+/* A TRACE comes back to the client with all that is put in, and a forward proxy leads wherever the client says. */
+int shim_gives_nothing(const request_rec *r)
 {
-    return state && !state->refused && r->method_number != M_TRACE && r->proxyreq != PROXYREQ_PROXY
-        ? state->outcome.identity : NULL;
+    return r->method_number == M_TRACE || r->proxyreq == PROXYREQ_PROXY;
 }
 
-/* Where mod_proxy is about to send the request. */
+/* Where mod_proxy is about to send the request. One that needs no refusal needs no state. */
 int shim_way(request_rec *r)
 {
     shim_state none = {0}, *state = SHIM_STATE(r);
-    gate_outcome outcome;
     gate_request view;
 
     if (!shim_is_proxied(r) || shim_is_port(r)) {
         return OK;
     }
-    memset(&outcome, 0, sizeof(outcome));
     shim_view(r, state ? state : &none, &view);
     if (r->main) { /* the target of a part is the page's word, not the client's */
         view.unparsed_uri = NULL;
     }
-    gate_way(shim_process, &view, shim_is_gated(r) ? shim_given(r, shim_effective_state(r)) : NULL, &outcome);
-    return outcome.status ? shim_refuse(r, shim_state_of(r), outcome.reason, outcome.detail, outcome.log_level) : OK;
+    gate_way(shim_process, &view, !shim_is_gated(r) || shim_gives_nothing(r), state ? &state->verdict : &none.verdict);
+    if (!state && (none.verdict.status || none.verdict.observed)) {
+        state = shim_state_of(r);
+        state->verdict = none.verdict;
+    }
+    return state ? shim_carry_out(r, state) : OK;
 }

@@ -1,8 +1,10 @@
 /* view.c: what the library sees of a request: borrowed, nothing is decided or copied here. */
 #include "shim.h"
 
-const char *shim_id_of(request_rec *r, shim_state *state)
+const char *shim_id_of(request_rec *r)
 {
+    shim_state *state = shim_state_of(r);
+
     if (!state->id) {
         const char *unique = apr_table_get(r->subprocess_env, "UNIQUE_ID");
         state->id = unique ? unique : gate_request_id(SHIM_SERVER(r->server)->config, r->pool);
@@ -18,6 +20,10 @@ void shim_view(request_rec *r, shim_state *state, gate_request *view)
 
     memset(view, 0, sizeof(*view));
     view->pool = r->pool;
+    view->httpd = r;
+    view->gated = shim_is_gated(r);
+    view->document = shim_is_document(r);
+    view->port_name = dir->port;
     view->server = SHIM_SERVER(r->server)->index;
     view->secure = !ap_cstr_casecmp(ap_http_scheme(r), "https");
     view->connect = r->method_number == M_CONNECT || r->proxyreq == PROXYREQ_PROXY;

@@ -35,11 +35,12 @@ mod host; //         httpd's log and pools
 mod panic; //       every entry's panic boundary
 mod ports; //       gate_port_…, gate_cut_…
 mod process; //     gate_child_…, log lines
-mod requests; //    gate_decide, gate_refuse and their kin
+mod requests; //    gate_next_spoofed and its kin: before a request is judged
 mod rules; //       gate_rule_…, gate_identity_…: Require lines and expressions
 mod text; //        C text in and out
 mod unlog; //       gate_reads_query, gate_unlog, gate_referer: what no log may hold
 mod upstream; //    gate_upstream, gate_handle
+mod verdict; //       gate_judge, gate_rules, gate_refuse: a verdict, and refusals as they are sent
 mod view; //        a request of httpd's
 
 /// What bindgen made of c_shim/gate.h.

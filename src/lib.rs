@@ -19,6 +19,7 @@ pub mod headers; //    7 what a grant sets on the way to the upstream
 pub mod http; //       one bounded request to a configured URL: keys, jobs, accounts
 pub mod identity; //   5 issuer kinds; claims become a person, a project, a job, roles
 pub mod json; //       strict JSON: no duplicate members, bounded depth
+pub mod judge; //      what follows from what httpd found out
 pub mod jwks; //       2 keys: parsed, fetched, kept, refreshed
 pub mod kind; //       the makes of issuer
 pub mod life; //       how long an identity holds: key, session, moment

@@ -18,7 +18,7 @@ use crate::status::Outcome;
 use crate::sys::file::Inherited;
 use crate::sys::shared;
 use crate::verdict::Reason;
-use std::ffi::{c_char, c_void};
+use std::ffi::c_char;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -157,15 +157,16 @@ unsafe fn audit_on(event: &gate_event) -> AuditOn {
 unsafe fn decision_of(event: &gate_event) -> Decision<'_> {
     // SAFETY: gate.h: text or NULL, an identity or NULL.
     unsafe {
-        let reason = bytes(event.reason)
+        let verdict = event.verdict.as_ref().copied().unwrap_or_default();
+        let reason = bytes(verdict.reason)
             .map(Reason::from_code)
             .map(|reason| reason.unwrap_or(Reason::Internal));
         Decision {
-            person: grant_of(event.identity).map(Grant::person),
+            person: grant_of(verdict.identity).map(Grant::person),
             reason,
-            named: bytes(event.issuer),
-            observed: event.observed != 0,
-            detail: bytes(event.detail),
+            named: bytes(verdict.issuer),
+            observed: verdict.observed != 0,
+            detail: bytes(verdict.detail),
             status: u16::try_from(event.status).unwrap_or_default(),
             place: bytes(event.place),
             id: bytes(event.id),
@@ -181,21 +182,4 @@ unsafe fn decision_of(event: &gate_event) -> Decision<'_> {
             duration: u64::try_from(event.duration).unwrap_or_default(),
         }
     }
-}
-
-entry! {
-    fn gate_status(
-        process: *mut ffi::gate_process, query: *const c_char, pool: *mut c_void, media_type: *mut *const
-        c_char,
-    ) -> *const c_char {
-        // SAFETY: gate.h: a live process; text or NULL.
-        let (process, query) = unsafe { (Process::borrow(process), bytes(query)) };
-        let found = process.and_then(|it| it.status(query.unwrap_or_default()));
-        let Some(((name, text), pool)) = found.zip(super::host::pool(pool)) else {
-            return std::ptr::null();
-        };
-        // SAFETY: gate.h: `media_type` is writable.
-        unsafe { media_type.write(name.as_ptr()) };
-        pool.text(text)
-    } else std::ptr::null()
 }

@@ -1,9 +1,10 @@
 //! gate_explain…: questions about requests that nobody sent.
 
 use super::cast::Castable;
-use super::ffi::{self, gate_explained, gate_request};
-use super::ports::{reason_c, share, wish};
+use super::ffi::{self, gate_explained, gate_request, gate_verdict};
+use super::ports::asked;
 use super::text::{bytes, lossy, slice};
+use super::verdict::with;
 use super::view::{View, identity_of};
 use crate::explain::roles;
 use crate::gate::Process;
@@ -29,32 +30,19 @@ entry! {
 
 entry! {
     fn gate_explain_port(
-        process: *mut ffi::gate_process, request: *const gate_request, identity: *const ffi::gate_identity,
-        name: *const c_char, reason: *mut *const c_char, detail: *mut *const c_char,
+        process: *mut ffi::gate_process, request: *const gate_request, verdict: *mut gate_verdict,
     ) -> *const c_char {
-        // SAFETY: gate.h: a live process, request and identity; text.
-        let (process, raw, identity, name) = unsafe {
-            (
-                Process::borrow(process),
-                request.as_ref(),
-                share(identity),
-                lossy(name),
-            )
-        };
-        let (Some(process), Some(raw), Some(identity), Some(name)) = (process, raw, identity, name)
-        else {
+        // SAFETY: gate.h: a live process, request and verdict.
+        let (process, both) = unsafe { (Process::borrow(process), with(request, verdict)) };
+        let Some((process, (view, verdict))) = process.zip(both) else {
             return std::ptr::null();
         };
-        let Some(view) = View::new(raw) else {
-            return std::ptr::null();
+        let (refusal, told) = match asked(&view, verdict) {
+            Ok(wish) => process.ports.explain(&wish),
+            Err(refusal) => (Some(refusal), Value::Null),
         };
-        let (refusal, told) = process.ports.explain(&wish(&view, identity, &name));
         if let Some(refusal) = refusal {
-            // SAFETY: gate.h: both are writable.
-            unsafe {
-                reason.write(reason_c(refusal.reason).as_ptr());
-                detail.write(view.pool().text(refusal.detail));
-            }
+            view.refuse(&refusal, verdict);
         }
         view.pool().text(told.to_string())
     } else std::ptr::null()
@@ -67,14 +55,16 @@ entry! {
             return std::ptr::null();
         };
         // SAFETY: gate.h: text or NULL, an identity or NULL, arrays of these lengths.
-        let (text, identity, upstream, rules) = unsafe {
+        let (text, verdict, rules) = unsafe {
             (
                 |text: *const c_char| lossy(text).map_or(Value::Null, Value::String),
-                identity_of(it.identity),
-                slice(it.upstream, it.upstream_count),
+                it.verdict.as_ref().copied().unwrap_or_default(),
                 slice(it.rules, it.rule_count),
             )
         };
+        // SAFETY: as above.
+        let (identity, upstream) =
+            unsafe { (identity_of(verdict.identity), slice(verdict.upstream, verdict.upstream_count)) };
         // SAFETY: as above.
         let (checks, port) = unsafe { (bytes(it.checks), bytes(it.port)) };
         let parsed = |it: Option<&[u8]>| it.and_then(|it| serde_json::from_slice::<Value>(it).ok());
@@ -88,9 +78,9 @@ entry! {
             "gated": it.gated != 0,
             "granted": granted,
             "status": it.status,
-            "reason": text(it.reason),
-            "detail": text(it.detail),
-            "observed": it.observed != 0,
+            "reason": text(verdict.reason),
+            "detail": text(verdict.detail),
+            "observed": verdict.observed != 0,
             "token": parsed(checks),
             "user": identity.map(|it| it.user().to_owned()),
             "roles": identity.map(roles),

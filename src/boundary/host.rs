@@ -1,7 +1,7 @@
 //! httpd, as far as the library may use it from anywhere: its error log and its pools.
 
-use super::ffi::gate_host;
-use super::text::Pool;
+use super::ffi::{gate_host, gate_request};
+use super::text::{Pool, lossy};
 use once_cell::sync::OnceCell;
 use std::ffi::{CString, c_void};
 
@@ -13,6 +13,8 @@ pub(super) const ERROR: i32 = 3;
 pub(super) const WARNING: i32 = 4;
 /// APLOG_NOTICE
 pub(super) const NOTICE: i32 = 5;
+/// APLOG_INFO
+pub(super) const INFO: i32 = 6;
 
 /// httpd's logging function, the same for every configuration.
 static HOST: OnceCell<gate_host> = OnceCell::new();
@@ -37,6 +39,21 @@ pub(super) fn stops() -> bool {
     let stops = HOST.get().and_then(|host| host.stops);
     // SAFETY: `stops` is the shim's, which reads a flag.
     stops.is_some_and(|stops| unsafe { stops() } != 0)
+}
+
+/// AuthName of the request's section.
+pub(super) fn realm(request: &gate_request) -> Option<String> {
+    let realm = HOST.get().and_then(|host| host.realm)?;
+    // SAFETY: `realm` is the shim's; it takes what the shim put into the request, and its text lives as long as that.
+    unsafe { lossy(realm(request.httpd)) }
+}
+
+/// The request's id.
+pub(super) fn id(request: &gate_request) -> String {
+    let id = HOST.get().and_then(|host| host.id);
+    // SAFETY: as for `realm`.
+    let id = id.and_then(|id| unsafe { lossy(id(request.httpd)) });
+    id.unwrap_or_else(|| "unknown".to_owned())
 }
 
 /// A request's pool.

@@ -2,22 +2,24 @@
 
 use super::cast::Castable;
 use super::configuration::Handle;
-use super::ffi::{self, gate_opening, gate_request};
-use super::host::{CRITICAL, ERROR, NOTICE, say, stops};
+use super::ffi::{self, gate_opening, gate_request, gate_verdict};
+use super::host::{self, NOTICE, say, stops};
 use super::panic::boundary;
 use super::text::{Pool, bytes, lossy};
+use super::verdict::{fail, with};
 use super::view::View;
 use super::view::identity_of;
 use crate::config::{AuditOn, Lifetime, Setting};
 use crate::directive::Slot;
 use crate::gate::Process;
 use crate::grant::Grant;
+use crate::judge::unknown_port;
 use crate::port::cut::{Cut, Host};
 use crate::port::limit::Cause;
 use crate::port::{IDLE, MAX_OPEN, Opened, Port, Wish, name};
 use crate::request::{FieldName, Fields, Found};
 use crate::sys::shared;
-use crate::verdict::{Reason, Refusal, TOTAL};
+use crate::verdict::Refusal;
 use std::ffi::{CStr, c_char, c_void};
 use std::net::TcpStream;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -69,83 +71,61 @@ pub(super) unsafe fn share(identity: *const ffi::gate_identity) -> Option<Arc<Gr
     })
 }
 
-fn refused(refusal: &Refusal, pool: Pool) -> gate_opening {
-    gate_opening {
-        reason: reason_c(refusal.reason).as_ptr(),
-        detail: pool.text(&refusal.detail),
-        log_level: ERROR,
-        ..gate_opening::default()
+/// The wish of a request; never of an unknown client, nor for a port that no section names.
+pub(super) fn asked<'a>(view: &View<'a>, verdict: &gate_verdict) -> Result<Wish<'a>, Refusal> {
+    // SAFETY: gate.h: an identity or NULL, text or NULL.
+    let (grant, name) = unsafe { (share(verdict.identity), bytes(view.raw.port_name)) };
+    let name = name.and_then(|it| std::str::from_utf8(it).ok());
+    match (grant, name) {
+        (Some(grant), Some(name)) => Ok(wish(view, grant, name)),
+        (grant, name) => Err(unknown_port(grant.is_some(), name.is_some())),
     }
 }
 
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_port_open(
-    process: *mut ffi::gate_process,
-    request: *const gate_request,
-    identity: *const ffi::gate_identity,
-    name: *const c_char,
-    opening: *mut gate_opening,
-) {
-    let failed = || gate_opening {
-        reason: Reason::Internal.code_c().as_ptr(),
-        detail: c"the gate failed while it opened the port".as_ptr(),
-        log_level: CRITICAL,
-        ..gate_opening::default()
-    };
-    let made = boundary("gate_port_open", failed, || {
-        // SAFETY: gate.h: a live process, request and identity; text.
-        let (process, raw, grant, name) = unsafe {
-            (
-                Process::borrow(process),
-                request.as_ref(),
-                share(identity),
-                lossy(name),
-            )
+entry! {
+    fn gate_port_open(
+        process: *mut ffi::gate_process, request: *const gate_request, opening: *mut gate_opening,
+        verdict: *mut gate_verdict,
+    ) {
+        // SAFETY: gate.h: all live.
+        let (process, both, opening) = unsafe { (Process::borrow(process), with(request, verdict), opening.as_mut()) };
+        let (Some(process), Some((view, verdict)), Some(opening)) = (process, both, opening) else {
+            // SAFETY: gate.h: a live verdict.
+            return unsafe { fail(verdict) };
         };
-        let (Some(process), Some(raw), Some(grant), Some(name)) = (process, raw, grant, name)
-        else {
-            return failed();
-        };
-        let Some(view) = View::new(raw) else {
-            return failed();
-        };
+        *opening = gate_opening::default();
         // SAFETY: gate.h: live text or NULL.
-        let (id, peer) = unsafe { (lossy(raw.id), lossy(raw.peer)) };
+        let peer = unsafe { lossy(view.raw.peer) };
+        let id = host::id(view.raw);
         let table = view.table();
         let job_token = match FieldName::new("Gate-Job-Token").map(|it| table.find(&it)) {
             Some(Found::One(value)) => Some(value),
             _ => None,
         };
-        let wish = Wish {
-            request: id.as_deref().unwrap_or("unknown"),
-            peer: peer.as_deref().unwrap_or("unknown"),
-            job_token,
-            ..wish(&view, grant, &name)
-        };
-        match process.ports.open(wish) {
-            Err(refusal) => refused(&refusal, view.pool()),
-            Ok(Opened {
-                port,
-                expires,
-                line,
-            }) => {
-                let target = port.socket().as_raw_fd();
-                gate_opening {
+        let opened = asked(&view, verdict).and_then(|wish| {
+            process.ports.open(Wish {
+                request: &id,
+                peer: peer.as_deref().unwrap_or("unknown"),
+                job_token,
+                ..wish
+            })
+        });
+        match opened {
+            Err(refusal) => view.refuse(&refusal, verdict),
+            Ok(Opened { port, expires, line }) => {
+                *opening = gate_opening {
+                    target: port.socket().as_raw_fd(),
                     port: port.give(),
-                    target,
                     expires: view.pool().text(expires.to_string()),
                     line: view.pool().text(line),
-                    ..gate_opening::default()
-                }
+                };
             }
         }
-    });
-    // SAFETY: gate.h: `opening` is writable.
-    unsafe { opening.write(made) };
+    // SAFETY: gate.h: a live verdict, a writable opening.
+    } else unsafe {
+        fail(verdict);
+        opening.write(gate_opening::default());
+    }
 }
 
 /// What the section says of the port.
@@ -174,14 +154,6 @@ pub(super) fn wish<'a>(view: &View<'a>, grant: Arc<Grant>, name: &'a str) -> Wis
             _ => AuditOn::All,
         },
         job_token: None,
-    }
-}
-
-/// How the shim hands a reason back.
-pub(super) const fn reason_c(reason: Reason) -> &'static CStr {
-    match reason {
-        Reason::PortLimitTotal => TOTAL,
-        other => other.code_c(),
     }
 }
 
@@ -274,8 +246,7 @@ pub unsafe extern "C" fn gate_cut_at(
         let Ok(own) = unsafe { BorrowedFd::borrow_raw(socket) }.try_clone_to_owned() else {
             return std::ptr::null_mut();
         };
-        // SAFETY: gate.h: live text or NULL.
-        let id = unsafe { lossy(raw.id) }.unwrap_or_default();
+        let id = host::id(raw);
         let cut = process.ports.cutter.watch(
             TcpStream::from(own),
             id,
@@ -319,6 +290,5 @@ entry! {
 }
 
 as_declared! {
-    gate_port_open
     gate_cut_at
 }

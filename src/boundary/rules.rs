@@ -3,8 +3,7 @@
 
 use super::cast::Castable;
 use super::configuration::{Handle, PANICKED};
-use super::ffi;
-use super::panic::boundary;
+use super::ffi::{self, gate_denial};
 use super::requests::pool_of;
 use super::text::{Pool, lossy, words};
 use super::view::identity_of;
@@ -16,7 +15,7 @@ use crate::policy::path::ClaimPath;
 use crate::policy::require::{Rule, Unfulfilled};
 use crate::verdict::Reason;
 use std::borrow::Cow;
-use std::ffi::{c_char, c_void};
+use std::ffi::{CStr, c_char, c_void};
 
 entry! {
     fn gate_rule_new(
@@ -58,67 +57,94 @@ entry! {
     } else ()
 }
 
+/// Writes what is known of a rule that was not fulfilled; the first one stands.
+///
+/// # Safety
+/// A writable denial or NULL.
+unsafe fn deny(
+    denial: *mut gate_denial,
+    reason: Reason,
+    detail: Option<*const c_char>,
+    unknown: bool,
+) {
+    // SAFETY: the caller's promise.
+    if let Some(denial) = unsafe { denial.as_mut() } {
+        if denial.unknown == 0 && (unknown || denial.reason.is_null()) {
+            denial.reason = reason.code_c().as_ptr();
+            denial.detail = detail.unwrap_or(std::ptr::null());
+        }
+        denial.unknown |= i32::from(unknown);
+    }
+}
+
 entry! {
     fn gate_rule_holds(
-        config: *const ffi::gate_config, rule: *const ffi::gate_rule, identity: *const ffi::gate_identity,
-        pool: *mut c_void, reason: *mut *const c_char, detail: *mut *const c_char,
+        config: *const ffi::gate_config, rule: *const ffi::gate_rule, negated: i32,
+        identity: *const ffi::gate_identity, pool: *mut c_void, denial: *mut gate_denial,
     ) -> i32 {
         // SAFETY: gate.h.
-        let (rule, identity, pool) = unsafe {
-            (
-                Rule::borrow(rule),
-                identity_of(identity),
-                pool_of(config, pool),
-            )
-        };
+        let (rule, identity, pool) = unsafe { (Rule::borrow(rule), identity_of(identity), pool_of(config, pool)) };
         let (Some(rule), Some(identity)) = (rule, identity) else {
-            return -1;
+            // SAFETY: gate.h: `denial` is writable.
+            unsafe { deny(denial, Reason::Internal, None, true) };
+            return 0;
         };
         let Err(Unfulfilled { refusal, certain }) = rule.check(identity) else {
             return 1;
         };
-        // SAFETY: gate.h: both are writable.
-        unsafe {
-            *reason = refusal.reason.code_c().as_ptr();
-            *detail = pool.map_or(std::ptr::null(), |pool| pool.text(refusal.detail));
-        }
-        if certain { 0 } else { -1 }
-    } else -1
+        let detail = pool.map(|pool| pool.text(refusal.detail));
+        // SAFETY: gate.h: `denial` is writable.
+        unsafe { deny(denial, refusal.reason, detail, !certain && negated != 0) };
+        0
+    // SAFETY: gate.h: `denial` is writable.
+    } else unsafe { deny(denial, Reason::Internal, None, true); 0 }
 }
 
-/// See gate.h.
+const ASKED_IN_VAIN: &CStr =
+    c"an expression asked for groups that the token does not list, or for roles while it names two projects";
+
+/// Notes that an expression asked what can't be said.
 ///
 /// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_identity_claim(
-    config: *const ffi::gate_config,
-    identity: *const ffi::gate_identity,
-    path: *const c_char,
-    pool: *mut c_void,
-    unknown: *mut *const c_char,
-) -> *const c_char {
-    let failed = || {
-        // SAFETY: gate.h: `unknown` is writable.
-        unsafe { *unknown = Reason::Internal.code_c().as_ptr() };
-        c"".as_ptr()
-    };
-    boundary("gate_identity_claim", failed, || {
+/// A writable denial or NULL.
+unsafe fn asked_in_vain(denial: *mut gate_denial, identity: Option<&Identity>, path: Option<&str>) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match identity {
+            Some(identity) => {
+                if let Some(reason) = left_out(identity, path) {
+                    deny(denial, reason, Some(ASKED_IN_VAIN.as_ptr()), true);
+                }
+            }
+            None => {
+                if let Some(denial) = denial.as_mut() {
+                    denial.nobody = 1;
+                }
+            }
+        }
+    }
+}
+
+entry! {
+    fn gate_identity_claim(
+        config: *const ffi::gate_config, identity: *const ffi::gate_identity, path: *const c_char, pool: *mut c_void,
+        denial: *mut gate_denial,
+    ) -> *const c_char {
         // SAFETY: gate.h.
-        let (identity, path, pool) =
-            unsafe { (identity_of(identity), lossy(path), pool_of(config, pool)) };
-        let Some(((identity, path), pool)) = identity.zip(path).zip(pool) else {
-            return failed();
-        };
-        // SAFETY: gate.h: `unknown` is writable.
-        unsafe { *unknown = left_out(identity, Some(&path)) };
-        pool.text(text(identity, &path).as_bytes())
-    })
+        let (identity, path, pool) = unsafe { (identity_of(identity), lossy(path), pool_of(config, pool)) };
+        // SAFETY: gate.h: `denial` is writable, or NULL.
+        unsafe { asked_in_vain(denial, identity, path.as_deref()) };
+        match (identity, path, pool) {
+            (Some(identity), Some(path), Some(pool)) => pool.text(text(identity, &path).as_bytes()),
+            _ => c"".as_ptr(),
+        }
+    // SAFETY: gate.h: `denial` is writable, or NULL.
+    } else unsafe { deny(denial, Reason::Internal, None, true); c"".as_ptr() }
 }
 
 /// The code of the refusal where a claim, or the roles, can't be told: the issuer left the groups out, or
 /// the token names two projects and one of them would give a role.
-fn left_out(identity: &Identity, path: Option<&str>) -> *const c_char {
+fn left_out(identity: &Identity, path: Option<&str>) -> Option<Reason> {
     let groups = match path {
         Some(path) => {
             identity.groups_left_out()
@@ -127,11 +153,11 @@ fn left_out(identity: &Identity, path: Option<&str>) -> *const c_char {
         None => identity.groups_decide_roles(),
     };
     if groups {
-        Reason::GroupsOverage.code_c().as_ptr()
+        Some(Reason::GroupsOverage)
     } else if path.is_none() && !identity.doubtful_roles().is_empty() {
-        Reason::Role.code_c().as_ptr()
+        Some(Reason::Role)
     } else {
-        std::ptr::null()
+        None
     }
 }
 
@@ -161,42 +187,25 @@ fn items<'i>(identity: &'i Identity, path: Option<&str>) -> Vec<Cow<'i, str>> {
     found.into_iter().map(plain).collect()
 }
 
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_identity_list(
-    config: *const ffi::gate_config,
-    identity: *const ffi::gate_identity,
-    path: *const c_char,
-    pool: *mut c_void,
-    list: *mut *const *const c_char,
-    unknown: *mut *const c_char,
-) -> usize {
-    let failed = || {
-        // SAFETY: gate.h: `unknown` is writable.
-        unsafe { *unknown = Reason::Internal.code_c().as_ptr() };
-        0
-    };
-    boundary("gate_identity_list", failed, || {
+entry! {
+    fn gate_identity_list(
+        config: *const ffi::gate_config, identity: *const ffi::gate_identity, path: *const c_char, pool: *mut c_void,
+        list: *mut *const *const c_char, denial: *mut gate_denial,
+    ) -> usize {
         // SAFETY: gate.h.
-        let (identity, path, pool) =
-            unsafe { (identity_of(identity), lossy(path), pool_of(config, pool)) };
+        let (identity, path, pool) = unsafe { (identity_of(identity), lossy(path), pool_of(config, pool)) };
+        // SAFETY: gate.h: `denial` is writable, or NULL.
+        unsafe { asked_in_vain(denial, identity, path.as_deref()) };
         let Some((identity, pool)) = identity.zip(pool) else {
-            return failed();
+            return 0;
         };
-        let texts: Vec<*const c_char> = items(identity, path.as_deref())
-            .iter()
-            .map(|it| pool.text(it.as_bytes()))
-            .collect();
-        // SAFETY: gate.h: both are writable.
-        unsafe {
-            *unknown = left_out(identity, path.as_deref());
-            *list = pool.slice(&texts);
-        }
+        let all = items(identity, path.as_deref());
+        let texts: Vec<*const c_char> = all.iter().map(|it| pool.text(it.as_bytes())).collect();
+        // SAFETY: gate.h: `list` is writable.
+        unsafe { *list = pool.slice(&texts) };
         texts.len()
-    })
+    // SAFETY: gate.h: `denial` is writable, or NULL.
+    } else unsafe { deny(denial, Reason::Internal, None, true); 0 }
 }
 
 entry! {
@@ -211,9 +220,4 @@ entry! {
             Err(wrong) => pool.map_or(PANICKED, |pool| pool.text(wrong)),
         }
     } else PANICKED
-}
-
-as_declared! {
-    gate_identity_claim
-    gate_identity_list
 }

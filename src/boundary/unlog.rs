@@ -1,11 +1,10 @@
 //! gate_reads_query, gate_unlog, gate_referer: parameters that carry tokens somewhere go out of what logs
 //! hold, wherever else they stand. Taking a token out of the request that it came with is `token`'s.
 
-use super::ffi::{self, gate_edit, gate_outcome, gate_request};
-use super::panic::boundary;
+use super::ffi::{self, gate_edit, gate_request, gate_verdict};
 use super::requests::{handle, pool_of};
 use super::text::bytes;
-use super::view::View;
+use super::verdict::with;
 use crate::token::query::{target_without, without_parameters};
 use std::ffi::c_char;
 
@@ -33,36 +32,28 @@ const fn edit(kind: ffi::gate_edit_kind, value: *const c_char) -> gate_edit {
     }
 }
 
-/// See gate.h.
-///
 /// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_unlog(
-    config: *const ffi::gate_config,
-    request: *const gate_request,
-    outcome: *mut gate_outcome,
-) {
-    let failed = || gate_outcome {
-        edits: WITHOUT_TARGET.as_ptr(),
-        edit_count: WITHOUT_TARGET.len(),
-        ..gate_outcome::default()
-    };
-    let edited = boundary("gate_unlog", failed, || {
-        // SAFETY: gate.h: a live configuration and request.
-        let (handle, raw) = unsafe { (handle(config), request.as_ref()) };
-        let mut outcome = gate_outcome::default();
-        if let Some((handle, view)) = handle.zip(raw.and_then(View::new)) {
-            let is_name = is_name(&handle.builder.config.query_names);
-            let take = without_parameters(&view.target(), &is_name);
-            let edits = view.edits(take.as_slice());
-            outcome.edits = view.pool().slice(&edits);
-            outcome.edit_count = edits.len();
-        }
-        outcome
-    });
-    // SAFETY: gate.h: `outcome` is writable.
-    unsafe { outcome.write(edited) };
+/// A live verdict.
+unsafe fn hide_target(verdict: *mut gate_verdict) {
+    // SAFETY: the caller's promise.
+    if let Some(verdict) = unsafe { verdict.as_mut() } {
+        verdict.edits = WITHOUT_TARGET.as_ptr();
+        verdict.edit_count = WITHOUT_TARGET.len();
+    }
+}
+
+entry! {
+    fn gate_unlog(config: *const ffi::gate_config, request: *const gate_request, verdict: *mut gate_verdict) {
+        // SAFETY: gate.h: a live configuration, request and verdict.
+        let (handle, both) = unsafe { (handle(config), with(request, verdict)) };
+        let Some((handle, (view, verdict))) = handle.zip(both) else {
+            // SAFETY: as above.
+            return unsafe { hide_target(verdict) };
+        };
+        let take = without_parameters(&view.target(), &is_name(&handle.builder.config.query_names));
+        view.set_edits(&view.edits(take.as_slice()), verdict);
+    // SAFETY: gate.h: a live verdict.
+    } else unsafe { hide_target(verdict) }
 }
 
 entry! {
@@ -82,8 +73,4 @@ entry! {
 
 fn is_name(names: &[String]) -> impl Fn(&[u8]) -> bool {
     |key| names.iter().any(|name| name.as_bytes() == key)
-}
-
-as_declared! {
-    gate_unlog
 }

@@ -2,11 +2,10 @@
 //! request, and what our own handlers answer.
 
 use super::cast::Castable;
-use super::ffi::{self, gate_answer, gate_edit, gate_outcome, gate_pair, gate_request};
-use super::host::{CRITICAL, ERROR, pool};
-use super::panic::boundary;
+use super::ffi::{self, gate_edit, gate_pair, gate_request, gate_verdict};
 use super::text::{bytes, lossy, slice};
-use super::view::{View, grant_of};
+use super::verdict::{fail, with};
+use super::view::View;
 use crate::config::{AssertionSetting, HeaderValue, Setting, Sudo, UpstreamToken};
 use crate::directive::Slot;
 use crate::field::folds_to;
@@ -21,7 +20,7 @@ use crate::upstream::body::Body;
 use crate::upstream::cross_site::Signs;
 use crate::upstream::login::{Callback, Logins, is_callback};
 use crate::upstream::paths::Asked;
-use crate::upstream::{Upstream, acts_for, login, signer, spoof, sudo_name, way};
+use crate::upstream::{acts_for, login, signer, spoof, sudo_name, way};
 use crate::verdict::{Reason, Refusal};
 use std::ffi::{CStr, c_char};
 
@@ -34,7 +33,7 @@ impl View<'_> {
         &self,
         process: Option<&Process>,
         grant: Option<&Grant>,
-        outcome: &mut gate_outcome,
+        verdict: &mut gate_verdict,
     ) -> Result<(), Refusal> {
         let failed = || Refusal::new(Reason::Internal, "the gate did not start in this child");
         let token = self.upstream_token();
@@ -45,8 +44,7 @@ impl View<'_> {
         if token.is_some() || sudo_in_force {
             edits.extend(self.spoofed(token.map(|it| it.header.as_str())));
         }
-        outcome.edits = self.pool.slice(&edits);
-        outcome.edit_count = edits.len();
+        self.set_edits(&edits, verdict);
         if let Some(logins) = login {
             self.callback(logins, grant.map(Grant::identity))?;
         }
@@ -68,7 +66,7 @@ impl View<'_> {
         }
         if sudo {
             pairs.push(("Sudo", self.pool.text(sudo_name(grant.identity())?)));
-            outcome.guard_body = 1;
+            verdict.guard_body = 1;
         }
         for (name, setting) in assertions {
             let text = upstream()?.assertion(grant, &setting, &self.gate())?;
@@ -81,8 +79,8 @@ impl View<'_> {
                 value,
             })
             .collect();
-        outcome.upstream = self.pool.slice(&pairs);
-        outcome.upstream_count = pairs.len();
+        verdict.credentials = self.pool.slice(&pairs);
+        verdict.credential_count = pairs.len();
         Ok(())
     }
 
@@ -246,64 +244,77 @@ impl View<'_> {
     }
 }
 
-fn refused(view: &View<'_>, refusal: &Refusal, outcome: &mut gate_outcome) {
-    outcome.status = i32::from(refusal.reason.status());
-    outcome.reason = refusal.reason.code_c().as_ptr();
-    outcome.detail = view.pool.text(&refusal.detail);
-    outcome.log_level = ERROR;
+entry! {
+    fn gate_upstream(
+        process: *mut ffi::gate_process, request: *const gate_request, nobody: i32, verdict: *mut gate_verdict,
+    ) {
+        // SAFETY: gate.h: a live process or NULL, a live request and verdict.
+        let (process, both) = unsafe { (Process::borrow(process), with(request, verdict)) };
+        let Some((view, verdict)) = both else {
+            // SAFETY: gate.h: a live verdict.
+            return unsafe { fail(verdict) };
+        };
+        // SAFETY: gate.h: nobody has released its identity.
+        let grant = unsafe { View::known(verdict) }.filter(|_| nobody == 0);
+        if let Err(refusal) = view.upstream(process, grant, verdict) {
+            view.refuse(&refusal, verdict);
+        }
+    // SAFETY: gate.h: a live verdict.
+    } else unsafe { fail(verdict) }
 }
 
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_upstream(
-    process: *mut ffi::gate_process,
-    request: *const gate_request,
-    identity: *const ffi::gate_identity,
-    outcome: *mut gate_outcome,
-) {
-    let failed = || gate_outcome {
-        status: i32::from(Reason::Internal.status()),
-        reason: Reason::Internal.code_c().as_ptr(),
-        detail: c"the gate failed on the way to the upstream".as_ptr(),
-        log_level: CRITICAL,
-        ..gate_outcome::default()
-    };
-    let done = boundary("gate_upstream", failed, || {
-        // SAFETY: gate.h: a live process or NULL, a live request, an identity or NULL.
-        let (process, raw, grant) = unsafe {
-            (
-                Process::borrow(process),
-                request.as_ref(),
-                grant_of(identity),
-            )
+entry! {
+    fn gate_way(
+        process: *mut ffi::gate_process, request: *const gate_request, nobody: i32, verdict: *mut gate_verdict,
+    ) {
+        // SAFETY: gate.h: a live process or NULL, a live request and verdict.
+        let (process, both) = unsafe { (Process::borrow(process), with(request, verdict)) };
+        let Some((process, (view, verdict))) = process.zip(both) else {
+            // SAFETY: gate.h: a live verdict.
+            return unsafe { fail(verdict) };
         };
-        let Some((raw, pool)) = raw.and_then(|raw| Some((raw, pool(raw.pool)?))) else {
-            return failed();
-        };
-        let view = View { raw, pool };
-        let mut outcome = gate_outcome::default();
-        if let Err(refusal) = view.upstream(process, grant, &mut outcome) {
-            refused(&view, &refusal, &mut outcome);
+        // SAFETY: gate.h: nobody has released its identity.
+        let grant = unsafe { View::known(verdict) }.filter(|_| nobody == 0);
+        if let Err(refusal) = view.way(process, grant) {
+            view.refuse(&refusal, verdict);
         }
-        outcome
-    });
-    // SAFETY: gate.h: `outcome` is writable.
-    unsafe { outcome.write(done) };
+    // SAFETY: gate.h: a live verdict.
+    } else unsafe { fail(verdict) }
 }
 
 /// An answer of a handler: status, media type, headers, body.
 type Page = (u16, &'static CStr, Vec<(&'static str, String)>, String);
 
 fn handle(
-    upstream: &Upstream,
+    process: &Process,
     handler: &str,
     view: &View<'_>,
     grant: Option<&Grant>,
 ) -> Result<Page, Refusal> {
+    let upstream = process.upstream();
+    // SAFETY: gate.h: live text or NULL.
+    let (path, args) = unsafe {
+        (
+            bytes(view.raw.uri).unwrap_or_default(),
+            bytes(view.raw.args).unwrap_or_default(),
+        )
+    };
     match handler {
+        "gate-status" => {
+            let (content_type, text) = process.status(args).ok_or_else(|| {
+                Refusal::new(Reason::Internal, "the counters of the gate are not there")
+            })?;
+            let fields = [
+                ("Cache-Control", "no-store"),
+                (
+                    "Content-Security-Policy",
+                    "default-src 'none'; style-src 'unsafe-inline'",
+                ),
+                ("X-Content-Type-Options", "nosniff"),
+            ];
+            let fields = fields.map(|(name, value)| (name, value.to_owned()));
+            Ok((200, content_type, fields.into(), text))
+        }
         "gate-jwks" if !upstream.signers().is_empty() => Ok((
             200,
             c"application/jwk-set+json",
@@ -314,13 +325,6 @@ fn handle(
             let grant =
                 grant.ok_or_else(|| Refusal::new(Reason::TokenMissing, "nobody is known"))?;
             view.same_site(grant)?;
-            // SAFETY: gate.h: live text or NULL.
-            let (path, args) = unsafe {
-                (
-                    bytes(view.raw.uri).unwrap_or_default(),
-                    bytes(view.raw.args).unwrap_or_default(),
-                )
-            };
             let location = login::location(upstream.signers(), grant.identity(), path, args)?;
             let fields = vec![
                 ("Location", location),
@@ -333,104 +337,31 @@ fn handle(
     }
 }
 
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_handle(
-    process: *mut ffi::gate_process,
-    request: *const gate_request,
-    handler: *const c_char,
-    identity: *const ffi::gate_identity,
-    answer: *mut gate_answer,
-    detail: *mut *const c_char,
-) -> *const c_char {
-    let failed = || Reason::Internal.code_c().as_ptr();
-    boundary("gate_handle", failed, || {
-        // SAFETY: gate.h: all live, or NULL.
-        let (process, raw, handler, grant) = unsafe {
-            (
-                Process::borrow(process),
-                request.as_ref(),
-                lossy(handler).unwrap_or_default(),
-                grant_of(identity),
-            )
+entry! {
+    fn gate_handle(
+        process: *mut ffi::gate_process, request: *const gate_request, handler: *const c_char,
+        verdict: *mut gate_verdict,
+    ) {
+        // SAFETY: gate.h: all live; the process may be NULL.
+        let (process, both, handler) =
+            unsafe { (Process::borrow(process), with(request, verdict), lossy(handler).unwrap_or_default()) };
+        let Some((process, (view, verdict))) = process.zip(both) else {
+            // SAFETY: gate.h: a live verdict.
+            return unsafe { fail(verdict) };
         };
-        let Some(((process, raw), pool)) =
-            process.zip(raw).and_then(|it| Some((it, pool(it.1.pool)?)))
-        else {
-            return failed();
-        };
-        let view = View { raw, pool };
-        match handle(process.upstream(), &handler, &view, grant) {
+        // SAFETY: gate.h: nobody has released its identity.
+        let grant = unsafe { View::known(verdict) };
+        match handle(process, &handler, &view, grant) {
             Ok((status, content_type, fields, body)) => {
-                let fields: Vec<gate_pair> = fields
-                    .iter()
-                    .map(|(name, value)| gate_pair {
-                        name: pool.text(name),
-                        value: pool.text(value),
-                    })
-                    .collect();
-                let page = gate_answer {
-                    status: i32::from(status),
-                    fields: pool.slice(&fields),
-                    field_count: fields.len(),
-                    content_type: content_type.as_ptr(),
-                    body: pool.text(body),
-                    ..gate_answer::default()
-                };
-                // SAFETY: gate.h: `answer` is writable.
-                unsafe { answer.write(page) };
-                std::ptr::null()
+                view.fields(fields.iter().map(|(name, value)| (*name, value.as_str())), verdict);
+                verdict.status = i32::from(status);
+                verdict.content_type = content_type.as_ptr();
+                verdict.body = view.pool().text(body);
             }
-            Err(refusal) => {
-                // SAFETY: gate.h: `detail` is writable.
-                unsafe { detail.write(pool.text(&refusal.detail)) };
-                refusal.reason.code_c().as_ptr()
-            }
+            Err(refusal) => view.refuse(&refusal, verdict),
         }
-    })
-}
-
-/// See gate.h.
-///
-/// # Safety
-/// As gate.h says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gate_way(
-    process: *mut ffi::gate_process,
-    request: *const gate_request,
-    identity: *const ffi::gate_identity,
-    outcome: *mut gate_outcome,
-) {
-    let failed = || gate_outcome {
-        status: i32::from(Reason::Internal.status()),
-        reason: Reason::Internal.code_c().as_ptr(),
-        detail: c"the gate failed on the way to the upstream".as_ptr(),
-        log_level: CRITICAL,
-        ..gate_outcome::default()
-    };
-    let done = boundary("gate_way", failed, || {
-        // SAFETY: gate.h: a live process or NULL, a live request, an identity or NULL.
-        let (process, raw, grant) = unsafe {
-            (
-                Process::borrow(process),
-                request.as_ref(),
-                grant_of(identity),
-            )
-        };
-        let Some((process, view)) = process.zip(raw.and_then(View::new)) else {
-            return failed();
-        };
-        let mut outcome = gate_outcome::default();
-        if let Err(refusal) = view.way(process, grant) {
-            refused(&view, &refusal, &mut outcome);
-        }
-        outcome
-    });
-    // SAFETY: gate.h: `outcome` is writable.
-    unsafe { outcome.write(done) };
+    // SAFETY: gate.h: a live verdict.
+    } else unsafe { fail(verdict) }
 }
 
 entry! {
@@ -468,10 +399,4 @@ entry! {
         // SAFETY: made by gate_body_new, and freed once, by the pool's cleanup.
         drop(unsafe { Body::take(body) });
     } else ()
-}
-
-as_declared! {
-    gate_way
-    gate_upstream
-    gate_handle
 }

@@ -78,6 +78,16 @@ impl<'r> View<'r> {
         }
     }
 
+    pub(super) fn handler(&self) -> &'r [u8] {
+        // SAFETY: gate.h: live text or NULL.
+        unsafe { bytes(self.raw.handler) }.unwrap_or_default()
+    }
+
+    pub(super) fn token(&self) -> Option<&'r [u8]> {
+        // SAFETY: gate.h: live text or NULL.
+        unsafe { bytes(self.raw.token) }
+    }
+
     pub(super) fn sources(&self) -> &'r [Source] {
         match self.setting(Slot::TokenFrom) {
             // A forward proxy's client keeps Authorization for the server that it asks for (RFC 9110, section 11.7).
