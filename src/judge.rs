@@ -27,6 +27,8 @@ pub enum Fact {
     NoDescriptor,
     /// The gate did not start in this child.
     NotStarted,
+    /// A part of the gate failed.
+    Failed,
 }
 
 impl Fact {
@@ -56,6 +58,10 @@ impl Fact {
             Self::NoPorts => (Reason::Connect, "this server has no <GatePort>"),
             Self::EarlyBytes => (Reason::EarlyBytes, "bytes came before the 200"),
             Self::NoDescriptor => (Reason::Internal, "no descriptor for the tunnel"),
+            Self::Failed => (
+                Reason::Internal,
+                "the gate failed while it looked at the request",
+            ),
             Self::NotStarted => (Reason::Internal, "the gate did not start in this child"),
         };
         Refusal::new(reason, detail)

@@ -91,7 +91,7 @@ entry! {
         let (process, both, opening) = unsafe { (Process::borrow(process), with(request, verdict), opening.as_mut()) };
         let (Some(process), Some((view, verdict)), Some(opening)) = (process, both, opening) else {
             // SAFETY: gate.h: a live verdict.
-            return unsafe { fail(verdict) };
+            return unsafe { fail(request, verdict) };
         };
         *opening = gate_opening::default();
         // SAFETY: gate.h: live text or NULL.
@@ -123,7 +123,7 @@ entry! {
         }
     // SAFETY: gate.h: a live verdict, a writable opening.
     } else unsafe {
-        fail(verdict);
+        fail(request, verdict);
         opening.write(gate_opening::default());
     }
 }

@@ -252,7 +252,7 @@ entry! {
         let (process, both) = unsafe { (Process::borrow(process), with(request, verdict)) };
         let Some((view, verdict)) = both else {
             // SAFETY: gate.h: a live verdict.
-            return unsafe { fail(verdict) };
+            return unsafe { fail(request, verdict) };
         };
         // SAFETY: gate.h: nobody has released its identity.
         let grant = unsafe { View::known(verdict) }.filter(|_| nobody == 0);
@@ -260,7 +260,7 @@ entry! {
             view.refuse(&refusal, verdict);
         }
     // SAFETY: gate.h: a live verdict.
-    } else unsafe { fail(verdict) }
+    } else unsafe { fail(request, verdict) }
 }
 
 entry! {
@@ -271,7 +271,7 @@ entry! {
         let (process, both) = unsafe { (Process::borrow(process), with(request, verdict)) };
         let Some((process, (view, verdict))) = process.zip(both) else {
             // SAFETY: gate.h: a live verdict.
-            return unsafe { fail(verdict) };
+            return unsafe { fail(request, verdict) };
         };
         // SAFETY: gate.h: nobody has released its identity.
         let grant = unsafe { View::known(verdict) }.filter(|_| nobody == 0);
@@ -279,7 +279,7 @@ entry! {
             view.refuse(&refusal, verdict);
         }
     // SAFETY: gate.h: a live verdict.
-    } else unsafe { fail(verdict) }
+    } else unsafe { fail(request, verdict) }
 }
 
 /// An answer of a handler: status, media type, headers, body.
@@ -347,7 +347,7 @@ entry! {
             unsafe { (Process::borrow(process), with(request, verdict), lossy(handler).unwrap_or_default()) };
         let Some((process, (view, verdict))) = process.zip(both) else {
             // SAFETY: gate.h: a live verdict.
-            return unsafe { fail(verdict) };
+            return unsafe { fail(request, verdict) };
         };
         // SAFETY: gate.h: nobody has released its identity.
         let grant = unsafe { View::known(verdict) };
@@ -361,7 +361,7 @@ entry! {
             Err(refusal) => view.refuse(&refusal, verdict),
         }
     // SAFETY: gate.h: a live verdict.
-    } else unsafe { fail(verdict) }
+    } else unsafe { fail(request, verdict) }
 }
 
 entry! {

@@ -3,6 +3,7 @@
 use super::cast::Castable;
 use super::ffi::{self, gate_denial, gate_edit, gate_pair, gate_request, gate_verdict};
 use super::host::{self, CRITICAL, ERROR, INFO, NOTICE, WARNING};
+use super::panic::boundary;
 use super::text::{lossy, pairs};
 use super::view::{View, grant_of};
 use crate::answer::{Setting as AnswerSetting, compose, wants_json};
@@ -45,8 +46,8 @@ const fn gone(name: &'static CStr) -> gate_edit {
 /// What stands in for a verdict where the gate failed.
 ///
 /// # Safety
-/// A writable verdict or NULL.
-pub(super) unsafe fn fail(verdict: *mut gate_verdict) {
+/// A live request, a writable verdict; or NULL.
+pub(super) unsafe fn fail(request: *const gate_request, verdict: *mut gate_verdict) {
     // SAFETY: the caller's promise.
     if let Some(verdict) = unsafe { verdict.as_mut() } {
         verdict.status = i32::from(Reason::Internal.status());
@@ -59,6 +60,17 @@ pub(super) unsafe fn fail(verdict: *mut gate_verdict) {
             verdict.edit_count = ALL_CREDENTIALS.len();
         }
     }
+    // In words, where these can be found without another failure.
+    boundary(
+        "a refusal",
+        || (),
+        || {
+            // SAFETY: the caller's promise.
+            if let Some((view, verdict)) = unsafe { with(request, verdict) } {
+                view.refuse(&Fact::Failed.refusal(), verdict);
+            }
+        },
+    );
 }
 
 impl View<'_> {
@@ -264,10 +276,10 @@ entry! {
         match both {
             Some((view, verdict)) => view.judge(process, verdict),
             // SAFETY: gate.h: a live verdict.
-            None => unsafe { fail(verdict) },
+            None => unsafe { fail(request, verdict) },
         }
     // SAFETY: gate.h: a live verdict.
-    } else unsafe { fail(verdict) }
+    } else unsafe { fail(request, verdict) }
 }
 
 entry! {
@@ -278,7 +290,7 @@ entry! {
         let (both, denial) = unsafe { (with(request, verdict), denial.as_ref()) };
         let Some(((view, verdict), denial)) = both.zip(denial) else {
             // SAFETY: gate.h: a live verdict.
-            unsafe { fail(verdict) };
+            unsafe { fail(request, verdict) };
             return 1;
         };
         // SAFETY: gate.h: live text or NULL.
@@ -290,7 +302,7 @@ entry! {
         }
         i32::from(refusal.is_some())
     // SAFETY: gate.h: a live verdict.
-    } else unsafe { fail(verdict); 1 }
+    } else unsafe { fail(request, verdict); 1 }
 }
 
 /// A refusal that C held.
@@ -324,7 +336,7 @@ entry! {
         // SAFETY: gate.h: a live request and verdict.
         let Some((view, verdict)) = (unsafe { with(request, verdict) }) else {
             // SAFETY: gate.h: a live verdict.
-            return unsafe { fail(verdict) };
+            return unsafe { fail(request, verdict) };
         };
         // A refusal that was only observed stands again where the gate itself would answer.
         // SAFETY: gate.h: live text or NULL.
@@ -332,7 +344,7 @@ entry! {
         let refusal = fact(what).map(Fact::refusal).or_else(observed);
         view.refuse(&refusal.unwrap_or_else(|| Fact::NotJudged.refusal()), verdict);
     // SAFETY: gate.h: a live verdict.
-    } else unsafe { fail(verdict) }
+    } else unsafe { fail(request, verdict) }
 }
 
 entry! {
