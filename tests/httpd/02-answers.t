@@ -105,7 +105,7 @@ refused($answer, 500, 'internal', 'a panic in the gate lets nobody through');
 is(joined($answer, 'WWW-Authenticate'), '', 'and asks for nothing');
 passes($httpd->get('/valid/x', token => mint(%good)), 'and the next request is served') for 1 .. 10;
 unlike($httpd->error_log, qr/AH00051|AH00052|exit signal/, 'no child has died of it');
-expect_in_log(qr/panic/i, "GATE500: gate_decide failed");
+expect_in_log(qr/panic/i, "GATE500: gate_judge failed");
 
 # CONNECT
 $answer = $httpd->raw("CONNECT db.internal:5432 HTTP/1.1\r\nHost: db.internal:5432\r\n\r\n", method => 'CONNECT');
