@@ -296,6 +296,7 @@ static const char *note_fallback(cmd_parms *cmd, void *dir_config, const char *l
 }
 
 #define SERVER(name, help) AP_INIT_RAW_ARGS(name, directive, NULL, RSRC_CONF, help)
+#define HOST SERVER
 #define PLACE(name, help) AP_INIT_RAW_ARGS(name, directive, NULL, RSRC_CONF | ACCESS_CONF, help)
 #define ISSUER(name, help) AP_INIT_RAW_ARGS(name, only_in_issuer, NULL, RSRC_CONF | ACCESS_CONF, help)
 
@@ -347,6 +348,7 @@ const command_rec shim_commands[] = {
     PLACE("GateJob", "on: a port is closed when the job ends"),
     PLACE("GateMaxOpen", "How many ports one job may have open"),
     /* towards the upstream */
+    HOST("GateAccountAPI", "Where a person's account is asked about before Sudo: GitLab's API, token-file=PATH cache=60s stale=1h"),
     SERVER("GateAssertionKey", "A private key that signs assertions; the first signs, all are published"),
     PLACE("GateUpstreamToken", "The upstream's own credential, put in by the gate: file:PATH [header=NAME]"),
     PLACE("GateSudo", "on: GitLab acts for the person (Sudo)"),

@@ -237,6 +237,21 @@ pub struct Sudo {
     pub jobs: bool,
 }
 
+/// Where a person's account is asked about (GateAccountAPI).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountApi {
+    /// GitLab's API, without a slash at the end.
+    pub url: String,
+    /// An administrator's token.
+    pub token_file: PathBuf,
+    /// Trust this CA instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// How long an answer is young, seconds.
+    pub cache: u64,
+    /// How long the last one serves while GitLab can't say, seconds.
+    pub stale: u64,
+}
+
 /// GateUpstreamToken.
 #[derive(Clone, Debug)]
 pub struct UpstreamToken {
@@ -305,6 +320,8 @@ pub struct Server {
     pub is_virtual: bool,
     /// Its own issuers.
     pub issuers: Vec<Arc<Issuer>>,
+    /// Its own GateAccountAPI.
+    pub account_api: Option<Arc<AccountApi>>,
 }
 
 /// One reading of the configuration.
@@ -366,6 +383,14 @@ impl Config {
             );
         }
         all
+    }
+
+    /// The GateAccountAPI of a server: its own, else the main server's.
+    #[must_use]
+    pub fn account_api(&self, server: usize) -> Option<&Arc<AccountApi>> {
+        let own = self.servers.get(server)?;
+        let main = self.servers.first();
+        own.account_api.as_ref().or(main?.account_api.as_ref())
     }
 
     /// Whether some place gives the upstream more than the identity: a credential, `Sudo`, an

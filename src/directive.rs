@@ -59,8 +59,10 @@ impl Slot {
 pub enum Scope {
     /// Inside `<GateIssuer>`.
     Issuer,
-    /// In the server's configuration, outside of sections.
+    /// In the main server's configuration, outside of sections.
     Server,
+    /// In a server's or a virtual host's, outside of sections.
+    Host,
     /// Anywhere but .htaccess.
     Section,
 }
@@ -172,6 +174,7 @@ pub const TABLE: &[Directive] = &[
         "none",
     ),
     row("GateSudo", Scope::Section, Some(Slot::Sudo), "off"),
+    row("GateAccountAPI", Scope::Host, None, "off"),
     row("GateAssertionKey", Scope::Server, None, "none"),
     row(
         "GateAssertion",
@@ -268,6 +271,7 @@ impl Builder {
                 self.main_server_only(place, name)?;
                 self.assertion_key(words).map(|()| None)
             }
+            "GateAccountAPI" => self.account_api(place, words).map(|()| None),
             "GateUpstreamToken" | "GateSudo" | "GateAssertion" => {
                 self.upstream_directive(place, name, words).map(Some)
             }

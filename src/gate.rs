@@ -1,6 +1,7 @@
 //! The walk of one request: token source, cache, issuer, keys, verification, identity. Each room
 //! is called in turn; what one refuses, the next never sees.
 
+use crate::account;
 use crate::audit::Recorder;
 use crate::cache::{Cache, Scope};
 use crate::clock;
@@ -60,7 +61,7 @@ pub struct Decision<'r> {
 impl Process {
     /// Makes the cache and starts the refresher. Called after the fork.
     #[must_use]
-    pub fn start<R: Report + News + 'static>(
+    pub fn start<R: Report + News + account::News + 'static>(
         config: &Config,
         state_dir: &Path,
         report: Arc<R>,
@@ -75,7 +76,7 @@ impl Process {
                 .counted_by(shared::board().and_then(Board::child)),
             board: shared::board(),
             names: Names::new()?,
-            upstream: Upstream::start(config, state_dir, Arc::clone(&report) as Arc<dyn News>),
+            upstream: Upstream::start(config, state_dir, Arc::clone(&report)),
             refresher: Refresher::start(keys, report),
             ports: Ports::start(config.max_open_total, recorder.clone()),
             recorder,
@@ -113,6 +114,7 @@ impl Process {
     /// The server stops at once: whoever waits for keys waits no more.
     pub fn release(&self) {
         self.refresher.release();
+        self.upstream.release();
     }
 
     /// What goes on to the upstream beside the identity's headers.
@@ -162,7 +164,8 @@ impl Process {
         let keys = self.jwt.keys();
         let files = self.upstream.credentials().into_iter();
         let files = files.filter_map(|it| Some((it.file.display().to_string(), it.age?)));
-        let view = View::new(self.board?, keys.iter(), files.collect());
+        let accounts = self.upstream.accounts();
+        let view = View::new(self.board?, keys.iter(), files.collect(), accounts);
         // Prometheus says `?metrics=` for a parameter without a value.
         let first = query.split(|b| matches!(b, b'=' | b'&')).next();
         Some(match first.unwrap_or_default() {

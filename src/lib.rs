@@ -2,7 +2,8 @@
 //!
 //! Only `boundary` knows that httpd exists; every other room is plain Rust and is tested without it.
 
-pub mod algorithm;
+pub mod account; //    8 whether the person's account in GitLab is active (GateAccountAPI)
+pub mod algorithm; //  the names of the signature algorithms
 pub mod answer; //     what a refusal says to the client
 pub mod audit; //     10 one line per decision, written behind the requests' back
 mod boundary; //      the contract with the C shim: entry points, views, the panic boundary

@@ -12,6 +12,7 @@ pub mod signer; //     the gate's signing keys
 pub mod spoof; //      what a client may not send where the gate's credential goes in
 pub mod way; //        what mod_proxy will send, and dot segments in it
 
+use crate::account::{self, Accounts};
 use crate::clock;
 use crate::config::{AssertionSetting, Config, Sudo, UpstreamToken};
 use crate::field::folds_to;
@@ -19,6 +20,7 @@ use crate::grant::Grant;
 use crate::identity::Identity;
 use crate::kind::Kind;
 use crate::shown;
+use crate::sys::shared;
 use crate::verdict::{Reason, Refusal};
 use assertion::Gate;
 use credential::{Credentials, News, Secret};
@@ -33,13 +35,20 @@ pub struct Upstream {
     signers: Vec<Arc<Signer>>,
     logins: Option<Logins>,
     protects: bool,
+    accounts: Accounts,
 }
 
 impl Upstream {
     /// Reads the credentials and watches their files. Called after the fork.
     #[must_use]
-    pub fn start(config: &Config, state_dir: &Path, news: Arc<dyn News>) -> Self {
+    pub fn start<N: News + account::News + 'static>(
+        config: &Config,
+        state_dir: &Path,
+        news: Arc<N>,
+    ) -> Self {
+        let for_accounts = Arc::clone(&news) as Arc<dyn account::News>;
         Self {
+            accounts: Accounts::start(config, state_dir, shared::room(), &for_accounts),
             credentials: Credentials::start(&config.credentials, state_dir, news),
             signers: config.signers.clone(),
             protects: config.protects,
@@ -52,11 +61,17 @@ impl Upstream {
     /// Whether the files are watched.
     #[must_use]
     pub fn runs(&self) -> bool {
-        self.credentials.runs()
+        self.credentials.runs() && self.accounts.runs()
+    }
+
+    /// The server stops at once: nobody waits for GitLab any more.
+    pub fn release(&self) {
+        self.accounts.release();
     }
 
     /// Stops the watching.
     pub fn stop(self) {
+        self.accounts.stop();
         self.credentials.stop();
     }
 
@@ -139,6 +154,22 @@ impl Upstream {
                 format!("GateUpstreamToken's credential does not go to {path}: {why}"),
             )
         })
+    }
+
+    /// For the status: how each GateAccountAPI is.
+    #[must_use]
+    pub fn accounts(&self) -> Vec<account::Status> {
+        self.accounts.status()
+    }
+
+    /// The name that goes into `Sudo`, where GitLab may be asked to act for the person.
+    ///
+    /// # Errors
+    /// As [`sudo_name`]'s, and where GateAccountAPI finds no active account.
+    pub fn sudo<'i>(&self, server: usize, identity: &'i Identity) -> Result<&'i str, Refusal> {
+        let name = sudo_name(identity)?;
+        self.accounts.admit(server, name, identity)?;
+        Ok(name)
     }
 
     /// The credential of a section.

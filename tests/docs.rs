@@ -66,6 +66,7 @@ fn each_entry_says_default_context_syntax_and_example() {
         let context = match directive.scope {
             Scope::Issuer => "issuer",
             Scope::Server => "server",
+            Scope::Host => "server, virtual host",
             Scope::Section => "section",
         };
         assert_eq!(field(entry, "Context"), Some(context), "{name}: context");
@@ -92,6 +93,7 @@ fn the_command_table_has_each_directive_in_its_place() {
         for (make, scope) in [
             ("ISSUER(\"", Scope::Issuer),
             ("SERVER(\"", Scope::Server),
+            ("HOST(\"", Scope::Host),
             ("PLACE(\"", Scope::Section),
         ] {
             if let Some((name, help)) = line

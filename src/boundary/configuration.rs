@@ -3,7 +3,7 @@
 
 use super::cast::Castable;
 use super::ffi::{self, gate_host, gate_place};
-use super::host::{CRITICAL, ERROR, WARNING, remember, say};
+use super::host::{CRITICAL, ERROR, NOTICE, WARNING, remember, say};
 use super::panic::boundary;
 use super::text::{bytes, lossy, words};
 use crate::audit::Log;
@@ -298,6 +298,7 @@ entry! {
             .warnings
             .iter()
             .for_each(|warning| say(WARNING, warning));
+        found.advice.iter().for_each(|advice| say(NOTICE, advice));
         found
             .errors
             .iter()

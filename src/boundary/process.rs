@@ -5,6 +5,7 @@ use super::configuration::Handle;
 use super::ffi;
 use super::host::{ERROR, NOTICE, WARNING, say};
 use super::panic::install_hook;
+use crate::account;
 use crate::audit::line::Frame;
 use crate::audit::{Recorder, Writer};
 use crate::config::Config;
@@ -118,6 +119,44 @@ impl News for KeyLog {
     }
 }
 
+/// GateAccountAPI's news.
+impl account::News for KeyLog {
+    fn accounts_unknown(&self, url: &str, why: &str) {
+        say(
+            WARNING,
+            &format!(
+                "GATE804: GateAccountAPI {url}: {why}: what GitLab answered before serves for stale=, then requests are refused (account_unknown)"
+            ),
+        );
+    }
+
+    fn accounts_known_again(&self, url: &str) {
+        say(
+            NOTICE,
+            &format!("GATE805: GateAccountAPI {url}: GitLab answers again"),
+        );
+    }
+}
+
+/// GateAccountAPI's files, as httpd's run user sees them: they are read for each question.
+fn look_at_account_tokens(config: &Config) {
+    for api in config
+        .servers
+        .iter()
+        .filter_map(|it| it.account_api.as_ref())
+    {
+        if let Err(why) = credential::read(&api.token_file) {
+            say(
+                ERROR,
+                &format!(
+                    "GATE806: GateAccountAPI token-file={}: {why}: no account can be asked about; httpd's run user must be able to read it",
+                    api.token_file.display()
+                ),
+            );
+        }
+    }
+}
+
 /// GateJobAPI's files, as httpd's run user sees them: they are read anew for each question.
 fn look_at_job_tokens(config: &Config) {
     let issuers = config.servers.iter().flat_map(|it| &it.issuers);
@@ -142,6 +181,7 @@ entry! {
         config
             .and_then(|it| {
                 look_at_job_tokens(&it.builder.config);
+                look_at_account_tokens(&it.builder.config);
                 let frame = Arc::new(Frame::new());
                 let audit = it.audit.as_ref().map(|(log, failing)| {
                     let report = Box::new(super::audit::AuditLog);

@@ -20,7 +20,7 @@ use crate::upstream::body::Body;
 use crate::upstream::cross_site::Signs;
 use crate::upstream::login::{Callback, Logins, is_callback};
 use crate::upstream::paths::Asked;
-use crate::upstream::{acts_for, login, signer, spoof, sudo_name, way};
+use crate::upstream::{acts_for, login, signer, spoof, way};
 use crate::verdict::{Reason, Refusal};
 use std::ffi::{CStr, c_char};
 
@@ -65,7 +65,9 @@ impl View<'_> {
             pairs.push((token.header.as_str(), self.pool.text(secret.reveal())));
         }
         if sudo {
-            pairs.push(("Sudo", self.pool.text(sudo_name(grant.identity())?)));
+            let server = usize::try_from(self.raw.server).unwrap_or(usize::MAX);
+            let name = upstream()?.sudo(server, grant.identity())?;
+            pairs.push(("Sudo", self.pool.text(name)));
             verdict.guard_body = 1;
         }
         for (name, setting) in assertions {

@@ -27,6 +27,7 @@ pub(super) struct Notes {
     assertions: Vec<Place>,
     logins: Vec<Place>,
     published: Vec<Place>,
+    sudos: Vec<Place>,
     sections: Sections,
     /// Where each of [`ONCE`] stands.
     once: BTreeMap<&'static str, Place>,
@@ -140,6 +141,10 @@ impl Notes {
         self.warnings.push(text);
     }
 
+    pub(super) fn sudo(&mut self, place: &Place) {
+        self.sudos.push(place.clone());
+    }
+
     pub(super) fn assertion(&mut self, place: &Place) {
         self.assertions.push(place.clone());
     }
@@ -152,6 +157,8 @@ pub struct Findings {
     pub errors: Vec<String>,
     /// It starts, and the administrator is told.
     pub warnings: Vec<String>,
+    /// What would be better.
+    pub advice: Vec<String>,
 }
 
 impl Builder {
@@ -252,6 +259,7 @@ impl Builder {
         let servers: Vec<bool> = self.config.servers.iter().map(|it| it.is_virtual).collect();
         found.warnings.extend(self.notes.sections.open(&servers));
         self.check_keys(&mut found);
+        self.check_accounts(&mut found);
         self.check_audit(&mut found);
         self.check_names(&mut found);
         self.config.seal();
@@ -348,6 +356,19 @@ impl Builder {
             found.errors.push(format!(
                 "GateTokenFrom header:{} ({place}): that header is taken from every client, since {why}; choose another name",
                 name.as_str()
+            ));
+        }
+    }
+
+    /// GitLab looks at the state of the token's owner alone, not of the person in `Sudo`.
+    fn check_accounts(&self, found: &mut Findings) {
+        let unasked = |at: &&Place| {
+            self.servers_of(at)
+                .any(|server| self.config.account_api(server).is_none())
+        };
+        if let Some(place) = self.notes.sudos.iter().find(unasked) {
+            found.advice.push(format!(
+                "GATE234: GateSudo on ({place}) without GateAccountAPI: an account that is blocked in GitLab goes on there; write GateAccountAPI https://gitlab.example.com/api/v4 token-file=PATH"
             ));
         }
     }

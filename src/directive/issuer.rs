@@ -418,7 +418,7 @@ fn job_api(words: &[&str]) -> Result<JobApi, String> {
     Ok(api)
 }
 
-fn readable(name: &str, file: &str) -> Result<PathBuf, String> {
+pub(super) fn readable(name: &str, file: &str) -> Result<PathBuf, String> {
     let path = Path::new(file);
     if !path.is_absolute() {
         return Err(format!("{name} {file}: write the whole path, from /"));

@@ -1,9 +1,11 @@
 //! The directives towards the upstream: GateUpstreamToken, GateSudo, GateAssertionKey,
 //! GateAssertion.
 
+use super::issuer::readable;
 use super::place::RESERVED;
 use super::{Builder, words};
-use crate::config::{AssertionSetting, Place, Setting, Sudo, UpstreamToken};
+use crate::config::{AccountApi, AssertionSetting, Place, Setting, Sudo, UpstreamToken};
+use crate::jwks::check_url;
 use crate::protected::IDENTITY;
 use crate::request::FieldName;
 use crate::upstream::{credential, signer::Signer};
@@ -46,7 +48,11 @@ impl Builder {
             "GateUpstreamToken" => self.upstream_token(place, words),
             "GateSudo" => {
                 self.config.credential_names.push("Sudo".into());
-                sudo(words).map(Setting::Sudo)
+                let sudo = sudo(words)?;
+                if sudo != Sudo::default() {
+                    self.notes.sudo(place);
+                }
+                Ok(Setting::Sudo(sudo))
             }
             _ => self.assertion(place, words),
         }
@@ -95,6 +101,64 @@ impl Builder {
             header,
             any_path,
         }))
+    }
+
+    /// GateAccountAPI, of a server or a virtual host.
+    pub(super) fn account_api(&mut self, place: &Place, words: &[&str]) -> Result<(), String> {
+        let name = "GateAccountAPI";
+        let usage = "GateAccountAPI takes GitLab's API and an administrator's token, as https://gitlab.example.com/api/v4 token-file=PATH [cache=60s] [stale=1h] [ca-file=PATH]";
+        if place.section.is_some() {
+            return Err(format!(
+                "{name} holds for the whole server or virtual host: write it outside of sections"
+            ));
+        }
+        let [url, options @ ..] = words else {
+            return Err(usage.into());
+        };
+        check_url(url).map_err(|wrong| format!("{name} {url}: {wrong}"))?;
+        if url.contains('?') {
+            return Err(format!(
+                "{name} {url}: write it without a query, as https://gitlab.example.com/api/v4"
+            ));
+        }
+        words::once_each(name, options)?;
+        let (mut token_file, mut ca_file, mut cache, mut stale) = (None, None, 60, 3600);
+        for option in options {
+            match option.split_once('=') {
+                Some(("token-file", file)) => {
+                    token_file = Some(readable("GateAccountAPI token-file", file)?);
+                }
+                Some(("ca-file", file)) => {
+                    let file = readable("GateAccountAPI ca-file", file)?;
+                    crate::http::ca_fingerprint(&file)
+                        .map_err(|wrong| format!("GateAccountAPI ca-file: {wrong}"))?;
+                    ca_file = Some(file);
+                }
+                Some(("cache", value)) => {
+                    cache = words::some_time("GateAccountAPI cache", &[value])?
+                }
+                Some(("stale", value)) => {
+                    stale = words::duration("GateAccountAPI stale", &[value])?
+                }
+                _ => return Err(format!("{name} {option}: {usage}")),
+            }
+        }
+        let Some(token_file) = token_file else {
+            return Err(format!("{name} {url}: token-file= is missing; {usage}"));
+        };
+        let server = self.config.servers.get_mut(place.server);
+        let server = server.ok_or("the server is not known")?;
+        if server.account_api.is_some() {
+            return Err(format!("{name} stands twice in this server"));
+        }
+        server.account_api = Some(Arc::new(AccountApi {
+            url: url.trim_end_matches('/').to_owned(),
+            token_file,
+            ca_file,
+            cache,
+            stale,
+        }));
+        Ok(())
     }
 
     /// The key is read here, before httpd gives up root's rights, so that root alone may read it.

@@ -24,6 +24,11 @@ impl News for Heard {
     fn credential_old(&self, _file: &Path, _days: u64) {}
 }
 
+impl account::News for Heard {
+    fn accounts_unknown(&self, _url: &str, _why: &str) {}
+    fn accounts_known_again(&self, _url: &str) {}
+}
+
 /// A running process, whose issuers all have their keys in one file.
 struct Gate {
     process: Process,
@@ -50,6 +55,7 @@ impl Gate {
         let server = |is_virtual, issuers| Server {
             is_virtual,
             issuers: all(issuers),
+            account_api: None,
         };
         let config = Config {
             servers: vec![server(false, main), server(true, own)],

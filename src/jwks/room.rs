@@ -59,7 +59,7 @@ impl Drop for Taken {
 }
 
 /// The right to wait.
-pub(super) struct Waiting {
+pub struct Waiting {
     _any: Taken,
     own: Option<Taken>,
 }
@@ -67,7 +67,7 @@ pub(super) struct Waiting {
 impl Waiting {
     /// How long, where the issuer's fetch may take so long; `None`: not at all. `well`: fetches do not
     /// fail.
-    pub(super) fn longest(&self, fetch: Duration, well: bool) -> Option<Duration> {
+    pub fn longest(&self, fetch: Duration, well: bool) -> Option<Duration> {
         match &self.own {
             Some(_) => Some(fetch),
             None => well.then_some(MOMENT.min(fetch)),
@@ -103,7 +103,7 @@ impl Room {
     }
 
     /// The place of an issuer, named by any number.
-    pub(super) fn place(&'static self, issuer: u64) -> Option<&'static Place> {
+    pub fn place(&'static self, issuer: u64) -> Option<&'static Place> {
         let issuer = issuer.max(1);
         let found = self.places.iter().find(|place| {
             let free = place.issuer.compare_exchange(0, issuer, Relaxed, Relaxed);
@@ -113,12 +113,7 @@ impl Room {
     }
 
     /// A seat for who waits for this issuer; `None`: too many wait.
-    pub(super) fn enter(
-        &'static self,
-        place: &'static Place,
-        now: u64,
-        longest: u64,
-    ) -> Option<Waiting> {
+    pub fn enter(&'static self, place: &'static Place, now: u64, longest: u64) -> Option<Waiting> {
         Some(Waiting {
             _any: take(&self.seats, self.share(2), now, longest)?,
             own: take(&place.seats, self.share(8), now, longest),

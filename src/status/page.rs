@@ -50,6 +50,7 @@ pub fn render(view: &View) -> String {
     issuers(&mut page, view);
     ports(&mut page, view);
     files(&mut page, view);
+    accounts(&mut page, view);
     page.push_str("</main></body></html>\n");
     page
 }
@@ -97,6 +98,14 @@ fn attention(view: &View) -> Vec<String> {
             "<b>GateMode observe</b> let {} requests through in the last hour that would have been refused.",
             grouped(observed)
         ));
+    }
+    for it in &view.accounts {
+        if let Some(error) = &it.last_error {
+            found.push(format!(
+                "<b>GateAccountAPI</b>: GitLab can't say which accounts are active; new persons are refused with <code>account_unknown</code>. {}",
+                escaped(error)
+            ));
+        }
     }
     for (file, age) in view.files.iter().filter(|(_, age)| *age > OLD) {
         found.push(format!(
@@ -308,6 +317,25 @@ fn ports(page: &mut String, view: &View) {
         ("", "Why they ended"),
     ];
     table(page, "Ports", &columns, &rows);
+}
+
+/// One line for each GateAccountAPI.
+fn accounts(page: &mut String, view: &View) {
+    for it in &view.accounts {
+        let _ = write!(
+            page,
+            "<p>GateAccountAPI <code>{}</code>: {}; {} names known to this process, {} questions answered, {} failed.</p>",
+            escaped(&it.url),
+            if it.last_error.is_some() {
+                "GitLab can't say"
+            } else {
+                "well"
+            },
+            it.names,
+            grouped(it.asked.0),
+            grouped(it.asked.1)
+        );
+    }
 }
 
 fn files(page: &mut String, view: &View) {

@@ -1,6 +1,7 @@
 //! The figures of one moment: what page, JSON and metrics all show.
 
 use super::board::{Board, Count, OTHER, PortCount, Slice};
+use crate::account;
 use crate::clock;
 use crate::jwks::Keys;
 use crate::port::Ports;
@@ -42,6 +43,8 @@ pub struct View {
     pub ports: Vec<(PortCount, usize)>,
     /// Files of upstream tokens, and the seconds since each was changed.
     pub files: Vec<(String, u64)>,
+    /// Each GateAccountAPI, as this child sees it.
+    pub accounts: Vec<account::Status>,
     pub audit_lost: u64,
     pub children: usize,
 }
@@ -53,6 +56,7 @@ impl View {
         board: &Board,
         keys: impl Iterator<Item = &'k Arc<Keys>>,
         files: Vec<(String, u64)>,
+        accounts: Vec<account::Status>,
     ) -> Self {
         let now = clock::now();
         let mut issuers: Vec<_> = keys
@@ -93,6 +97,7 @@ impl View {
             cache: board.cache(),
             ports,
             files,
+            accounts,
             audit_lost: board.audit_lost(),
             children: board.children(),
         }
@@ -130,6 +135,9 @@ impl View {
                 })
             }).collect()),
             "upstream_tokens": list(self.files.iter().map(|(file, age)| json!({ "file": file, "age_seconds": age })).collect()),
+            "account_apis": list(self.accounts.iter().map(|it| json!({
+                "url": it.url, "names": it.names, "questions": { "ok": it.asked.0, "failed": it.asked.1 }, "last_error": it.last_error,
+            })).collect()),
             "audit": { "lost": self.audit_lost },
         });
         format!("{value:#}\n")

@@ -4,8 +4,9 @@
   gitlab.py PAT BASIC JOB-TOKEN REGISTRY-KEY REGISTRY-CERT
 
 PAT is an administrator's with sudo; BASIC is what git and /jwt/auth are asked with. glpat-dana-1 is Dana's own. Answers
-JSON as GitLab does; gitlab_packages.py holds what package clients and terraform ask for. Prints `listening ADDRESS` once
-it serves.
+JSON as GitLab does; gitlab_packages.py holds what package clients and terraform ask for. 
+POST /-/stand-in steers it: {"users": {NAME: {"id", "state", "username"}}, "mode": how it answers
+GET /api/v4/users}; it answers with the number of these questions. Prints `listening ADDRESS` once it serves.
 """
 import base64, hashlib, json, re, subprocess, sys, time, uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,6 +16,9 @@ import gitlab_packages
 
 PAT, BASIC, JOB, KEY, CERT = sys.argv[1:6]
 USERS = {"dana": 7, "root": 1}
+# GET /api/v4/users: what an administrator sees of others (lib/api/users.rb, lib/api/entities/user_basic.rb).
+ACCOUNTS = {"dana": {"id": 7}, "root": {"id": 1}}
+STEERED = {"mode": "", "questions": 0}
 OBJECTS = {}
 DANA = "glpat-dana-1"
 # What GitLab hands an LFS client for the objects themselves, and takes for nothing else.
@@ -94,6 +98,26 @@ class GitLab(BaseHTTPRequestHandler):
         name = params.get("sudo") or self.headers.get("Sudo") or "root"
         return next((user for user, number in USERS.items() if name in (user, str(number))), "")
 
+    def users(self, params):
+        """GET /users?username=: the one account of that name, without case, or an empty list."""
+        STEERED["questions"] += 1
+        mode, name = STEERED["mode"], params.get("username", "")
+        if mode.isdigit():
+            return self.say(int(mode), {"message": f"{mode} it is"}, **({"Location": "/api/v4/other"} if mode[0] == "3" else {}))
+        if mode == "hang":
+            time.sleep(30)
+        if mode in ("html", "garbage"):
+            return self.say(200, b"<!doctype html><title>Sign in</title>" if mode == "html" else b'[{"id":7,')
+        found = [(key, it) for key, it in ACCOUNTS.items() if key == name.lower()]
+        if mode == "other":
+            found = [("eve", {"id": 99})]
+        if mode == "two":
+            found += [("eve", {"id": 99})]
+        return self.say(200, [
+            {"id": it["id"], "username": it.get("username", key), "public_email": None, "name": key.title(), "state": it.get("state", "active"), "locked": False, "avatar_url": None, "web_url": f"/{key}"}
+            for key, it in found
+        ])
+
     def answer(self):
         target = urlsplit(self.path)
         path = unquote(target.path)
@@ -109,6 +133,11 @@ class GitLab(BaseHTTPRequestHandler):
             if user is None and ("Authorization" in self.headers or "PRIVATE-TOKEN" in self.headers):
                 return self.say(401, {"errors": [{"message": "Invalid token"}]})
             return self.say(200, {"data": {"currentUser": user and {"username": user}}})
+        if path == "/-/stand-in":
+            spec = json.loads(data)
+            ACCOUNTS.update(spec.get("users", {}))
+            STEERED["mode"] = spec.get("mode", STEERED["mode"])
+            return self.say(200, {"questions": STEERED["questions"]})
         if path == "/jwt/auth":
             if self.headers.get("Authorization") != BASIC:
                 return self.say(401, {"errors": [{"code": "UNAUTHORIZED"}]}, WWW_Authenticate='Basic realm="GitLab"')
@@ -124,6 +153,8 @@ class GitLab(BaseHTTPRequestHandler):
                 return self.say(401, {"message": "401 Unauthorized"})
             if not user:
                 return self.say(404, {"message": "404 User with ID or username Not Found"})
+            if path == "/api/v4/users":
+                return self.users(params)
             if found := gitlab_packages.answer(self.command, path, params, self.headers, data, url):
                 return self.say(*found)
             if path == "/api/v4/user":

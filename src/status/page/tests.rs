@@ -95,6 +95,12 @@ fn busy() -> View {
             ),
             (port("build-cache.internal:6379", 95, &[("client", 94)]), 1),
         ],
+        accounts: vec![crate::account::Status {
+            url: "https://gitlab.example.com/api/v4".into(),
+            names: 3,
+            asked: (7, 1),
+            last_error: Some("it answered <500>".into()),
+        }],
         files: vec![
             ("/etc/gate/gitlab-token".into(), 40 * 86_400),
             ("/etc/gate/<b>\"".into(), 7_000),
@@ -142,6 +148,7 @@ fn a_gate_that_has_just_begun_is_well() {
         minutes: vec![Slice::default(); 60],
         cache: (0, 0, 0),
         ports: Vec::new(),
+        accounts: Vec::new(),
         files: Vec::new(),
         audit_lost: 0,
         children: 1,
