@@ -95,9 +95,12 @@ pub struct Accounts {
     wanted: usize,
 }
 
+/// What is to be asked in the background, and whether the threads are to stop.
+type Names = (VecDeque<(Arc<Api>, String)>, bool);
+
 #[derive(Default)]
 struct Queue {
-    names: Mutex<(VecDeque<(Arc<Api>, String)>, bool)>,
+    names: Mutex<Names>,
     filled: Condvar,
     cancel: Cancel,
 }
