@@ -38,8 +38,10 @@ static void write_down(request_rec *first, request_rec *decided, int status)
 void shim_audit_sub(request_rec *r)
 {
     shim_state *state = SHIM_STATE(r);
+    const shim_state *page = SHIM_STATE(r->main); /* in the same section the page's own line says it */
 
-    if (shim_process && state && state->decided && !state->inherited && !state->audited && !shim_question_of(r)) {
+    if (shim_process && state && state->judged_for && !(page && page->judged_for == state->judged_for) && !state->audited
+        && !shim_question_of(r)) {
         state->audited = 1;
         write_down(r, r, state->verdict.status ? state->verdict.status : r->status);
     }
@@ -58,7 +60,7 @@ int shim_log_transaction(request_rec *r)
     }
     for (at = first; at; at = at->next) {
         shim_state *seen = SHIM_STATE(at);
-        if (seen && seen->decided) {
+        if (seen && (seen->judged_for || seen->verdict.status)) {
             decided = at;
             if (seen->verdict.reason) {
                 break;

@@ -88,7 +88,7 @@ static authz_status check_rule(request_rec *r, const char *line, const void *par
     gate_denial denial = {0};
     shim_question *question;
 
-    if (!state || !state->decided || !state->verdict.identity) {
+    if (!state || !state->verdict.identity) {
         return AUTHZ_DENIED_NO_USER;
     }
     question = shim_question_of(r);
@@ -122,7 +122,7 @@ void shim_register_authz(apr_pool_t *pool)
 static const gate_identity *identity_of(request_rec *r)
 {
     const shim_state *state = r ? SHIM_STATE(r) : NULL;
-    return state && state->decided && !state->verdict.status ? state->verdict.identity : NULL;
+    return state && !state->verdict.status ? state->verdict.identity : NULL;
 }
 
 /* Where a rule's expression notes what it could not be told: no expression can refuse. NULL: it is none of a rule. */

@@ -88,7 +88,6 @@ void *shim_merge_dir(apr_pool_t *pool, void *base, void *add)
         mine->slot[i] = inner->slot[i] ? inner->slot[i] : outer->slot[i];
     }
     mine->port = inner->port ? inner->port : outer->port;
-    mine->fallback = inner->fallback ? inner->fallback : outer->fallback;
     mine->headers = outer->headers;
     if (inner->headers) {
         const gate_chain *link;
@@ -280,19 +279,14 @@ static const char *note_word(cmd_parms *cmd, void *dir_config, const char *line)
     return DECLINE_CMD;
 }
 
-/* mod_proxy_wstunnel's. */
+/* mod_proxy_wstunnel's. Without mod_proxy_http it would tunnel before an upstream has agreed, and let the next request of
+ * that connection past the gate. */
 static const char *note_fallback(cmd_parms *cmd, void *dir_config, const char *line)
 {
-    shim_dir *dir = dir_config;
-
-    if (!ap_find_linked_module("mod_proxy_wstunnel.c")) {
-        return "ProxyWebsocketFallbackToProxyHttp: mod_proxy_wstunnel is not loaded";
-    }
-    dir->fallback = ap_getword_conf(cmd->pool, &line);
-    if (!whole->sealed) {
-        whole->blind |= shim_is_blind(dir->fallback);
-    }
-    return DECLINE_CMD;
+    (void) dir_config;
+    return strcasecmp(ap_getword_conf(cmd->temp_pool, &line), "off") ? DECLINE_CMD
+        : "ProxyWebsocketFallbackToProxyHttp off: mod_proxy_wstunnel would tunnel before the upstream has agreed to a "
+          "WebSocket, and let any request past the gate. Leave it on, and load mod_proxy_http";
 }
 
 #define SERVER(name, help) AP_INIT_RAW_ARGS(name, directive, NULL, RSRC_CONF, help)

@@ -97,7 +97,7 @@ int shim_limit_upgrade(request_rec *r, const shim_state *state)
         return 1;
     }
     apr_os_sock_get(&fd, ap_get_conn_socket(connection));
-    shim_view(r, shim_state_of(r), &view);
+    shim_view(r, &view);
     sigfillset(&all); /* for the thread that may be started */
     pthread_sigmask(SIG_SETMASK, &all, &before);
     cut = gate_cut_at(shim_process, &view, state->verdict.identity, fd, &failed);
@@ -106,30 +106,6 @@ int shim_limit_upgrade(request_rec *r, const shim_state *state)
         end_by(r, cut);
     }
     return !failed;
-}
-
-/* Else mod_proxy_http does it, which waits for the upstream's 101. */
-int shim_is_blind(const char *fallback)
-{
-    return ap_find_linked_module("mod_proxy_wstunnel.c")
-        && ((fallback && !strcasecmp(fallback, "off")) || !ap_find_linked_module("mod_proxy_http.c"));
-}
-
-int shim_tunnels_blindly(request_rec *r)
-{
-    static const char *const schemes[] = {"ws:", "wss:", "balancer:", "unix:"}; /* the last two may lead to the first */
-    const char *to = r->filename && !strncmp(r->filename, "proxy:", 6) ? r->filename : r->handler;
-    size_t i;
-
-    if (!SHIM_SERVER(r->server)->whole->blind && !SHIM_DIR(r)->fallback) {
-        return 0;
-    }
-    for (i = 0; to && !strncmp(to, "proxy:", 6) && i < sizeof(schemes) / sizeof(schemes[0]); i++) {
-        if (!strncasecmp(to + 6, schemes[i], strlen(schemes[i]))) {
-            return apr_table_get(r->headers_in, "Upgrade") && shim_is_blind(SHIM_DIR(r)->fallback);
-        }
-    }
-    return 0;
 }
 
 void shim_register_cut(void)

@@ -76,9 +76,9 @@ static void explain_port(request_rec *sub, gate_explained *found)
     shim_state *state = shim_state_of(sub);
     gate_request view;
 
-    shim_view(sub, state, &view);
+    shim_view(sub, &view);
     found->port = gate_explain_port(shim_process, &view, &state->verdict);
-    found->status = !found->port ? HTTP_INTERNAL_SERVER_ERROR : shim_carry_out(sub, state);
+    found->status = !found->port ? HTTP_INTERNAL_SERVER_ERROR : shim_carry_out(sub);
     found->status = found->status ? found->status : HTTP_OK;
 }
 
@@ -152,7 +152,7 @@ const char *shim_explained(request_rec *r, const char *method, const char *path,
     else if (sub->status == HTTP_OK && shim_handler_refuses(sub)) {
         found.status = shim_state_of(sub)->verdict.status;
     }
-    else if (sub->status == HTTP_OK && shim_way(sub)) {
+    else if (sub->status == HTTP_OK && shim_to_upstream(sub)) {
         found.status = shim_state_of(sub)->verdict.status;
     }
     seen = SHIM_STATE(sub);

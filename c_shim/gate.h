@@ -97,11 +97,12 @@ typedef struct gate_request {
     int server;
     int secure; /* the client's connection is TLS */
     int connect; /* the method is CONNECT, or the request goes through a forward proxy */
+    int trace;   /* the method is TRACE */
     int port;    /* a CONNECT that the gate answers itself: the token is the proxy's */
     const gate_field *fields; /* r->headers_in */
     size_t field_count;
-    const gate_field *withheld; /* what earlier requests of the chain gave up; "?" is the query */
-    size_t withheld_count;
+    const gate_field *client; /* the first request's headers before the gate took something out; "?" is its query */
+    size_t client_count;
     const char *method;
     const char *uri;
     const char *args;
@@ -142,7 +143,7 @@ typedef struct gate_verdict {
     int guard_body;         /* the body must be looked through (gate_body_new) */
     const gate_edit *edits; /* what must go out of the request now; pool */
     size_t edit_count;
-    int edited; /* edits have been made before */
+    size_t edited; /* so many of them have been made */
 } gate_verdict;
 
 /* The first Require of the gate that was not fulfilled. */
@@ -160,7 +161,6 @@ enum gate_fact {
     GATE_FACT_OWN_HANDLER,   /* the handler is one of the gate, and a refusal was only observed */
     GATE_FACT_BODY,          /* gate_body_passes said no */
     GATE_FACT_UNWATCHED,     /* the end of a connection can not be watched */
-    GATE_FACT_BLIND_TUNNEL,  /* mod_proxy_wstunnel would tunnel by itself */
     GATE_FACT_CONNECT_H2,    /* CONNECT over HTTP/2 */
     GATE_FACT_NO_PORTS,      /* CONNECT to a server without <GatePort> */
     GATE_FACT_EARLY_BYTES,   /* bytes came before the 200 of a CONNECT */
@@ -316,17 +316,13 @@ void gate_judge(gate_process *process, const gate_request *request, gate_verdict
 /* httpd's rules have been asked and answered with `status`, a Require of the gate with `denial`. 0: that answer
  * stands; 1: the verdict has another. */
 int gate_rules(const gate_request *request, int status, const gate_denial *denial, gate_verdict *verdict);
-/* What goes on to the upstream beside the identity's headers: edits (the client's copies go), credentials, and
- * whether the body is guarded. `nobody`: they are not to be put in. */
-void gate_upstream(gate_process *process, const gate_request *request, int nobody, gate_verdict *verdict);
+/* The last word before the handler: what goes on to the upstream beside the identity (credentials, and whether the body
+ * is guarded), and what of the client must go (edits). Where mod_proxy will send the request (`proxied`): whether the
+ * upstream would see another place than httpd, and whether the section's credential may go to that path. */
+void gate_upstream(gate_process *process, const gate_request *request, int proxied, gate_verdict *verdict);
 /* A refusal, as it follows from what httpd found out. */
 void gate_refuse(const gate_request *request, enum gate_fact fact, gate_verdict *verdict);
 /* Of these four: fallback refused, status 500. */
-
-/* The last word before mod_proxy sends the request: whether the upstream would see another place than httpd (dot
- * segments), and whether the section's credential may go to that path. `nobody`: no credential went in. Fallback: as
- * above. */
-void gate_way(gate_process *process, const gate_request *request, int nobody, gate_verdict *verdict);
 
 /* A body of that type and Content-Encoding (NULL: none was said), of a POST or of another method. NULL: memory,
  * and nothing may pass. */

@@ -17,7 +17,7 @@ void shim_choose_handler(request_rec *r)
  * run. */
 int shim_handler_refuses(request_rec *r)
 {
-    const shim_state *known = shim_effective_state(r);
+    const shim_state *known = SHIM_STATE(r);
     return OURS(r->handler) && known && known->verdict.observed ? shim_refuse(r, GATE_FACT_OWN_HANDLER) : OK;
 }
 
@@ -44,10 +44,10 @@ int shim_handle(request_rec *r)
     }
     state = shim_state_of(r);
     verdict = &state->verdict;
-    shim_view(r, state, &view);
+    shim_view(r, &view);
     gate_handle(shim_process, &view, r->handler, verdict);
     if (verdict->reason) {
-        return shim_carry_out(r, state);
+        return shim_carry_out(r);
     }
     /* httpd takes Location from the one and sends the other's with any status but 200 */
     for (i = 0; i < verdict->answer_count; i++) {

@@ -27,7 +27,7 @@ static void register_hooks(apr_pool_t *pool)
     ap_hook_child_stopping(shim_child_stopping, NULL, NULL, APR_HOOK_FIRST);    /* stopping.c */
 
     /* request */
-    ap_hook_post_read_request(shim_strip, NULL, before_all, APR_HOOK_REALLY_FIRST); /* request.c */
+    ap_hook_post_read_request(shim_clean, NULL, before_all, APR_HOOK_REALLY_FIRST); /* request.c */
     ap_hook_pre_translate_name(shim_explain_begin, NULL, NULL, APR_HOOK_REALLY_FIRST); /* explain.c */
     ap_hook_translate_name(shim_port_translate, NULL, NULL, APR_HOOK_REALLY_FIRST); /* port.c */
     ap_hook_map_to_storage(shim_port_storage, NULL, NULL, APR_HOOK_REALLY_FIRST); /* port.c */
@@ -36,16 +36,12 @@ static void register_hooks(apr_pool_t *pool)
     ap_hook_post_perdir_config(shim_explain_place, NULL, NULL, APR_HOOK_REALLY_LAST + 1); /* explain.c */
     ap_hook_check_access(shim_access, NULL, NULL, APR_HOOK_FIRST,
                          AP_AUTH_INTERNAL_PER_CONF);                            /* request.c */
-    ap_hook_check_access_ex(shim_userless_rules, NULL, before_authz, APR_HOOK_FIRST,
+    ap_hook_check_access_ex(shim_rules, NULL, before_authz, APR_HOOK_FIRST,
                             AP_AUTH_INTERNAL_PER_CONF);                         /* request.c */
-    ap_hook_check_authn(shim_check_user, NULL, NULL, APR_HOOK_FIRST,
-                        AP_AUTH_INTERNAL_PER_CONF);                             /* request.c */
-    ap_hook_check_authz(shim_user_rules, NULL, before_authz, APR_HOOK_FIRST,
-                        AP_AUTH_INTERNAL_PER_CONF);                             /* request.c */
     /* First, so that mod_headers' RequestHeader sees and may edit what the gate has set. */
     ap_hook_fixups(shim_fixups, NULL, NULL, APR_HOOK_REALLY_FIRST);             /* request.c */
 
-    ap_hook_handler(shim_before_handler, NULL, before_upgrade, APR_HOOK_REALLY_FIRST - 1); /* again.c */
+    ap_hook_handler(shim_before_handler, NULL, before_upgrade, APR_HOOK_REALLY_FIRST - 1); /* request.c */
     /* Before mod_proxy, which takes CONNECT where ProxyRequests is on. */
     ap_hook_handler(shim_tunnel, NULL, NULL, APR_HOOK_REALLY_FIRST);            /* tunnel.c */
     /* Before mod_proxy, which would take every request that a ProxyPass covers. */
@@ -58,6 +54,7 @@ static void register_hooks(apr_pool_t *pool)
     shim_register_filters();
     shim_register_body_guard();                                                 /* body.c */
     shim_register_trailers();                                                   /* trailers.c */
+    shim_register_upstream();                                                   /* upstream.c */
     shim_register_cut();                                                        /* cut.c */
     ap_hook_log_transaction(shim_log_transaction, NULL, NULL, APR_HOOK_MIDDLE); /* audit.c */
 

@@ -26,7 +26,6 @@ typedef struct shim_whole {
     int ports;    /* some server has a <GatePort> */
     int upstream; /* some place adds to what the upstream gets beside the identity */
     int query;    /* some place takes tokens from the query */
-    int blind;    /* mod_proxy_wstunnel tunnels by itself, here or there */
 } shim_whole;
 
 /* A server's configuration: its place in the library's. */
@@ -55,7 +54,6 @@ typedef struct shim_dir {
     const gate_setting *slot[GATE_SLOTS];
     const gate_chain *headers;
     const char *port; /* NAME:PORT of the <GatePort> that this is */
-    const char *fallback; /* ProxyWebsocketFallbackToProxyHttp as it is written; NULL: it is not */
 } shim_dir;
 
 /* A question about a request that nobody sent (SetHandler gate-explain). */
@@ -68,25 +66,15 @@ typedef struct shim_question {
 
 /* What is known of one request. Lives in its pool. */
 typedef struct shim_state {
-    const ap_conf_vector_t *place; /* where the rest was found out; NULL: nowhere yet */
-    int gated;              /* AuthType Gate is in force: asked once */
-    int decided;            /* the library was asked; without it a gated request is refused */
-    int unnamed;            /* the person was taken out of the request, for its ErrorDocument */
-    int nested;             /* the rest of a hook is being run from within it */
-    int inherited;          /* httpd skipped the hooks: what holds was decided for the request before */
-    gate_verdict verdict;   /* what was decided so far */
-    gate_denial denied;     /* by the Require that failed first */
-    apr_table_t *withheld;  /* what was taken out of the request, for those that follow from it */
-    shim_question *question; /* the request asks about another: that is its sub-request */
-    int audited;            /* its decision has been written down already, as a port's opening */
+    const ap_conf_vector_t *judged_for; /* the section that the verdict is about; NULL: it was not judged */
+    int gated;               /* AuthType Gate is in force there */
+    int nested;              /* httpd's rules are being asked */
+    apr_table_t *client;     /* of the first request: its headers and query before the gate took something out */
+    gate_verdict verdict;    /* what was decided so far */
+    gate_denial denied;      /* by the Require that failed first */
     const char *id;
-    const char *content_type; /* of the body that a refusal has */
-    const ap_conf_vector_t *sub_place; /* of the last sub-request that gave up a token, and that */
-    apr_table_t *sub_withheld;
-    apr_table_t *sub_denial;  /* what a sub-request's refusal says, should it become this request's */
-    int sub_status;           /* and its status */
-    const char *sub_body;     /* and words, of that type */
-    const char *sub_type;
+    shim_question *question; /* the request asks about another: that is its sub-request */
+    int audited;             /* its decision has been written down already, as a port's opening */
 } shim_state;
 
 #define SHIM_SERVER(s) ((shim_server *) ap_get_module_config((s)->module_config, &gitlab_gate_module))
@@ -109,8 +97,6 @@ extern gate_process *shim_process; /* this child's; NULL in the parent */
 extern server_rec *shim_log_server; /* whose log takes the library's lines; NULL: stderr */
 shim_state *shim_state_of(request_rec *r);
 shim_state *shim_origin_of(request_rec *r);
-apr_table_t *shim_withheld_before(request_rec *r);
-const shim_state *shim_effective_state(request_rec *r);
 shim_question *shim_question_of(request_rec *r);
 int shim_is_port(request_rec *r);
 
@@ -140,22 +126,13 @@ void shim_child_init(apr_pool_t *pchild, server_rec *server);
 void shim_start_again(void);
 
 /* request.c */
-int shim_strip(request_rec *r);
+int shim_clean(request_rec *r);
 int shim_is_gated(request_rec *r);
 void shim_strip_spoofed(request_rec *r, apr_table_t *table);
 int shim_access(request_rec *r);
-int shim_userless_rules(request_rec *r);
-int shim_check_user(request_rec *r);
-int shim_user_rules(request_rec *r);
+int shim_rules(request_rec *r);
 void shim_name_user(request_rec *r, const shim_state *state);
 int shim_fixups(request_rec *r);
-int shim_settle(request_rec *r);
-void shim_refuse_h2c(request_rec *r);
-
-/* again.c */
-void shim_leave_for_main(request_rec *r, const shim_state *state);
-int shim_has_moved(request_rec *r);
-int shim_decide_again(request_rec *r);
 int shim_before_handler(request_rec *r);
 
 /* cache.c */
@@ -164,10 +141,7 @@ void shim_keep_out_of_caches(request_rec *r);
 /* document.c */
 int shim_is_document(request_rec *r);
 void shim_begin_document(request_rec *r);
-/* A sub-request that is decided for itself. */
 void shim_clean_part(request_rec *r);
-void shim_clean_redirect(request_rec *r);
-/* Before the log: the people are put back. From the first request on. */
 void shim_end_document(request_rec *r);
 
 /* unlog.c */
@@ -175,26 +149,17 @@ void shim_clean_referer(request_rec *r);
 int shim_forget(request_rec *r);
 
 /* edits.c */
-void shim_apply_edits(request_rec *r, gate_verdict *verdict, shim_state *withholding);
-void shim_set_pairs(apr_table_t *table, const gate_pair *pairs, size_t count);
+request_rec *shim_first_of(request_rec *r);
+void shim_apply_edits(request_rec *r, gate_verdict *verdict);
 
 /* upstream.c */
-/* What was put in for the upstream of the request `from`, and what came with it for the gate alone. */
-void shim_unset_put(apr_table_t *fields, request_rec *from);
-void shim_take_back(request_rec *r);
-int shim_upstream(request_rec *r, int nobody);
-int shim_is_proxied(const request_rec *r);
-/* Whether the upstream gets nothing of the gate beside the identity. */
-int shim_gives_nothing(const request_rec *r);
-int shim_way(request_rec *r);
+int shim_to_upstream(request_rec *r);
+void shim_register_upstream(void);
 
 /* cut.c */
 /* 0: the connection should have an end, and can't be given one. */
 int shim_limit_upgrade(request_rec *r, const shim_state *state);
 void shim_register_cut(void);
-/* Whether mod_proxy_wstunnel is there, and would answer this request, or all of a place, by itself. */
-int shim_tunnels_blindly(request_rec *r);
-int shim_is_blind(const char *fallback);
 
 /* body.c */
 void shim_guard_body(request_rec *r);
@@ -211,15 +176,17 @@ int shim_handler_refuses(request_rec *r);
 
 /* answer.c */
 /* What was decided is carried out: the log line, what must go out of the request, and a refusal: its status, else OK. */
-int shim_carry_out(request_rec *r, shim_state *state);
+int shim_carry_out(request_rec *r);
 int shim_refuse(request_rec *r, enum gate_fact fact);
 void shim_register_filters(void);
-/* Whether the request's own answer is what a part of it was refused with, and that part's words in it. */
+/* Whether the request's own answer is what a part of it was refused with; then it carries that refusal's headers. */
 int shim_was_denied_by_part(request_rec *r);
-void shim_say_part_s(request_rec *r, const shim_state *state);
+void shim_say_part_s(request_rec *r);
+void shim_begin_part_s_document(request_rec *r);
+void shim_forget_part(request_rec *r);
 void shim_insert_error_filter(request_rec *r);
 const char *shim_id_of(request_rec *r);
-void shim_view(request_rec *r, shim_state *state, gate_request *view);
+void shim_view(request_rec *r, gate_request *view);
 
 /* audit.c */
 int shim_log_transaction(request_rec *r);

@@ -84,11 +84,11 @@ int shim_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, se
     keep_trailers_apart(server);
     shim_log_server = server;
     whole->sealed = 1;
-    if ((whole->blind |= shim_is_blind(NULL))) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, server,
-                     "GATE230: mod_proxy_wstunnel tunnels by itself, before an upstream has agreed to a WebSocket: whoever "
-                     "comes so far can send it any request, identity headers and all. Gated places refuse it; load "
-                     "mod_proxy_http and leave ProxyWebsocketFallbackToProxyHttp on");
+    if (ap_find_linked_module("mod_proxy_wstunnel.c") && !ap_find_linked_module("mod_proxy_http.c")) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, server,
+                     "GATE230: mod_proxy_wstunnel without mod_proxy_http tunnels before the upstream has agreed to a "
+                     "WebSocket, and lets any request past the gate. Load mod_proxy_http");
+        return HTTP_INTERNAL_SERVER_ERROR;
     }
     if (!config || gate_config_check(config) != 0) {
         return HTTP_INTERNAL_SERVER_ERROR;

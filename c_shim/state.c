@@ -21,37 +21,9 @@ shim_state *shim_origin_of(request_rec *r)
 {
     for (r = r->prev ? r->prev : r->main; r; r = r->prev ? r->prev : r->main) {
         shim_state *state = SHIM_STATE(r);
-        if (state && state->decided) {
+        if (state && (state->judged_for || state->verdict.status)) {
             return state;
         }
-    }
-    return NULL;
-}
-
-/* What the requests that this one follows from gave up. A place that the request was only led through decided
- * nothing, and has it still. */
-apr_table_t *shim_withheld_before(request_rec *r)
-{
-    for (r = r->prev ? r->prev : r->main; r; r = r->prev ? r->prev : r->main) {
-        const shim_state *state = SHIM_STATE(r);
-        if (state && (state->decided || state->withheld)) {
-            return state->withheld;
-        }
-    }
-    return NULL;
-}
-
-/* What holds for this request: decided for it, or inherited where httpd skipped the hooks because
- * the configuration is the same (ap_process_request_internal). */
-const shim_state *shim_effective_state(request_rec *r)
-{
-    while (r) {
-        request_rec *from = r->prev ? r->prev : r->main;
-        const shim_state *state = SHIM_STATE(r);
-        if (state && state->decided) {
-            return state;
-        }
-        r = from && from->per_dir_config == r->per_dir_config ? from : NULL;
     }
     return NULL;
 }

@@ -438,7 +438,7 @@ int shim_tunnel(request_rec *r)
     if (has_body(r) || early_bytes(&t)) {
         return refuse_early(&t);
     }
-    shim_view(r, state, &view);
+    shim_view(r, &view);
 
     /* The threads that the library may start see no signals; a stop of prefork's is seen by
      * server_stops, and carried out when the port is closed. */
@@ -453,7 +453,7 @@ int shim_tunnel(request_rec *r)
     state->audited = opening.port != NULL;
     status = opening.port
         ? tunnel_with(&t, &opening)
-        : shim_carry_out(r, state);
+        : shim_carry_out(r);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return status;
 }

@@ -1,5 +1,4 @@
-/* unlog.c: what no log may hold goes out of a request before one is written: what was put in for the
- * upstream, and parameters that carry tokens in some place of the configuration. */
+/* unlog.c: what no log may hold goes out of a request before one is written: parameters that carry tokens in some place of the configuration. */
 #include "shim.h"
 
 /* A browser tells the next place where it comes from, query and all. */
@@ -16,23 +15,23 @@ void shim_clean_referer(request_rec *r)
 
 static void cut_query(request_rec *r)
 {
-    gate_verdict verdict;
+    gate_verdict verdict = {0};
     gate_request view;
 
-    memset(&verdict, 0, sizeof(verdict));
-    shim_view(r, shim_state_of(r), &view);
+    shim_view(r, &view);
     gate_unlog(SHIM_SERVER(r->server)->config, &view, &verdict);
-    shim_apply_edits(r, &verdict, NULL);
+    shim_apply_edits(r, &verdict);
 }
 
+/* The token of a job came with its CONNECT, for the gate alone. */
 int shim_forget(request_rec *r)
 {
-    while (r->prev) {
-        r = r->prev;
-    }
+    r = shim_first_of(r);
     shim_end_document(r);
+    if (shim_is_port(r)) {
+        apr_table_unset(r->headers_in, "Gate-Job-Token");
+    }
     for (; r; r = r->next) {
-        shim_unset_put(r->headers_in, r);
         if (SHIM_SERVER(r->server)->whole->query) {
             cut_query(r);
         }

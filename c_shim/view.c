@@ -12,11 +12,12 @@ const char *shim_id_of(request_rec *r)
     return state->id;
 }
 
-void shim_view(request_rec *r, shim_state *state, gate_request *view)
+void shim_view(request_rec *r, gate_request *view)
 {
     const apr_array_header_t *fields = apr_table_elts(r->headers_in);
     const shim_dir *dir = SHIM_DIR(r);
-    const shim_question *question;
+    const shim_question *question = shim_question_of(r);
+    const shim_state *first = SHIM_STATE(shim_first_of(r));
 
     memset(view, 0, sizeof(*view));
     view->pool = r->pool;
@@ -27,13 +28,14 @@ void shim_view(request_rec *r, shim_state *state, gate_request *view)
     view->server = SHIM_SERVER(r->server)->index;
     view->secure = !ap_cstr_casecmp(ap_http_scheme(r), "https");
     view->connect = r->method_number == M_CONNECT || r->proxyreq == PROXYREQ_PROXY;
+    view->trace = r->method_number == M_TRACE;
     view->fields = (const gate_field *) fields->elts;
     view->field_count = (size_t) fields->nelts;
     view->port = shim_is_port(r);
-    if (state->withheld) {
-        fields = apr_table_elts(state->withheld);
-        view->withheld = (const gate_field *) fields->elts;
-        view->withheld_count = (size_t) fields->nelts;
+    if (first && first->client && !question && !view->document) {
+        fields = apr_table_elts(first->client);
+        view->client = (const gate_field *) fields->elts;
+        view->client_count = (size_t) fields->nelts;
     }
     view->method = r->method;
     view->uri = r->uri;
@@ -47,7 +49,7 @@ void shim_view(request_rec *r, shim_state *state, gate_request *view)
     view->server_port = r->server->port ? r->server->port : r->connection->local_addr->port;
     view->slots = dir->slot;
     view->headers = dir->headers;
-    if ((question = shim_question_of(r))) {
+    if (question) {
         view->explain = 1;
         view->token = question->token;
     }

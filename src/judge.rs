@@ -15,8 +15,6 @@ pub enum Fact {
     Body,
     /// The end of a connection can't be watched.
     Unwatched,
-    /// mod_proxy_wstunnel would tunnel by itself.
-    BlindTunnel,
     /// CONNECT over HTTP/2.
     ConnectH2,
     /// CONNECT to a server without `<GatePort>`.
@@ -45,11 +43,6 @@ impl Fact {
             Self::Unwatched => (
                 Reason::Internal,
                 "the end of the connection can not be watched",
-            ),
-            Self::BlindTunnel => (
-                Reason::Internal,
-                "mod_proxy_wstunnel would tunnel by itself, and let the next request past the gate: load mod_proxy_http \
-                 and leave ProxyWebsocketFallbackToProxyHttp on",
             ),
             Self::ConnectH2 => (
                 Reason::Connect,

@@ -21,9 +21,9 @@ impl FieldName {
         })
     }
 
-    /// The name under which the shim keeps a query that gave up its token (gate.h, `withheld`).
+    /// The name under which the shim keeps the client's query (gate.h, `client`).
     #[must_use]
-    pub fn withheld_query() -> Self {
+    pub fn client_query() -> Self {
         Self {
             lower: (*b"?").into(),
             checksum: checksum(b"?"),
@@ -102,5 +102,5 @@ pub struct Target<'r> {
     /// What mod_proxy or mod_rewrite made of it.
     pub filename: &'r [u8],
     /// The query of an earlier request that this one follows from, before its token was taken out.
-    pub withheld_args: Option<&'r [u8]>,
+    pub client_args: Option<&'r [u8]>,
 }

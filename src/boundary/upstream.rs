@@ -31,15 +31,14 @@ const JWKS_LIFE: &str = "public, max-age=300";
 impl View<'_> {
     fn upstream(
         &self,
-        process: Option<&Process>,
+        process: &Process,
         grant: Option<&Grant>,
         verdict: &mut gate_verdict,
     ) -> Result<(), Refusal> {
-        let failed = || Refusal::new(Reason::Internal, "the gate did not start in this child");
         let token = self.upstream_token();
         let sudo = self.sudo();
         let sudo_in_force = sudo != Sudo::default();
-        let login = self.login(process);
+        let login = self.login(Some(process));
         let mut edits = self.edits(self.unlogged(login).as_slice());
         if token.is_some() || sudo_in_force {
             edits.extend(self.spoofed(token.map(|it| it.header.as_str())));
@@ -52,7 +51,7 @@ impl View<'_> {
         let Some(grant) = grant.filter(|_| !self.is_ours()) else {
             return Ok(());
         };
-        let upstream = || process.map(Process::upstream).ok_or_else(failed);
+        let upstream = process.upstream();
         let assertions = self.assertions();
         if token.is_some() || sudo_in_force || !assertions.is_empty() {
             self.same_site(grant)?;
@@ -60,18 +59,18 @@ impl View<'_> {
         let sudo = acts_for(grant.identity(), sudo)?;
         let mut pairs = Vec::new();
         if let Some(token) = token
-            && let Some(secret) = upstream()?.credential(token)?
+            && let Some(secret) = upstream.credential(token)?
         {
             pairs.push((token.header.as_str(), self.pool.text(secret.reveal())));
         }
         if sudo {
             let server = usize::try_from(self.raw.server).unwrap_or(usize::MAX);
-            let name = upstream()?.sudo(server, grant.identity())?;
+            let name = upstream.sudo(server, grant.identity())?;
             pairs.push(("Sudo", self.pool.text(name)));
             verdict.guard_body = 1;
         }
         for (name, setting) in assertions {
-            let text = upstream()?.assertion(grant, &setting, &self.gate())?;
+            let text = upstream.assertion(grant, &setting, &self.gate())?;
             pairs.push((name, self.pool.text(&*text)));
         }
         let pairs: Vec<gate_pair> = pairs
@@ -124,7 +123,7 @@ impl View<'_> {
     }
 
     /// Whether the request may go on to where mod_proxy will send it; with whose credential.
-    fn way(&self, process: &Process, grant: Option<&Grant>) -> Result<(), Refusal> {
+    fn way(&self, process: &Process, grant: Option<&Grant>, given: bool) -> Result<(), Refusal> {
         if self.is_ours() {
             return Ok(());
         }
@@ -133,6 +132,14 @@ impl View<'_> {
         let sent = way::sent(target.filename, target.args);
         if upstream.protects() && way::is_ambiguous(target.unparsed_uri, sent.as_ref()) {
             return Err(Refusal::new(Reason::Path, "the path has dot segments"));
+        }
+        if given && let Some(scheme) = way::without_hook(target.filename, self.handler()) {
+            return Err(Refusal::new(
+                Reason::CredentialPath,
+                format!(
+                    "the upstream is {scheme}://: mod_proxy puts the credential in for http:// and https:// alone"
+                ),
+            ));
         }
         let Some((token, grant)) = self.upstream_token().zip(grant) else {
             return Ok(());
@@ -248,26 +255,7 @@ impl View<'_> {
 
 entry! {
     fn gate_upstream(
-        process: *mut ffi::gate_process, request: *const gate_request, nobody: i32, verdict: *mut gate_verdict,
-    ) {
-        // SAFETY: gate.h: a live process or NULL, a live request and verdict.
-        let (process, both) = unsafe { (Process::borrow(process), with(request, verdict)) };
-        let Some((view, verdict)) = both else {
-            // SAFETY: gate.h: a live verdict.
-            return unsafe { fail(request, verdict) };
-        };
-        // SAFETY: gate.h: nobody has released its identity.
-        let grant = unsafe { View::known(verdict) }.filter(|_| nobody == 0);
-        if let Err(refusal) = view.upstream(process, grant, verdict) {
-            view.refuse(&refusal, verdict);
-        }
-    // SAFETY: gate.h: a live verdict.
-    } else unsafe { fail(request, verdict) }
-}
-
-entry! {
-    fn gate_way(
-        process: *mut ffi::gate_process, request: *const gate_request, nobody: i32, verdict: *mut gate_verdict,
+        process: *mut ffi::gate_process, request: *const gate_request, proxied: i32, verdict: *mut gate_verdict,
     ) {
         // SAFETY: gate.h: a live process or NULL, a live request and verdict.
         let (process, both) = unsafe { (Process::borrow(process), with(request, verdict)) };
@@ -275,9 +263,18 @@ entry! {
             // SAFETY: gate.h: a live verdict.
             return unsafe { fail(request, verdict) };
         };
+        // A TRACE comes back to the client with all that is put in, and a forward proxy leads wherever the client says.
+        let nothing = view.raw.gated == 0 || view.raw.connect != 0 || view.raw.trace != 0;
         // SAFETY: gate.h: nobody has released its identity.
-        let grant = unsafe { View::known(verdict) }.filter(|_| nobody == 0);
-        if let Err(refusal) = view.way(process, grant) {
+        let grant = unsafe { View::known(verdict) }.filter(|_| !nothing);
+        if let Err(refusal) = view.upstream(process, grant, verdict) {
+            view.refuse(&refusal, verdict);
+        }
+        // Where that was only observed too: the path is asked about all the same.
+        if verdict.status == 0
+            && proxied != 0
+            && let Err(refusal) = view.way(process, grant, verdict.credential_count != 0)
+        {
             view.refuse(&refusal, verdict);
         }
     // SAFETY: gate.h: a live verdict.

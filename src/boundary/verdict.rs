@@ -322,7 +322,6 @@ const fn fact(fact: ffi::gate_fact) -> Option<Fact> {
         ffi::GATE_FACT_NOT_JUDGED => Fact::NotJudged,
         ffi::GATE_FACT_BODY => Fact::Body,
         ffi::GATE_FACT_UNWATCHED => Fact::Unwatched,
-        ffi::GATE_FACT_BLIND_TUNNEL => Fact::BlindTunnel,
         ffi::GATE_FACT_CONNECT_H2 => Fact::ConnectH2,
         ffi::GATE_FACT_NO_PORTS => Fact::NoPorts,
         ffi::GATE_FACT_EARLY_BYTES => Fact::EarlyBytes,

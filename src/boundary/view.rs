@@ -18,15 +18,15 @@ use std::ffi::c_char;
 const BEARER: &[Source] = &[Source::Bearer];
 const PROXY: &[Source] = &[Source::Proxy];
 
-/// httpd's table, read in place; what an earlier request gave up comes first.
+/// httpd's table, read in place; the client's own, as it was before the gate took something out, comes first.
 pub(super) struct Table<'r> {
-    withheld: &'r [gate_field],
+    client: &'r [gate_field],
     pub(super) fields: &'r [gate_field],
 }
 
 impl<'r> Fields<'r> for Table<'r> {
     fn find(&self, name: &FieldName) -> Found<'r> {
-        match find(self.withheld, name) {
+        match find(self.client, name) {
             Found::None => find(self.fields, name),
             found => found,
         }
@@ -132,7 +132,7 @@ impl<'r> View<'r> {
         // SAFETY: gate.h: live arrays of these lengths.
         unsafe {
             Table {
-                withheld: slice(self.raw.withheld, self.raw.withheld_count),
+                client: slice(self.raw.client, self.raw.client_count),
                 fields: slice(self.raw.fields, self.raw.field_count),
             }
         }
@@ -158,7 +158,7 @@ impl<'r> View<'r> {
     }
 
     pub(super) fn target(&self) -> Target<'r> {
-        let query = FieldName::withheld_query();
+        let query = FieldName::client_query();
         // SAFETY: gate.h: live text or NULL.
         unsafe {
             Target {
@@ -166,7 +166,7 @@ impl<'r> View<'r> {
                 unparsed_uri: bytes(self.raw.unparsed_uri).unwrap_or_default(),
                 the_request: bytes(self.raw.the_request).unwrap_or_default(),
                 filename: bytes(self.raw.filename).unwrap_or_default(),
-                withheld_args: match find(self.table().withheld, &query) {
+                client_args: match find(self.table().client, &query) {
                     Found::One(args) => Some(args),
                     Found::None | Found::Many => None,
                 },

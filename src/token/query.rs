@@ -198,7 +198,7 @@ mod tests {
             unparsed_uri: b"/a?x=1&t=A",
             the_request: b"GET /a?x=1&t=A HTTP/1.1",
             filename: b"proxy:http://u/a?x=1&t=A",
-            withheld_args: None,
+            client_args: None,
         };
         let wanted = |args: &[u8], filename: Option<&[u8]>| Take::Query {
             args: Some(args.to_vec()),

@@ -407,7 +407,7 @@ fn query<'r>(shown: &mut Shown<'r>, target: &Target<'r>, name: &str) {
     let tokens = if has_any {
         tokens
     } else {
-        parameters(target.withheld_args.unwrap_or_default(), name)
+        parameters(target.client_args.unwrap_or_default(), name)
     };
     add_one(shown, Sender::Client, tokens.into_iter().map(Cow::Owned));
     // A copy of the target may still hold what the query does not: httpd keeps them apart.

@@ -72,7 +72,7 @@ mod tests {
             unparsed_uri: uri.as_bytes(),
             the_request: b"",
             filename: b"",
-            withheld_args: None,
+            client_args: None,
         };
         take(&target).map(|it| match it {
             Take::Query {

@@ -10,6 +10,28 @@ pub struct Sent<'r> {
     pub query: Option<&'r [u8]>,
 }
 
+/// The scheme of an upstream for which mod_proxy runs no hook on its copy of the headers, so that no credential can be
+/// put in. `handler` leads there where `SetHandler "proxy:..."` does.
+#[must_use]
+pub fn without_hook(filename: &[u8], handler: &[u8]) -> Option<&'static str> {
+    let url = [filename, handler]
+        .into_iter()
+        .find_map(|it| it.strip_prefix(b"proxy:"))?;
+    let url = url
+        .strip_prefix(b"unix:")
+        .and_then(|rest| rest.split(|b| *b == b'|').nth(1))
+        .unwrap_or(url);
+    ["h2", "h2c", "ajp", "fcgi", "scgi", "uwsgi"]
+        .into_iter()
+        .find(|scheme| {
+            url.get(..scheme.len())
+                .is_some_and(|it| it.eq_ignore_ascii_case(scheme.as_bytes()))
+                && url
+                    .get(scheme.len()..)
+                    .is_some_and(|it| it.starts_with(b"://"))
+        })
+}
+
 /// What mod_proxy will send, by the URL that it has put together (`r->filename`); `None`: it has put none
 /// together yet, as where `SetHandler "proxy:..."` leads to the upstream. `args`: httpd's query.
 #[must_use]
@@ -88,6 +110,25 @@ pub(super) fn plain(target: &[u8]) -> impl Iterator<Item = u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_runs_no_hook_is_known_by_its_scheme() {
+        for (filename, handler, wanted) in [
+            ("proxy:http://u/", "proxy-server", None),
+            ("proxy:https://u/", "proxy-server", None),
+            ("proxy:ws://u/", "proxy-server", None),
+            ("proxy:balancer://u/", "proxy-server", None),
+            ("/h2://x", "", None),
+            ("proxy:h2c://u/", "proxy-server", Some("h2c")),
+            ("proxy:H2://u/", "proxy-server", Some("h2")),
+            ("/srv/x", "proxy:fcgi://127.0.0.1:9000", Some("fcgi")),
+            ("/srv/x", "proxy:unix:/run/php.sock|fcgi://x", Some("fcgi")),
+            ("proxy:ajp://u/", "proxy-server", Some("ajp")),
+        ] {
+            let got = without_hook(filename.as_bytes(), handler.as_bytes());
+            assert_eq!(got, wanted, "{filename} {handler}");
+        }
+    }
 
     #[test]
     fn dots_are_seen_however_they_are_spelled() {

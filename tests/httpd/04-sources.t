@@ -120,28 +120,6 @@ is($answer->sent('X-Forwarded-User'), undef, 'altogether');
 # Nothing of it in the access log (finish() looks for the whole of it): a query token is cut out of the request line.
 like($httpd->access_log, qr{"GET /query/x%2Fy\?a=1&b=%2F HTTP}, 'the access log has the request without the token');
 
-# -- variables that were made of it before the gate took it out: CGI and FastCGI would send them on
-my $early = httpd(issuer_section('a') . <<'CONF' . gated('/', 'GateTokenFrom bearer basic cookie:gate query:gate', 'Require valid-user', 'Header always set X-Seen "%{BASIC}e %{LINE}e %{QUERY}e %{PARAMETER}e %{WHOLE}e %{PART}e %{REWRITTEN}e %{COOKIES}e %{COOKIE}e %{OTHER}e %{METHOD}e"'));
-SetEnvIf Authorization "^(.*)$" WHOLE=$1
-SetEnvIf Authorization "^Bearer (.*)$" PART=$1
-SetEnvIf Authorization "^Basic (.+)$" BASIC=$1
-SetEnvIf Cookie "^(.*)$" COOKIES=$1
-SetEnvIf Cookie "gate=([^;]*)" COOKIE=$1
-SetEnvIf Cookie "other=([^;]*)" OTHER=$1
-SetEnvIf Request_Method "(.*)" METHOD=$1
-RewriteEngine On
-RewriteRule ^ - [E=REWRITTEN:%{HTTP:Authorization},E=LINE:%{THE_REQUEST},E=QUERY:%{QUERY_STRING}]
-RewriteCond %{QUERY_STRING} gate=([^&]*)
-RewriteRule ^ - [E=PARAMETER:%1]
-CONF
-for ([ 'a header', '(null) GET', token => $token ], [ 'a cookie', 'kept GET', headers => [ Cookie => "other=kept; gate=$token" ] ], [ 'Basic', '(null) GET', headers => [ Authorization => basic('job', $token) ] ], [ 'the query', '(null) GET' ]) {
-    my ($name, $others, @with) = @$_;
-    my $seen = $early->get(@with ? '/x' : "/x?a=b&gate=$token", @with)->header('X-Seen') // '';
-    unlike($seen, qr/eyJ|[\w+\/=]{64}/, "no variable keeps the token of $name");
-    like($seen, qr/ \Q$others\E$/, 'others stay');
-}
-like($early->get('/x?a=b', token => $token)->header('X-Seen') // '', qr{^\(null\) GET /x\?a=b HTTP/1\.1 a=b }, 'as does what is made of a query without a token');
-
 # -- a forward proxy: the token is in Proxy-Authorization, and Authorization is for the server behind it
 my $forward = httpd("ProxyRequests On\n" . issuer_section('a') . qq(<Proxy "*">\nAuthType Gate\nAuthName x\nRequire valid-user\n</Proxy>\n)
         . qq(<Proxy "*/named/*">\nGateTokenFrom bearer\n</Proxy>\n));

@@ -69,8 +69,7 @@ my $httpd = httpd(
         . qq(<Directory "\@DIR\@/htdocs/late/rewrite">\n Options +FollowSymLinks\n RewriteEngine On\n RewriteRule ^(.*)\$ $up/late/\$1 [P]\n</Directory>\n)
         . qq(<Directory "\@DIR\@/htdocs/late/index">\n DirectoryIndex /raw/open/x\n</Directory>\n<Location /raw/open/>\n AuthType None\n Require all granted\n</Location>\n)
         . join('', map { my ($name, @lines) = @$_; "<Location /ws/$name/>\n AuthType Gate\n AuthName x\n Require valid-user\n @{[ join qq(\n ), @lines ]}\n</Location>\n" }
-            [ seeing => "ProxyPass $ws/ws/" ], [ blind => 'ProxyWebsocketFallbackToProxyHttp Off', "ProxyPass $ws/ws/" ],
-            [ handled => 'ProxyWebsocketFallbackToProxyHttp Off', qq(SetHandler "proxy:$ws/ws/") ], [ http => 'ProxyWebsocketFallbackToProxyHttp Off', "ProxyPass $up/ws/" ])
+            [ seeing => "ProxyPass $ws/ws/" ], [ http => "ProxyPass $up/ws/" ])
         . "RewriteEngine On\nRewriteRule ^/hop/(.*)\$ /q/\$1 [PT]\n",
     modules => [qw(proxy_fcgi proxy_wstunnel)],
 );
@@ -122,13 +121,12 @@ my $handshake = "Authorization: Bearer $dana\r\nConnection: Upgrade\r\nUpgrade: 
 for my $place (qw(seeing http)) {
     passes($httpd->raw("GET /ws/$place/x HTTP/1.1\r\nHost: x\r\n$handshake"), "/ws/$place/: mod_proxy_http waits for the upstream's 101");
 }
-for my $place (qw(blind handled)) {
-    my $answer = $httpd->raw("GET /ws/$place/x HTTP/1.1\r\nHost: x\r\n$handshake");
-    refused($answer, 500, 'internal', "/ws/$place/: mod_proxy_wstunnel by itself");
-    is($answer->upstream_saw, undef, '... asks no upstream');
+for my $wrong ([ [qw(proxy_wstunnel)], 'ProxyWebsocketFallbackToProxyHttp Off' ]) {
+    my ($modules, @lines) = @$wrong;
+    my ($status, $said) = Gate::Httpd->start_fails(join("\n", @lines, issuer_section('a')), modules => $modules);
+    isnt($status, 0, 'mod_proxy_wstunnel by itself: httpd does not start');
+    like($said, qr/mod_proxy_wstunnel would tunnel before the upstream has agreed/, '... and says why');
 }
-like($httpd->error_log, qr/GATE230: mod_proxy_wstunnel tunnels by itself/, '... which is told at start');
-expect_in_log(qr/GATE230/);
 
 # -- no log holds a token that came by the query, whatever became of the request (finish() looks)
 my $foreign = mint(issuer => 'a', claims => { jti => 'watched' });

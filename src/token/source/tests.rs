@@ -13,7 +13,7 @@ fn look<'r>(
         unparsed_uri: b"/a?x=1&t=A.B.C&y=%20",
         the_request: b"GET /a?x=1&t=A.B.C&y=%20 HTTP/1.1",
         filename: b"proxy:http://u/a?x=1&t=A.B.C&y=%20",
-        withheld_args: None,
+        client_args: None,
     };
     collect(sources, &Names::new().unwrap(), &fields, &target)
 }
