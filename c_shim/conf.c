@@ -113,14 +113,19 @@ int shim_place_of(cmd_parms *cmd, const shim_dir *dir, gate_place *place)
     place->line = cmd->directive ? (unsigned int) cmd->directive->line_num : 0;
     place->section = cmd->path ? cmd->path : (dir ? dir->section : NULL);
     place->container = NULL;
+    place->group = NULL;
     place->port = 0;
     place->previous = NULL;
     for (up = cmd->directive; up; up = up->parent) {
         place->port |= !strcasecmp(up->directive, "<GatePort");
-        /* what only groups rules is no section */
-        if (up != cmd->directive && !place->container && strncasecmp(up->directive, "<Require", 8)
-            && strncasecmp(up->directive, "<Limit", 6)) {
+        if (up == cmd->directive || place->container || !strncasecmp(up->directive, "<Limit", 6)) {
+            continue;
+        }
+        if (strncasecmp(up->directive, "<Require", 8)) {
             place->container = up->directive;
+        }
+        else if (!place->group) { /* it groups rules, and is no section */
+            place->group = up->directive;
         }
     }
     return !whole->sealed;
@@ -346,7 +351,7 @@ const command_rec shim_commands[] = {
     SERVER("GateAssertionKey", "A private key that signs assertions; the first signs, all are published"),
     PLACE("GateUpstreamToken", "The upstream's own credential, put in by the gate: file:PATH [header=NAME]"),
     PLACE("GateSudo", "on: GitLab acts for the person (Sudo)"),
-    PLACE("GateAssertion", "on: send a signed assertion [audience=…] [ttl=60s] [header=X-Gate-Assertion]"),
+    PLACE("GateAssertion", "on: send a signed assertion [audience=URL] [ttl=60s] [header=X-Gate-Assertion]"),
 
     /* httpd's own, seen in passing */
     AP_INIT_RAW_ARGS("SetHandler", note_word, NULL, OR_FILEINFO, "core's"),

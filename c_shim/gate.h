@@ -49,6 +49,7 @@ typedef struct gate_place {
     unsigned int line;
     const char *section; /* the section's argument, as "/" of <Location "/">; NULL outside of one */
     const char *container; /* its directive, as "<Location"; NULL outside of one */
+    const char *group;   /* what groups the rule, as "<RequireAll"; NULL: nothing does */
     int port;            /* the section is a <GatePort> */
     const gate_setting *previous; /* the slot's value so far in this very section; NULL if none */
 } gate_place;
@@ -110,6 +111,8 @@ typedef struct gate_request {
     const char *the_request;
     const char *filename;
     const char *peer;  /* the client's address */
+    const char *client_ip; /* the peer of the TCP connection */
+    const char *user;  /* r->user: who another module says it is; NULL: nobody */
     const char *server_name; /* ServerName, never the client's Host */
     int server_port;
     const char *handler; /* as far as it is known already */

@@ -23,7 +23,7 @@ int shim_handler_refuses(request_rec *r)
 
 int shim_handle(request_rec *r)
 {
-    int refused;
+    int refused, explain;
     shim_state *state;
     gate_request view;
     gate_verdict *verdict;
@@ -35,10 +35,8 @@ int shim_handle(request_rec *r)
     if ((refused = shim_handler_refuses(r))) {
         return refused;
     }
-    if (!strcmp(r->handler, "gate-explain")) {
-        return shim_explain(r);
-    }
-    if (r->method_number != M_GET) {
+    explain = !strcmp(r->handler, "gate-explain");
+    if (r->method_number != M_GET && !explain) {
         ap_allow_standard_methods(r, REPLACE_ALLOW, M_GET, -1);
         return HTTP_METHOD_NOT_ALLOWED;
     }
@@ -48,6 +46,10 @@ int shim_handle(request_rec *r)
     gate_handle(shim_process, &view, r->handler, verdict);
     if (verdict->reason) {
         return shim_carry_out(r);
+    }
+    if (explain) { /* the library has only said that the client may ask */
+        verdict->status = 0;
+        return shim_explain(r);
     }
     /* httpd takes Location from the one and sends the other's with any status but 200 */
     for (i = 0; i < verdict->answer_count; i++) {

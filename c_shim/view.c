@@ -45,6 +45,8 @@ void shim_view(request_rec *r, gate_request *view)
     view->filename = r->filename;
     view->handler = r->handler;
     view->peer = r->useragent_ip;
+    view->client_ip = r->connection->client_ip;
+    view->user = r->user;
     view->server_name = r->server->server_hostname;
     view->server_port = r->server->port ? r->server->port : r->connection->local_addr->port;
     view->slots = dir->slot;

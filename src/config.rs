@@ -303,6 +303,8 @@ pub struct Place {
     pub section: Option<String>,
     /// The section's directive, as `<Location`.
     pub container: Option<String>,
+    /// What groups the rule, as `<RequireAll`; `None`: nothing does.
+    pub group: Option<String>,
     /// The section is a `<GatePort>`.
     pub port: bool,
 }

@@ -4,10 +4,12 @@
 
 pub mod check; //  the whole: unknown issuers, roles that nobody grants
 pub mod issuer; // the lines of <GateIssuer>
-mod open; //       places that need no token though they are gated
+mod open; //       sections that look closed and are open
 pub mod place; //  the lines of a section
 pub mod upstream; // what goes to the upstream beside the identity
 pub mod words; //  durations, sizes, switches
+
+pub(crate) use open::ABOUT_THE_GATE;
 
 use crate::audit::chain::ChainKey;
 use crate::config::{Config, Place, Setting};

@@ -58,6 +58,7 @@ pub enum Reason {
     CrossSite,
     Path,
     Login,
+    LoopbackOnly,
     Internal,
 }
 
@@ -129,6 +130,7 @@ impl Reason {
         Self::CrossSite,
         Self::Path,
         Self::Login,
+        Self::LoopbackOnly,
         Self::Internal,
     ];
 
@@ -400,6 +402,12 @@ impl Reason {
                 "Another site made the browser send this request",
             ),
             Self::Path => (c"path", 400, None, "The path has dot segments"),
+            Self::LoopbackOnly => (
+                c"loopback_only",
+                403,
+                None,
+                "Without signing in, this page is for clients on this host alone",
+            ),
             Self::Login => (
                 c"login",
                 403,

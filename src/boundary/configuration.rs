@@ -84,6 +84,7 @@ unsafe fn place_of(place: *const gate_place) -> Option<Place> {
             line: place.line,
             section: lossy(place.section),
             container: lossy(place.container),
+            group: lossy(place.group),
             port: place.port != 0,
         })
     }

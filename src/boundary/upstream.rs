@@ -7,11 +7,12 @@ use super::text::{bytes, lossy, slice};
 use super::verdict::{fail, with};
 use super::view::View;
 use crate::config::{AssertionSetting, HeaderValue, Setting, Sudo, UpstreamToken};
-use crate::directive::Slot;
+use crate::directive::{ABOUT_THE_GATE, Slot};
 use crate::field::folds_to;
 use crate::gate::Process;
 use crate::grant::Grant;
 use crate::identity::Identity;
+use crate::status::visitor;
 use crate::token::query::without_parameters;
 use crate::token::source::Sender;
 use crate::token::take::Take;
@@ -298,7 +299,15 @@ fn handle(
             bytes(view.raw.args).unwrap_or_default(),
         )
     };
+    if ABOUT_THE_GATE.contains(&handler) {
+        // SAFETY: gate.h: live text or NULL.
+        let (peer, user) = unsafe { (bytes(view.raw.client_ip), bytes(view.raw.user)) };
+        let known = grant.is_some() || user.is_some();
+        visitor::admit(known, peer.unwrap_or_default(), &view.table())?;
+    }
     match handler {
+        // Its answer needs httpd, which the shim asks.
+        "gate-explain" => Ok((200, c"", Vec::new(), String::new())),
         "gate-status" => {
             let (content_type, text) = process.status(args).ok_or_else(|| {
                 Refusal::new(Reason::Internal, "the counters of the gate are not there")

@@ -2,7 +2,7 @@
 //! open. Errors refuse to start; warnings are said and httpd starts.
 
 use super::Builder;
-use super::open::Sections;
+use super::open::{ABOUT_THE_GATE, Sections};
 use super::words::did_you_mean;
 use crate::config::{Issuer, KeyLocation, Place};
 use crate::field::folds_to;
@@ -180,6 +180,9 @@ impl Builder {
                     .collect();
                 let words = words.join(" ");
                 self.notes.sections.require(place, words);
+            }
+            "SetHandler" if ABOUT_THE_GATE.contains(&arguments) => {
+                self.notes.sections.handler(place, arguments);
             }
             "SetHandler" if arguments == HANDLER => {
                 self.config.login = true;

@@ -1,8 +1,11 @@
-//! Places under the gate that need no token, since all that httpd asks there is `Require all granted`: their own,
-//! or another section's over the same requests; and rules and ports of the gate's that it is not in force for.
-//! Said at start-up; what is refused is not decided here.
+//! Sections that look closed and are open: each is judged for itself, with the sections over it that
+//! give it its AuthType. Warnings at start; what a request may do is decided elsewhere.
 
 use crate::config::Place;
+
+/// Handlers of the module that say something about it: for those who must not show who they are,
+/// they answer loopback clients alone.
+pub(crate) const ABOUT_THE_GATE: &[&str] = &["gate-status", "gate-explain"];
 
 /// The sections of a configuration, as far as they speak of authentication.
 #[derive(Debug, Default)]
@@ -15,15 +18,27 @@ struct Section {
     kind: Kind,
     path: String,
     auth: Auth,
-    requires: Vec<(String, Place)>,
+    rules: Vec<Rule>,
+    /// `SetHandler gate-status` and its like.
+    handler: Option<(String, Place)>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// A `Require` line.
+#[derive(Debug)]
+struct Rule {
+    text: String,
+    line: Place,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Directory,
     Location,
     Other,
 }
+
+/// Where a section stands among the others: of a virtual host or not, and its number.
+type Order = (bool, usize);
 
 /// What `AuthType` says there.
 #[derive(Debug)]
@@ -42,8 +57,13 @@ impl Sections {
         };
     }
 
-    pub(super) fn require(&mut self, place: &Place, words: String) {
-        self.at(place).requires.push((words, place.clone()));
+    pub(super) fn require(&mut self, place: &Place, text: String) {
+        let line = place.clone();
+        self.at(place).rules.push(Rule { text, line });
+    }
+
+    pub(super) fn handler(&mut self, place: &Place, name: &str) {
+        self.at(place).handler = Some((name.to_owned(), place.clone()));
     }
 
     /// A section that may say nothing of authentication, and should.
@@ -53,20 +73,19 @@ impl Sections {
 
     fn at(&mut self, place: &Place) -> &mut Section {
         let (kind, path) = (Kind::of(place), place.section.clone().unwrap_or_default());
-        let found = self
-            .0
-            .iter()
-            .position(|it| it.place.server == place.server && it.kind == kind && it.path == path);
-        let at = found.unwrap_or(self.0.len());
-        if found.is_none() {
+        let same =
+            |it: &Section| it.place.server == place.server && it.kind == kind && it.path == path;
+        let at = self.0.iter().position(same).unwrap_or_else(|| {
             self.0.push(Section {
                 place: place.clone(),
                 kind,
-                path,
+                path: path.clone(),
                 auth: Auth::Nothing,
-                requires: Vec::new(),
+                rules: Vec::new(),
+                handler: None,
             });
-        }
+            self.0.len() - 1
+        });
         #[allow(clippy::indexing_slicing, reason = "found, or just pushed")]
         &mut self.0[at]
     }
@@ -76,156 +95,138 @@ impl Sections {
         self.0.iter().filter_map(Section::gate)
     }
 
-    /// A warning for each gated place that is open. `servers`: which of them are virtual.
+    /// A warning for each section that looks closed and is open. `servers`: which of them are virtual.
     pub(super) fn open(&self, servers: &[bool]) -> Vec<String> {
-        let mut warnings: Vec<String> = self
-            .0
-            .iter()
-            .filter(|it| it.is_granted() && !it.place.port)
-            .filter_map(|it| {
-                let place = it.gate()?;
-                Some(format!(
-                    "GATE204: AuthType Gate in {} ({place}) meets only Require all granted: nobody needs a token there",
-                    it.shown()
-                ))
-            })
-            .collect();
-        warnings.extend(self.0.iter().filter_map(Section::nobodys));
-        for (server, is_virtual) in servers.iter().enumerate() {
-            let mut here: Vec<&Section> = self
-                .0
-                .iter()
-                .filter(|it| it.place.server == server || (*is_virtual && it.place.server == 0))
-                .filter(|it| it.kind != Kind::Other)
+        let is_virtual = |at: usize| servers.get(at) == Some(&true);
+        let mut warnings = Vec::new();
+        // As httpd merges sections: those of a virtual host after those of the main server.
+        let ordered = || {
+            let orders = self.0.iter().enumerate();
+            orders.map(|(at, it)| ((it.place.server != 0, at), it))
+        };
+        for (at, it) in ordered() {
+            // Sections of the main server hold in virtual hosts too, and these over those.
+            let over: Vec<_> = ordered()
+                .filter(|(_, other)| {
+                    let (one, two) = (it.place.server, other.place.server);
+                    one == two || (two == 0 && is_virtual(one)) || (one == 0 && is_virtual(two))
+                })
                 .collect();
-            // As httpd merges them: directories by their length, then locations as they are written; a virtual
-            // host's after the main server's.
-            here.sort_by_key(|it| match it.kind {
-                Kind::Directory => (it.kind, it.is_pattern(), it.path.matches('/').count()),
-                _ => (it.kind, it.place.server != 0, 0),
-            });
-            for warning in among(&here) {
-                if !warnings.contains(&warning) {
-                    warnings.push(warning);
+            let gate = match &it.auth {
+                Auth::Gate(line) => Some(line),
+                Auth::Other => None,
+                Auth::Nothing => over
+                    .iter()
+                    .find(|(_, other)| other.gives_auth_type(it))
+                    .and_then(|(_, other)| other.gate()),
+            };
+            warnings.extend(it.port_without_gate(gate.is_some()));
+            warnings.extend(it.rule_without_gate(gate.is_some()));
+            warnings.extend(it.rules_beside_everybody());
+            warnings.extend(it.handler_without_identity(gate.is_some()));
+            if let Some(line) = it.gate() {
+                warnings.extend(it.negated_for_nobody());
+                // Rules over all of it stand in another section.
+                let has_rules = over.iter().any(|(_, other)| {
+                    let rules = !other.rules.is_empty() && !other.admits_everybody();
+                    rules && other.kind == it.kind && other.covers(it)
+                });
+                let closed = |open: &Section| {
+                    over.iter().any(|(order, other)| {
+                        matches!(other.auth, Auth::Other) && other.covers(open) && *order > at
+                    })
+                };
+                let open = |(order, other): &&(Order, &Section)| {
+                    other.opens(*order, it, at, has_rules) && !closed(other)
+                };
+                let lines: Vec<_> = over
+                    .iter()
+                    .filter(open)
+                    .filter_map(|(_, other)| other.rules.first().map(|rule| other.shown_with(rule)))
+                    .collect();
+                if !lines.is_empty() {
+                    warnings.push(format!(
+                        "GATE204: AuthType Gate in {} ({line}) meets only Require all granted, in {}: nobody needs a token there; write Require valid-user beside AuthType Gate, or AuthType None where it shall be open",
+                        it.shown(),
+                        lines.join(", ")
+                    ));
                 }
             }
         }
-        warnings.extend(self.0.iter().filter_map(|it| self.idle(it, servers)));
         warnings
     }
-
-    /// What is wrong with a port, or a place with rules of the gate's, where no `AuthType Gate` is in force.
-    fn idle(&self, section: &Section, servers: &[bool]) -> Option<String> {
-        let is_virtual = servers.get(section.place.server) == Some(&true);
-        let mut over = self.0.iter().filter(|it| {
-            it.place.server == section.place.server
-                || it.place.server == 0 && is_virtual
-                || section.place.server == 0 && servers.get(it.place.server) == Some(&true)
-        });
-        if section.place.port {
-            let is_gated = match section.auth {
-                Auth::Gate(_) => true,
-                Auth::Other => false,
-                Auth::Nothing => over.any(|it| it.is_server() && it.gate().is_some()),
-            };
-            return (!is_gated).then(|| {
-                format!(
-                    "GATE231: <GatePort {}> ({}): AuthType Gate is not in force there, and every CONNECT is refused; write AuthType Gate",
-                    section.path, section.place
-                )
-            });
-        }
-        let (rule, line) = section.requires.iter().find(|(rule, _)| {
-            let mut words = rule.split(' ');
-            let first = words.next().unwrap_or_default();
-            let provider = if first.eq_ignore_ascii_case("not") {
-                words.next().unwrap_or_default()
-            } else {
-                first
-            };
-            provider.starts_with("gate-")
-        })?;
-        let may_be_gated = match section.auth {
-            Auth::Gate(_) => true,
-            Auth::Other => false,
-            Auth::Nothing => over.any(|it| it.gate().is_some() && it.overlaps(section)),
-        };
-        (!may_be_gated).then(|| {
-            format!(
-                "GATE232: Require {rule} in {} ({line}): AuthType Gate is not in force there, and no token is looked at: the rule never holds, and negated it keeps nobody out; write AuthType Gate",
-                section.shown()
-            )
-        })
-    }
-}
-
-/// The places that one section leaves open in another, in the order of merging.
-fn among(sections: &[&Section]) -> Vec<String> {
-    let mut warnings = Vec::new();
-    for (at, open) in sections.iter().enumerate() {
-        let (outer, later) = (sections.iter().take(at), sections.iter().skip(at + 1));
-        let Some((_, line)) = open.requires.first() else {
-            continue;
-        };
-        if !open.is_granted() || !matches!(open.auth, Auth::Nothing) {
-            continue;
-        }
-        // Rules or another AuthType over all of it, later on.
-        let is_closed = |place: &Section| {
-            later.clone().any(|it| {
-                it.covers(place)
-                    && (matches!(it.auth, Auth::Other)
-                        || (!it.requires.is_empty() && !it.is_granted()))
-            })
-        };
-        if is_closed(open) {
-            continue;
-        }
-        // The AuthType that it inherits.
-        let inherited = outer.rev().find(|it| match it.auth {
-            Auth::Gate(_) => it.overlaps(open),
-            Auth::Other => it.covers(open),
-            Auth::Nothing => false,
-        });
-        if let Some((gated, gate)) = inherited.and_then(|it| Some((it, it.gate()?))) {
-            warnings.push(format!(
-                "GATE204: Require all granted in {} ({line}) is under AuthType Gate in {} ({gate}): nobody needs a token there",
-                open.shown(),
-                gated.shown()
-            ));
-        }
-        for gated in later.clone().filter(|it| it.requires.is_empty()) {
-            if let Some(gate) = gated.gate()
-                && gated.overlaps(open)
-                && !is_closed(gated)
-            {
-                warnings.push(format!(
-                    "GATE204: AuthType Gate in {} ({gate}) has no Require of its own, and Require all granted in {} ({line}) holds where both apply: nobody needs a token there; write Require valid-user beside AuthType Gate",
-                    gated.shown(),
-                    open.shown()
-                ));
-            }
-        }
-    }
-    warnings
 }
 
 impl Kind {
     fn of(place: &Place) -> Self {
         let container = place.container.as_deref().unwrap_or_default();
-        if ["<Directory", "<DirectoryMatch"]
-            .iter()
-            .any(|it| it.eq_ignore_ascii_case(container))
-        {
+        let is = |names: [&str; 2]| names.iter().any(|it| it.eq_ignore_ascii_case(container));
+        if is(["<Directory", "<DirectoryMatch"]) {
             Self::Directory
-        } else if ["<Location", "<LocationMatch"]
-            .iter()
-            .any(|it| it.eq_ignore_ascii_case(container))
-        {
+        } else if is(["<Location", "<LocationMatch"]) {
             Self::Location
         } else {
             Self::Other
         }
+    }
+}
+
+impl Rule {
+    /// Its words, without `not`.
+    fn words(&self) -> (bool, impl Iterator<Item = &str>) {
+        let mut words = self.text.split(' ').peekable();
+        let negated = words.next_if(|it| it.eq_ignore_ascii_case("not")).is_some();
+        (negated, words)
+    }
+
+    fn is_of_the_gate(&self) -> bool {
+        let (_, mut words) = self.words();
+        words.next().is_some_and(|it| it.starts_with("gate-"))
+    }
+
+    /// Whether it asks who somebody is.
+    fn asks_for_identity(&self) -> bool {
+        let (negated, mut words) = self.words();
+        let first = words.next().unwrap_or_default();
+        !negated && (first.starts_with("gate-") || ["valid-user", "user"].contains(&first))
+    }
+
+    /// Whether every client fulfils it: `all granted`, a method, all addresses, an expression that is
+    /// always true.
+    fn admits_everybody(&self) -> bool {
+        let (negated, words) = self.words();
+        let words: Vec<_> = words.map(str::to_ascii_lowercase).collect();
+        let words: Vec<_> = words.iter().map(String::as_str).collect();
+        let everywhere = |it: &&str| it.ends_with("/0");
+        match words.as_slice() {
+            ["all", "granted"] => !negated,
+            ["all", "denied"] => negated,
+            ["method", ..] => !negated,
+            ["ip", addresses @ ..] => !negated && addresses.iter().any(everywhere),
+            ["expr", "true" | "1" | "1 == 1"] => !negated,
+            _ => false,
+        }
+    }
+
+    /// Whether it may hold, or keeps nobody out, where nobody is known.
+    fn asks_nobody(&self) -> bool {
+        let (negated, mut words) = self.words();
+        let of_the_request = [
+            "all",
+            "ip",
+            "host",
+            "forward-dns",
+            "local",
+            "env",
+            "method",
+            "ssl",
+            "ssl-verify-client",
+        ];
+        let first = words.next().unwrap_or_default();
+        negated
+            || of_the_request
+                .iter()
+                .any(|it| it.eq_ignore_ascii_case(first))
     }
 }
 
@@ -237,58 +238,139 @@ impl Section {
         }
     }
 
-    /// What stands outside of all sections.
-    fn is_server(&self) -> bool {
-        self.kind == Kind::Other && self.path.is_empty()
-    }
-
-    fn is_granted(&self) -> bool {
-        !self.requires.is_empty()
-            && self
-                .requires
-                .iter()
-                .all(|(line, _)| line.eq_ignore_ascii_case("all granted"))
-    }
-
-    /// Where the gate's functions alone decide, for whom no token is shown too: what is empty is not equal.
-    fn nobodys(&self) -> Option<String> {
-        self.gate().filter(|_| !self.place.port)?;
-        let asks = |rule: &str| {
-            let expr = rule
-                .get(..4)
-                .is_some_and(|it| it.eq_ignore_ascii_case("expr"));
-            expr && rule.contains("gate_")
-        };
-        let lines = || self.requires.iter();
-        let keeps_out = |rule: &str| {
-            let mut words = rule.split_ascii_whitespace();
-            words
-                .next()
-                .is_some_and(|it| it.eq_ignore_ascii_case("not"))
-                && words.next().is_some_and(|it| it.starts_with("gate-"))
-        };
-        let out = lines().find(|(rule, _)| keeps_out(rule));
-        if let Some((rule, line)) = out.filter(|_| lines().all(|(rule, _)| asks_nobody(rule))) {
-            return Some(format!(
-                "GATE233: Require {rule} in {} ({line}) keeps nobody out who shows no token, and no rule beside it asks for one; write Require valid-user beside it, in <RequireAll>",
-                self.shown()
-            ));
-        }
-        let all = lines().all(|(rule, _)| asks(rule));
-        let negated = |(rule, _): &&(String, Place)| rule.contains('!') || rule.contains("-z ");
-        let (rule, line) = lines().filter(|_| all).find(negated)?;
-        Some(format!(
-            "GATE233: Require {rule} in {} ({line}) may hold for those who show no token, for whom gate_claim() and its kin are empty; write Require valid-user beside it, in <RequireAll>",
-            self.shown()
-        ))
-    }
-
     fn shown(&self) -> &str {
         if self.path.is_empty() {
             "the server"
         } else {
             &self.path
         }
+    }
+
+    fn shown_with(&self, rule: &Rule) -> String {
+        format!("{} ({})", self.shown(), rule.line)
+    }
+
+    fn admits_everybody(&self) -> bool {
+        !self.rules.is_empty() && self.rules.iter().all(Rule::admits_everybody)
+    }
+
+    /// Whether this section gives `other` its AuthType, as far as paths tell.
+    fn gives_auth_type(&self, other: &Self) -> bool {
+        let is_server = self.kind == Kind::Other && self.path.is_empty();
+        self.gate().is_some() && (is_server || (!other.place.port && self.covers(other)))
+    }
+
+    /// Whether this section, written at `order`, is open where `gated`, written at `at`, is in force.
+    fn opens(&self, order: Order, gated: &Self, at: Order, has_rules: bool) -> bool {
+        if order == at {
+            return self.admits_everybody() && !self.place.port;
+        }
+        if !self.admits_everybody() || !matches!(self.auth, Auth::Nothing) {
+            return false;
+        }
+        match (self.kind, gated.kind) {
+            // The rules of a <Location> stand over those of a <Directory>.
+            (Kind::Directory, Kind::Location) => !has_rules,
+            (Kind::Location, Kind::Directory) => true,
+            // The later one holds, whichever path is longer.
+            (Kind::Location, Kind::Location) => {
+                (gated.overlaps(self) && !has_rules) || (gated.covers(self) && order > at)
+            }
+            // The longer one holds.
+            (Kind::Directory, Kind::Directory) => {
+                gated.overlaps(self) && (!has_rules || self.path.len() > gated.path.len())
+            }
+            _ => false,
+        }
+    }
+
+    fn port_without_gate(&self, gated: bool) -> Option<String> {
+        (self.place.port && !gated).then(|| {
+            format!(
+                "GATE231: <GatePort {}> ({}): AuthType Gate is not in force there, and every CONNECT is refused; write AuthType Gate",
+                self.path, self.place
+            )
+        })
+    }
+
+    fn rule_without_gate(&self, gated: bool) -> Option<String> {
+        if gated || self.place.port {
+            return None;
+        }
+        let rule = self.rules.iter().find(|it| it.is_of_the_gate())?;
+        Some(format!(
+            "GATE232: Require {} in {} ({}): AuthType Gate is not in force there, and no token is read. The rule never holds, and negated it keeps nobody out; write AuthType Gate",
+            rule.text,
+            self.shown(),
+            rule.line
+        ))
+    }
+
+    /// httpd takes one of the rules as enough, outside of `<RequireAll>`.
+    fn rules_beside_everybody(&self) -> Option<String> {
+        let alternatives = || {
+            let any = |it: &&Rule| {
+                let group = it.line.group.as_deref();
+                group.is_none_or(|it| it.eq_ignore_ascii_case("<RequireAny"))
+            };
+            self.rules.iter().filter(any)
+        };
+        let open = alternatives().find(|it| it.admits_everybody())?;
+        let asking = alternatives().find(|it| it.asks_for_identity())?;
+        Some(format!(
+            "GATE234: Require {} in {} ({}) lets everybody in, and Require {} ({}) beside it is never needed: one of them is enough; write both in <RequireAll>, or only the second",
+            open.text,
+            self.shown(),
+            open.line,
+            asking.text,
+            asking.line
+        ))
+    }
+
+    fn handler_without_identity(&self, gated: bool) -> Option<String> {
+        let (name, line) = self.handler.as_ref()?;
+        let asks = self.rules.iter().any(Rule::asks_for_identity)
+            || (gated && self.rules.is_empty())
+            || matches!(self.auth, Auth::Other);
+        (ABOUT_THE_GATE.contains(&name.as_str()) && !asks).then(|| {
+            format!(
+                "GATE235: SetHandler {name} in {} ({line}): nobody has to show who they are there, so it answers loopback clients alone; write AuthType Gate and a Require gate-role",
+                self.shown()
+            )
+        })
+    }
+
+    /// Rules that a client without a token may fulfil although they speak of claims: what is empty is
+    /// not equal.
+    fn negated_for_nobody(&self) -> Option<String> {
+        if self.place.port {
+            return None;
+        }
+        let all = |is: fn(&Rule) -> bool| self.rules.iter().all(is);
+        let keeps_out = self
+            .rules
+            .iter()
+            .find(|it| it.words().0 && it.is_of_the_gate());
+        if let Some(rule) = keeps_out.filter(|_| all(Rule::asks_nobody)) {
+            return Some(format!(
+                "GATE233: Require {} in {} ({}) keeps out nobody who shows no token, and no rule beside it asks for one; write Require valid-user beside it, in <RequireAll>",
+                rule.text,
+                self.shown(),
+                rule.line
+            ));
+        }
+        let asks = |it: &Rule| {
+            let word = it.text.get(..4).unwrap_or_default();
+            word.eq_ignore_ascii_case("expr") && it.text.contains("gate_")
+        };
+        let negated = |it: &&Rule| it.text.contains('!') || it.text.contains("-z ");
+        let rule = self.rules.iter().find(negated).filter(|_| all(asks))?;
+        Some(format!(
+            "GATE233: Require {} in {} ({}) may hold for those who show no token: gate_claim(), gate_claims() and gate_roles() are empty for them; write Require valid-user beside it, in <RequireAll>",
+            rule.text,
+            self.shown(),
+            rule.line
+        ))
     }
 
     /// Whether the path may be a wildcard or a regular expression.
@@ -300,46 +382,20 @@ impl Section {
     /// Whether all requests of `other` are this one's too, as far as paths tell.
     fn covers(&self, other: &Self) -> bool {
         let everywhere = self.kind == Kind::Location && self.path == "/";
+        let below = || {
+            let rest = other.path.strip_prefix(self.path.as_str());
+            rest.is_some_and(|rest| {
+                rest.is_empty() || rest.starts_with('/') || self.path.ends_with('/')
+            })
+        };
         everywhere
-            || (self.kind == other.kind
-                && !self.is_pattern()
-                && !other.is_pattern()
-                && other
-                    .path
-                    .strip_prefix(self.path.as_str())
-                    .is_some_and(|rest| {
-                        rest.is_empty() || rest.starts_with('/') || self.path.ends_with('/')
-                    }))
+            || (self.kind == other.kind && !self.is_pattern() && !other.is_pattern() && below())
     }
 
-    /// Whether a request may be both's. Which files a location has, nobody knows.
+    /// Whether a request may be of both.
     fn overlaps(&self, other: &Self) -> bool {
-        self.kind != other.kind
-            || self.is_pattern()
-            || other.is_pattern()
-            || self.covers(other)
-            || other.covers(self)
+        self.is_pattern() || other.is_pattern() || self.covers(other) || other.covers(self)
     }
-}
-
-/// Whether the rule may hold, or keeps nobody out, where no person is known.
-fn asks_nobody(rule: &str) -> bool {
-    let word = rule.split_ascii_whitespace().next().unwrap_or_default();
-    let of_the_request = [
-        "all",
-        "ip",
-        "host",
-        "forward-dns",
-        "local",
-        "env",
-        "method",
-        "not",
-        "ssl",
-        "ssl-verify-client",
-    ];
-    of_the_request
-        .iter()
-        .any(|it| it.eq_ignore_ascii_case(word))
 }
 
 #[cfg(test)]

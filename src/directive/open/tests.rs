@@ -19,11 +19,18 @@ fn warnings(text: &[&str]) -> Vec<String> {
                 file: "f".into(),
                 section: Some(path.into()),
                 container: Some(container.into()),
+                group: None,
                 port: container == "<GatePort",
             };
+            let (group, line) = match line.strip_prefix('<').and_then(|it| it.split_once("> ")) {
+                Some((group, line)) => (Some(format!("<{group}")), line),
+                None => (None, line),
+            };
+            let place = Place { group, ..place };
             match line.split_once(' ') {
                 Some(("AuthType", word)) => sections.auth_type(&place, word),
                 Some(("Require", words)) => sections.require(&place, words.into()),
+                Some(("SetHandler", name)) => sections.handler(&place, name),
                 _ => {}
             }
         }
@@ -256,4 +263,100 @@ fn a_gated_place_with_rules_is_not() {
     ] {
         assert_eq!(warnings(text), Vec::<String>::new(), "{text:?}");
     }
+}
+
+#[test]
+fn a_rule_that_everybody_fulfils_beside_one_that_asks_is_told() {
+    for (rules, wanted) in [
+        ("Require all granted, Require gate-role admin", true),
+        ("Require gate-role admin, Require method GET POST", true),
+        ("Require gate-claim a=b, Require ip 0.0.0.0/0", true),
+        ("Require valid-user, Require expr true", true),
+        ("Require not all denied, Require gate-role admin", true),
+        (
+            "<RequireAny> Require all granted, <RequireAny> Require gate-role a",
+            true,
+        ),
+        (
+            "<RequireAll> Require all granted, <RequireAll> Require gate-role a",
+            false,
+        ),
+        (
+            "<RequireAll> Require method GET, Require gate-role a",
+            false,
+        ),
+        ("Require gate-role admin, Require ip 10.0.0.0/8", false),
+        ("Require gate-role admin, Require valid-user", false),
+        ("Require all granted", false),
+    ] {
+        let told = warnings(&[&format!("<Location /x: AuthType Gate, {rules}")]);
+        let warned = told.iter().any(|it| it.starts_with("GATE234"));
+        assert_eq!(warned, wanted, "{rules}: {told:?}");
+    }
+}
+
+#[test]
+fn a_section_counts_for_itself_only() {
+    let told = warnings(&[
+        "<Location /: Require all granted, Require not gate-role x",
+        "<Location /admin/: AuthType Gate, Require gate-role admin",
+    ]);
+    assert!(told.iter().any(|it| it.starts_with("GATE232")), "{told:?}");
+}
+
+#[test]
+fn a_handler_about_the_module_in_an_open_section_is_told() {
+    for (text, wanted) in [
+        (&["<Location /s: SetHandler gate-status"][..], true),
+        (
+            &["<Location /s: SetHandler gate-explain, Require all granted"],
+            true,
+        ),
+        (
+            &["<Location /s: AuthType None, SetHandler gate-status"],
+            true,
+        ),
+        (
+            &["<Location /s: Require ip 10.0.0.1, SetHandler gate-status"],
+            true,
+        ),
+        (
+            &["<Location /s: AuthType Gate, SetHandler gate-status"],
+            false,
+        ),
+        (
+            &[
+                "<Location /: AuthType Gate",
+                "<Location /s: SetHandler gate-status",
+            ],
+            false,
+        ),
+        (
+            &[
+                "<Location /: AuthType Gate",
+                "<Location /s: SetHandler gate-status, Require all granted",
+            ],
+            true,
+        ),
+        (&["<Location /s: SetHandler gate-jwks"], false),
+    ] {
+        let told = warnings(text);
+        let warned = told.iter().any(|it| it.starts_with("GATE235"));
+        assert_eq!(warned, wanted, "{text:?}: {told:?}");
+    }
+}
+
+#[test]
+fn open_directories_are_told_in_one_line() {
+    let told = warnings(&[
+        "<Directory /usr/share: Require all granted",
+        "<Directory /var/www/: Require all granted",
+        "<Location /files/: AuthType Gate",
+    ]);
+    assert_eq!(told.len(), 1, "{told:?}");
+    let one = told.concat();
+    assert!(
+        one.contains("/usr/share (line 1 of f), /var/www/ (line 2 of f)"),
+        "{one}"
+    );
 }
