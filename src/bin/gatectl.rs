@@ -9,6 +9,8 @@ mod audit; //   audit verify, audit report
 mod explain; //  explain
 #[path = "gatectl/gate.rs"]
 mod gate; //    the way to a gate
+#[path = "gatectl/local.rs"]
+mod local; //   the local end of a port
 #[path = "gatectl/port.rs"]
 mod port; //    port: the local end of a CI port
 #[path = "gatectl/progress.rs"]
@@ -39,7 +41,7 @@ const USAGE: &str = "gatectl: beside mod_gitlab_gate
   gatectl audit report FILE... [--format table|csv|json]
                                                  the access review: who used what, from when to when
   gatectl port --gate URL --token-env VAR [--job-token-env CI_JOB_TOKEN] [--ca-file FILE]
-          --to NAME:PORT (--listen ADDRESS:PORT | --stdio) [-- COMMAND...]
+          --to NAME:PORT (--listen unix:PATH|ADDRESS:PORT | --stdio) [--listen-any] [-- COMMAND...]
                                                  the local end of a CI port, while COMMAND runs
   gatectl token [--issuer URL | --jwks FILE] [--audience AUD] < TOKEN
                                                  decodes and verifies a token
@@ -78,7 +80,7 @@ fn main() -> ExitCode {
         }
         [] => Ended::Usage("say what to do".into()),
         ["audit", ..] => Ended::Usage("say audit verify or audit report".into()),
-        [other, ..] => Ended::Usage(format!("{other} is not known")),
+        [other, ..] => Ended::Usage(format!("{} is no command", words::shown(other))),
     };
     match ended {
         Ended::Yes => ExitCode::SUCCESS,

@@ -21,7 +21,7 @@ my $config = "GateAuditLog \@DIR\@/audit.log\nSetEnvIf Request_URI ^/env/ seen\n
     gated('/net/', '<RequireAll>', 'Require gate-role dev', 'Require ip 192.0.2.0/24', '</RequireAll>'),
     gated('/watch/', 'GateMode observe', 'Require gate-role admin'),
     gated('/made/', 'GateAccept made', 'Require valid-user'), gated('/cloud/', 'GateAccept cloud', 'Require valid-user'),
-    "<Location /status>\nSetHandler gate-status\nRequire gate-role admin\n</Location>\n<Location /explain>\nSetHandler gate-explain\nRequire gate-role admin\n</Location>\n";
+    "<Location /open-status>\nAuthType None\nRequire all granted\nSetHandler gate-status\n</Location>\n<Location /open-explain>\nAuthType None\nRequire all granted\nSetHandler gate-explain\n</Location>\n<Location /status>\nSetHandler gate-status\nRequire gate-role admin\n</Location>\n<Location /explain>\nSetHandler gate-explain\nRequire gate-role admin\n</Location>\n";
 my $httpd = httpd($config);
 my $log   = $httpd->dir . '/audit.log';
 
@@ -47,6 +47,14 @@ like($httpd->error_log, qr/GATE202: GateMode observe/, 'and the start warned');
 
 # --- status ------------------------------------------------------------------------------------------------------------
 
+is($httpd->get('/open-status?metrics')->status, 200, 'where nobody has to show who they are, loopback sees the status');
+for my $header ('X-Forwarded-For', 'Forwarded', 'Via') {
+    for my $path ('/open-status?json', '/open-explain?method=GET&path=/x') {
+        refused($httpd->get($path, headers => [ $header => '127.0.0.1' ]), 403, 'loopback_only', "not through a proxy ($header, $path)");
+    }
+}
+is($httpd->get('/status?metrics', token => $admin, headers => [ 'X-Forwarded-For' => '192.0.2.1' ])->status, 200, 'but who showed who they are, sees it');
+like($httpd->error_log, qr/GATE235: SetHandler gate-explain in \/open-explain/, 'and the start warned');
 refused($httpd->get('/status'), 401, 'token_missing', 'the status is protected');
 refused($httpd->get('/status', token => $dev), 403, 'role', 'as any Location');
 passes($httpd->get('/x', token => $dev), 'something passes');

@@ -9,6 +9,7 @@ use Gate::Gatectl;
 use Gate::Port;
 use File::Temp ();
 use IO::Socket::INET;
+use IO::Socket::UNIX;
 use Time::HiRes qw(sleep time);
 
 my $dir     = File::Temp->newdir('gate-gatectl-XXXXXX', TMPDIR => 1);
@@ -93,6 +94,45 @@ for my $script (qw(build demo install test)) {
     my $stdout = `$FindBin::RealBin/../../apxs/$script --help 2>/dev/null`;
     is($?, 0, "apxs/$script --help");
     like($stdout, qr{^  apxs/$script }m, 'says how');
+}
+
+# --- where it listens
+{
+    my $dir = File::Temp->newdir;
+    my $path = "$dir/db";
+    my @unix = ($gatectl, qw(port --token-env GATE_TOKEN --to echo:1 --gate), $gate, '--listen', "unix:$path");
+    my $talk = q{my $s = IO::Socket::UNIX->new(Peer => $ENV{GATECTL_SOCKET}) or exit 7; $s->print("over unix\n"); $s->flush; exit(<$s> eq "over unix\n" ? 0 : 8)};
+    ($status) = run(undef, @unix, '--', 'perl', '-MIO::Socket::UNIX', '-e', $talk);
+    is($status, 0, 'a socket of the file system, whose path the command is told');
+    ok(!-e $path, 'it is removed at the end');
+    ($status, $said) = run(undef, @unix, '--', 'perl', '-e', 'printf "%o", (stat $ENV{GATECTL_SOCKET})[2] & 0777');
+    like($said, qr/^600$/m, 'its owner alone may use it');
+    ok(IO::Socket::UNIX->new(Local => $path, Listen => 1), 'a socket that nobody listens on any more');
+    is((run(undef, @unix, '--', 'true'))[0], 0, 'is replaced');
+    open my $file, '>', $path or die $!;
+    close $file;
+    ($status, $said) = run(undef, @unix, '--', 'true');
+    is($status, 2, 'anything else that is there');
+    like($said, qr/something else than a socket is there/, 'stays, and says why');
+    ok(-f $path, '... untouched');
+    unlink $path;
+    my $other = IO::Socket::UNIX->new(Local => $path, Listen => 1);
+    ($status, $said) = run(undef, @unix, '--', 'true');
+    like($said, qr/another process listens there/, 'a socket that somebody listens on stays');
+    ($status, $said) = run(undef, $gatectl, qw(port --token-env GATE_TOKEN --to echo:1 --gate), $gate, qw(--listen 127.0.0.1:0 -- sh -c), 'echo port=$GATECTL_PORT');
+    like($said, qr/^port=[1-9]\d+$/m, 'port 0: the command is told which');
+    for my $listen (qw(0.0.0.0:0 [::]:0)) {
+        my @any = ($gatectl, qw(port --token-env GATE_TOKEN --to echo:1 --gate), $gate, '--listen', $listen);
+        ($status, $said) = run(undef, @any, '--', 'true');
+        is($status, 2, "$listen: wrong usage");
+        like($said, qr/is not loopback.*--listen-any/, 'says what to write');
+        is((run(undef, @any, '--listen-any', '--', 'true'))[0], 0, '... or that it is meant') if $listen !~ /::/;
+    }
+}
+for my $words ([ 'token', $ENV{GATE_TOKEN} ], [ $ENV{GATE_TOKEN} ], [ 'port', $ENV{GATE_TOKEN} ], [ 'port', "--$ENV{GATE_TOKEN}", 'x' ], [ 'audit', 'verify', "--$ENV{GATE_TOKEN}" ], [ 'token', '--issuer=x', 'glpat-aB3' ]) {
+    ($status, $said) = run(undef, $gatectl, @$words);
+    is($status, 2, 'a token among the words: wrong usage');
+    unlike($said, qr/\Q$ENV{GATE_TOKEN}\E|glpat-aB3/, 'and it is not shown');
 }
 
 # --- wrong words

@@ -22,6 +22,8 @@ pub struct Gate {
     port: u16,
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     to: String,
+    /// CI_JOB_TOKEN goes along.
+    job_token: bool,
     request: String,
 }
 
@@ -87,6 +89,7 @@ impl Gate {
             port,
             tls,
             to: to.to_owned(),
+            job_token: job_token.is_some(),
             request,
         })
     }
@@ -134,11 +137,12 @@ impl Gate {
         };
         Err(match field("X-Gate-Reason") {
             Some(code) => format!(
-                "the gate refused {}: {} {}: {} (request {})",
+                "the gate refused {}: {} {}: {}{} (request {})",
                 self.to,
                 shown(status),
                 shown(code),
                 Reason::from_code(code).map_or("", Reason::description),
+                self.hint(code),
                 shown(field("X-Gate-Request").unwrap_or("unknown"))
             ),
             None => format!(
@@ -149,6 +153,15 @@ impl Gate {
                 shown(status)
             ),
         })
+    }
+
+    /// What to write instead, where that is known.
+    fn hint(&self, code: &str) -> &'static str {
+        if code == Reason::JobMismatch.code() && !self.job_token {
+            "; the gate asks GitLab about the job: add --job-token-env CI_JOB_TOKEN"
+        } else {
+            ""
+        }
     }
 
     fn connect(&self) -> io::Result<TcpStream> {

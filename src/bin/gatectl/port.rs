@@ -2,11 +2,12 @@
 //! One tunnel per connection. How bytes go through TLS is [`crate::gate`]'s.
 
 use crate::gate::{Gate, Reading, Writing};
+use crate::local::{Listener, Local, Wrong};
+use crate::words;
 use gitlab_gate::sys::signals;
 use std::io::{IsTerminal, Read, Write, stdin, stdout};
-use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, ExitCode, exit};
+use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -15,7 +16,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// The words of the command line.
 pub const USAGE: &str =
     "gatectl port --gate URL --token-env VAR [--job-token-env CI_JOB_TOKEN] [--ca-file FILE]
-             --to NAME:PORT (--listen ADDRESS:PORT | --stdio) [-- COMMAND...]";
+             --to NAME:PORT (--listen unix:PATH|ADDRESS:PORT | --stdio) [--listen-any] [-- COMMAND...]";
 
 /// Before the end of a port, its user is told.
 const WARNING: u64 = 60;
@@ -29,6 +30,7 @@ struct Options<'a> {
     to: Option<&'a str>,
     listen: Option<&'a str>,
     stdio: bool,
+    any: bool,
     command: &'a [&'a str],
 }
 
@@ -45,13 +47,17 @@ fn parse<'a>(mut words: &'a [&'a str]) -> Result<Options<'a>, String> {
                 options.stdio = true;
                 continue;
             }
+            "--listen-any" => {
+                options.any = true;
+                continue;
+            }
             _ => {}
         }
         let (name, value) = match word.split_once('=') {
             Some((name, value)) => (name, value),
             None => {
                 let [value, rest @ ..] = words else {
-                    return Err(format!("{word} takes a value"));
+                    return Err(format!("{} takes a value", words::shown(word)));
                 };
                 words = rest;
                 (*word, *value)
@@ -64,14 +70,14 @@ fn parse<'a>(mut words: &'a [&'a str]) -> Result<Options<'a>, String> {
             "--ca-file" => &mut options.ca_file,
             "--to" => &mut options.to,
             "--listen" => &mut options.listen,
-            _ => return Err(format!("{name} is not known here")),
+            _ => return Err(format!("{} is not known here", words::shown(name))),
         };
         if slot.replace(value).is_some() {
             return Err(format!("{name} is there twice"));
         }
     }
     if options.stdio == options.listen.is_some() {
-        return Err("say either --listen ADDRESS:PORT or --stdio".into());
+        return Err("say either --listen unix:PATH, --listen 127.0.0.1:PORT or --stdio".into());
     }
     if options.stdio && !options.command.is_empty() {
         return Err("--stdio is the port itself: no command can run beside it".into());
@@ -105,10 +111,21 @@ pub fn run(words: &[&str]) -> ExitCode {
     };
     match options.listen {
         None => stdio(&gate),
-        Some(address) => match TcpListener::bind(address) {
-            Ok(listener) => beside(options.command, listener, &gate),
-            Err(error) => {
-                eprintln!("gatectl: {address}: {error}");
+        Some(listen) => match Listener::open(listen, options.any) {
+            Ok(listener) => {
+                let path = listener.path();
+                let ended = beside(options.command, listener, &gate);
+                if let Some(path) = path {
+                    let _ = std::fs::remove_file(path);
+                }
+                ended
+            }
+            Err(Wrong::Words(wrong)) => {
+                eprintln!("gatectl: {wrong}\n\n  {USAGE}");
+                ExitCode::from(2)
+            }
+            Err(Wrong::Failed(wrong)) => {
+                eprintln!("gatectl: {wrong}");
                 ExitCode::from(2)
             }
         },
@@ -130,18 +147,16 @@ fn stdio(gate: &Gate) -> ExitCode {
 }
 
 /// Listens, runs the command, and ends with its status; without one, serves until it is told to end.
-fn beside(command: &[&str], listener: TcpListener, gate: &Arc<Gate>) -> ExitCode {
+fn beside(command: &[&str], listener: Listener, gate: &Arc<Gate>) -> ExitCode {
     let [program, arguments @ ..] = command else {
-        if let Ok(address) = listener.local_addr() {
-            eprintln!("gatectl: listening on {address}");
-        }
+        eprintln!("gatectl: listening on {}", listener.shown().1);
         serve(&listener, gate);
         return ExitCode::from(2);
     };
     // Before the command is there: from its first moment a signal is for the command.
     let before = signals::hold_back();
     let mut command = Command::new(program);
-    before.holds_for(command.args(arguments));
+    before.holds_for(command.args(arguments).envs(listener.shown().0));
     let mut child = match command.spawn() {
         Ok(child) => child,
         Err(error) => {
@@ -172,7 +187,7 @@ fn beside(command: &[&str], listener: TcpListener, gate: &Arc<Gate>) -> ExitCode
     match ended {
         Ok(status) => {
             let code = status.code().or(status.signal().map(|it| 128 + it));
-            exit(code.unwrap_or(1))
+            u8::try_from(code.unwrap_or(1)).map_or(ExitCode::FAILURE, ExitCode::from)
         }
         Err(error) => {
             eprintln!("gatectl: {program}: {error}");
@@ -181,15 +196,18 @@ fn beside(command: &[&str], listener: TcpListener, gate: &Arc<Gate>) -> ExitCode
     }
 }
 
-fn serve(listener: &TcpListener, gate: &Arc<Gate>) {
-    for local in listener.incoming().flatten() {
+fn serve(listener: &Listener, gate: &Arc<Gate>) {
+    loop {
+        let Ok(local) = listener.accept() else {
+            thread::sleep(Duration::from_millis(50)); // no descriptor is free
+            continue;
+        };
         let gate = Arc::clone(gate);
-        let _ = thread::Builder::new().spawn(move || connection(&local, &gate));
+        let _ = thread::Builder::new().spawn(move || connection(local, &gate));
     }
 }
 
-fn connection(local: &TcpStream, gate: &Gate) {
-    let _ = local.set_nodelay(true);
+fn connection(mut local: Local, gate: &Gate) {
     let Ok((mut from, mut to)) = open(gate) else {
         return; // dropped: the client sees the connection closed
     };
@@ -200,9 +218,8 @@ fn connection(local: &TcpStream, gate: &Gate) {
         let _ = pump(&mut up, &mut to);
         to.finish();
     });
-    let mut down = local;
-    let _ = pump(&mut from, &mut down);
-    let _ = local.shutdown(Shutdown::Write);
+    let _ = pump(&mut from, &mut local);
+    local.finish();
     let _ = upward.join();
 }
 

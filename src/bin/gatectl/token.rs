@@ -40,8 +40,8 @@ fn judge(words: &[&str]) -> Result<Ended, Ended> {
     let words = Words::parse(words, &["issuer", "jwks", "audience"]).map_err(Ended::Usage)?;
     if !words.rest.is_empty() {
         return Err(Ended::Usage(format!(
-            "{} is one word too many",
-            words.rest.join(" ")
+            "{} word(s) too many; the token is read from stdin",
+            words.rest.len()
         )));
     }
     let token = from_stdin()?;

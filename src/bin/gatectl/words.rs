@@ -2,6 +2,18 @@
 
 use std::collections::BTreeMap;
 
+/// A word of the command line as a message may show it. What could be a token is not shown: messages
+/// go to the logs of CI jobs.
+pub fn shown(word: &str) -> String {
+    let name = word.trim_start_matches('-');
+    let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+    if plain && (1..=20).contains(&name.len()) {
+        word.to_owned()
+    } else {
+        format!("a word of {} characters", word.chars().count())
+    }
+}
+
 /// The options with their values, and the other words.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Words<'a> {
@@ -35,7 +47,7 @@ impl<'a> Words<'a> {
             };
             let often = known.contains(&format!("{name}*").as_str());
             if !known.contains(&name) && !often {
-                return Err(format!("--{name} is not known here"));
+                return Err(format!("{} is not known here", shown(&format!("--{name}"))));
             }
             let value = value
                 .or_else(|| words.next())
@@ -64,6 +76,21 @@ impl<'a> Words<'a> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn what_could_be_a_token_is_not_shown() {
+        assert_eq!(shown("--tokne-env"), "--tokne-env");
+        for secret in [
+            "glpat-Ab3",
+            "eyJhbGciOi.x.y",
+            "a=b",
+            "",
+            "s3cret",
+            "--x=glpat",
+        ] {
+            assert!(!shown(secret).contains("glpat") && shown(secret).starts_with("a word"));
+        }
+    }
 
     #[test]
     fn options_stand_anywhere() {
