@@ -45,6 +45,8 @@ type Order = (bool, usize);
 enum Auth {
     Nothing,
     Gate(Place),
+    /// `None`: no module asks who somebody is.
+    Off,
     Other,
 }
 
@@ -52,6 +54,8 @@ impl Sections {
     pub(super) fn auth_type(&mut self, place: &Place, word: &str) {
         self.at(place).auth = if word.eq_ignore_ascii_case("Gate") {
             Auth::Gate(place.clone())
+        } else if word.eq_ignore_ascii_case("None") {
+            Auth::Off
         } else {
             Auth::Other
         };
@@ -114,7 +118,7 @@ impl Sections {
                 .collect();
             let gate = match &it.auth {
                 Auth::Gate(line) => Some(line),
-                Auth::Other => None,
+                Auth::Off | Auth::Other => None,
                 Auth::Nothing => over
                     .iter()
                     .find(|(_, other)| other.gives_auth_type(it))
@@ -133,7 +137,9 @@ impl Sections {
                 });
                 let closed = |open: &Section| {
                     over.iter().any(|(order, other)| {
-                        matches!(other.auth, Auth::Other) && other.covers(open) && *order > at
+                        matches!(other.auth, Auth::Off | Auth::Other)
+                            && other.covers(open)
+                            && *order > at
                     })
                 };
                 let open = |(order, other): &&(Order, &Section)| {
@@ -331,7 +337,7 @@ impl Section {
         let (name, line) = self.handler.as_ref()?;
         let asks = self.rules.iter().any(Rule::asks_for_identity)
             || (gated && self.rules.is_empty())
-            || matches!(self.auth, Auth::Other);
+            || (matches!(self.auth, Auth::Other) && !self.admits_everybody());
         (ABOUT_THE_GATE.contains(&name.as_str()) && !asks).then(|| {
             format!(
                 "GATE235: SetHandler {name} in {} ({line}): nobody has to show who they are there, so it answers loopback clients alone; write AuthType Gate and a Require gate-role",
