@@ -249,8 +249,9 @@ void gate_note_rule(gate_config *config, const gate_place *place, const gate_rul
 /* The same for httpd's own AuthType, Require and SetHandler. */
 void gate_note(gate_config *config, const gate_place *place, const char *directive, const char *arguments);
 
-/* Checks the whole; says what is wrong by the log. The number of errors. Fallback: 1. */
-int gate_config_check(gate_config *config);
+/* Checks the whole, and logs what is wrong. `has_authz`: mod_authn_core and mod_authz_core are loaded. The number
+ * of errors. Fallback: 1. */
+int gate_config_check(gate_config *config, int has_authz);
 
 /* Whether some place adds to what the upstream gets beside the identity: a credential, Sudo, an assertion, a
  * login. Where none does, gate_upstream has nothing to say. Fallback: 1. */

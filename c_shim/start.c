@@ -90,7 +90,7 @@ int shim_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, se
                      "WebSocket, and lets any request past the gate. Load mod_proxy_http");
         return HTTP_INTERNAL_SERVER_ERROR;
     }
-    if (!config || gate_config_check(config) != 0) {
+    if (!config || gate_config_check(config, ap_find_linked_module("mod_authz_core.c") && ap_find_linked_module("mod_authn_core.c")) != 0) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     if (state_dir(ptemp, server, 0) != 0 || !check_audit_log(ptemp, server)) {

@@ -6,6 +6,7 @@ use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// As whom httpd's children run, and whether this process may give files away.
 #[derive(Clone, Copy, Debug)]
@@ -115,6 +116,7 @@ pub fn prepare(path: &Path, run: RunUser) -> Result<Vec<Warning>, Unfit> {
         Err(why) => return Ok(vec![Warning::NotMade(path.clone(), why)]),
     };
     judge(path, &found, run)?;
+    sweep(path);
     let mut warnings = Vec::new();
     if found.mode() & 0o020 != 0 {
         warnings.push(Warning::GroupWrites(path.clone()));
@@ -126,6 +128,35 @@ pub fn prepare(path: &Path, run: RunUser) -> Result<Vec<Warning>, Unfit> {
         warnings.push(Warning::NotGiven(path.clone(), why));
     }
     Ok(warnings)
+}
+
+/// How long the files of an issuer stay that no process has written (30 days). A process writes the
+/// document of its issuer at each fetch, so nobody uses these any more.
+const UNUSED: Duration = Duration::from_secs(30 * 86_400);
+
+/// Takes away the files of issuers that are in no configuration any more (`jwks/store.rs`).
+pub fn sweep(path: &Path) {
+    let Ok(entries) = std::fs::read_dir(path) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let written = entry.metadata().ok().filter(Metadata::is_file);
+        let age = written.and_then(|it| it.modified().ok()?.elapsed().ok());
+        let own = entry.file_name().to_str().is_some_and(is_of_an_issuer);
+        if own && age.is_some_and(|it| it > UNUSED) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Whether a file is one of an issuer: NAME-HASH.json, its lock, or one that is being written.
+fn is_of_an_issuer(file: &str) -> bool {
+    let Some((stem, ending)) = file.rsplit_once('.') else {
+        return false;
+    };
+    let hash = stem.rsplit_once('-').map_or("", |(_, hash)| hash);
+    let hex = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
+    matches!(ending, "json" | "lock" | "new") && hash.len() == 16 && hash.bytes().all(hex)
 }
 
 /// Without a slash at its end, which would follow a symbolic link.
@@ -259,5 +290,32 @@ mod tests {
             prepare(&path, SELF).unwrap()[..],
             [Warning::NotMade(..)]
         ));
+    }
+
+    #[test]
+    fn files_of_issuers_that_nobody_uses_go_and_others_stay() {
+        let dir = std::env::temp_dir().join(format!("gate-sweep-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let old = std::time::SystemTime::now() - UNUSED - Duration::from_secs(60);
+        let names = [
+            ("okta-0123456789abcdef.json", true, false),
+            ("okta-0123456789abcdef.lock", true, false),
+            ("okta-0123456789abcdef.new", true, false),
+            ("corp-0123456789abcdef.json", false, true),
+            ("audit.chain", true, true),
+            ("used-0123.json", true, true),
+            ("okta-0123456789ABCDEF.json", true, true),
+        ];
+        for (name, is_old, _) in names {
+            let file = File::create(dir.join(name)).unwrap();
+            if is_old {
+                file.set_modified(old).unwrap();
+            }
+        }
+        sweep(&dir);
+        for (name, _, stays) in names {
+            assert_eq!(dir.join(name).exists(), stays, "{name}");
+        }
+        std::fs::remove_dir_all(&dir).unwrap();
     }
 }

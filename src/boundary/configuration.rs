@@ -272,13 +272,16 @@ entry! {
 }
 
 entry! {
-    fn gate_config_check(config: *mut ffi::gate_config) -> i32 {
+    fn gate_config_check(config: *mut ffi::gate_config, has_authz: i32) -> i32 {
         // SAFETY: gate.h.
         let Some(handle) = (unsafe { handle(config) }) else {
             return 1;
         };
         handle.sealed = true;
-        let found = handle.builder.check();
+        let mut found = handle.builder.check();
+        if has_authz == 0 {
+            found.errors.extend(handle.builder.without_authorization());
+        }
         handle.state_dir = handle
             .builder
             .config

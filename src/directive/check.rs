@@ -270,6 +270,16 @@ impl Builder {
         found
     }
 
+    /// Without mod_authn_core and mod_authz_core httpd asks no `AuthType` and no `Require`: every
+    /// section would be open.
+    #[must_use]
+    pub fn without_authorization(&self) -> Option<String> {
+        let gate = self.notes.sections.gates().next()?;
+        Some(format!(
+            "AuthType Gate ({gate}) needs mod_authn_core and mod_authz_core, and one of them is not loaded: no Require would be asked; write LoadModule lines for both"
+        ))
+    }
+
     fn check_audit(&self, found: &mut Findings) {
         let audit = &self.config.audit;
         for (name, given) in [

@@ -217,6 +217,13 @@ for my $case (
     is($status, 0, "$name is accepted") or diag($output);
 }
 
+# Without them no Require is asked.
+for my $module (qw(authz_core authn_core)) {
+    my ($status, $output) = configtest(in_location(), lacks => [ $module, qw(authz_host authz_user) ]);
+    isnt($status, 0, "without mod_$module httpd does not start");
+    like($output, qr/AuthType Gate .*needs mod_authn_core and mod_authz_core/, 'and says which modules are needed');
+}
+
 # What is allowed, but only with a warning at start-up.
 my $dir   = File::Temp->newdir('gate-config-XXXXXX', TMPDIR => 1);
 chmod 0755, $dir;

@@ -33,7 +33,8 @@ sub free_port {
     die 'no free port';
 }
 
-# options: port, mpm, modules => [...] (more of httpd's), without_gate, without_audit (no directive of the module but those written), head (text before ours), log_level.
+# options: port, mpm, modules => [...] (more of httpd's), lacks => [...] (fewer), without_gate, without_audit (no directive of
+# the module but those written), head (text before ours), log_level.
 sub new {
     my ($class, $config, %options) = @_;
     my $dir = File::Temp->newdir('gate-test-XXXXXX', TMPDIR => 1);
@@ -52,10 +53,11 @@ sub configure {
     my ($self, $config) = @_;
     my $options = $self->{options};
     my $mpm = $options->{mpm} || mpm();
+    my %lacks = map { $_ => 1 } @{ $options->{lacks} || [] };
     my @lines = (
         "ServerRoot $self->{dir}", 'DefaultRuntimeDir run', 'PidFile httpd.pid', "ServerName 127.0.0.1:$self->{port}",
         map { sprintf 'LoadModule %s_module %s/mod_%s.so', $_, modules_dir(), $_ }
-            "mpm_$mpm", @MODULES, @{ $options->{modules} || [] });
+            grep { !$lacks{$_} } "mpm_$mpm", @MODULES, @{ $options->{modules} || [] });
     push @lines, "LoadModule gitlab_gate_module $ENV{GATE_MODULE}" unless $options->{without_gate};
     push @lines, 'User www-data', 'Group www-data' if $> == 0;
     push @lines, "Listen 127.0.0.1:$self->{port}", 'DocumentRoot htdocs', 'TypesConfig /etc/mime.types', 'ErrorLog error.log';
