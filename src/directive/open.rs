@@ -324,7 +324,7 @@ impl Section {
         let open = alternatives().find(|it| it.admits_everybody())?;
         let asking = alternatives().find(|it| it.asks_for_identity())?;
         Some(format!(
-            "GATE234: Require {} in {} ({}) lets everybody in, and Require {} ({}) beside it is never needed: one of them is enough; write both in <RequireAll>, or only the second",
+            "GATE236: Require {} in {} ({}) lets everybody in, and Require {} ({}) beside it is never needed: one of them is enough; write both in <RequireAll>, or only the second",
             open.text,
             self.shown(),
             open.line,

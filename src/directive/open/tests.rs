@@ -290,7 +290,7 @@ fn a_rule_that_everybody_fulfils_beside_one_that_asks_is_told() {
         ("Require all granted", false),
     ] {
         let told = warnings(&[&format!("<Location /x: AuthType Gate, {rules}")]);
-        let warned = told.iter().any(|it| it.starts_with("GATE234"));
+        let warned = told.iter().any(|it| it.starts_with("GATE236"));
         assert_eq!(warned, wanted, "{rules}: {told:?}");
     }
 }
