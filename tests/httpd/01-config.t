@@ -256,7 +256,7 @@ for my $case (
         qr{\[\S*:warn\].*GATE236: Require all granted in / \(line \d+ of \S+\) lets everybody in, and Require gate-role admin \(line \d+ } ],
     [ 'a rule that is never needed, in <RequireAny>', issuer_section('a', 'GateRole admin groups=admins') . gated('/', '<RequireAny>', 'Require method GET POST', 'Require gate-role admin', '</RequireAny>'),
         qr{\[\S*:warn\].*GATE236: Require method GET POST in / } ],
-    [ 'a rule without the gate above a gated section', issuer_section('a', 'GateRole x groups=x') . "<Location />\nRequire all granted\nRequire not gate-role x\n</Location>\n" . gated('/admin/', 'Require gate-role x'),
+    [ 'a rule without the gate above a gated section', issuer_section('a', 'GateRole x groups=x') . "<Location />\n<RequireAll>\nRequire all granted\nRequire not gate-role x\n</RequireAll>\n</Location>\n" . gated('/admin/', 'Require gate-role x'),
         qr{\[\S*:warn\].*GATE232: Require not gate-role x in / } ],
     [ 'the status where nobody has to show who they are', "<Location /s>\nSetHandler gate-status\n</Location>\n",
         qr{\[\S*:warn\].*GATE235: SetHandler gate-status in /s \(line \d+ } ],

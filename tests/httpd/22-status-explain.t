@@ -55,6 +55,7 @@ for my $header ('X-Forwarded-For', 'Forwarded', 'Via') {
 }
 is($httpd->get('/status?metrics', token => $admin, headers => [ 'X-Forwarded-For' => '192.0.2.1' ])->status, 200, 'but who showed who they are, sees it');
 like($httpd->error_log, qr/GATE235: SetHandler gate-explain in \/open-explain/, 'and the start warned');
+expect_in_log(qr/GATE235/);
 refused($httpd->get('/status'), 401, 'token_missing', 'the status is protected');
 refused($httpd->get('/status', token => $dev), 403, 'role', 'as any Location');
 passes($httpd->get('/x', token => $dev), 'something passes');

@@ -101,7 +101,7 @@ for my $script (qw(build demo install test)) {
     my $dir = File::Temp->newdir;
     my $path = "$dir/db";
     my @unix = ($gatectl, qw(port --token-env GATE_TOKEN --to echo:1 --gate), $gate, '--listen', "unix:$path");
-    my $talk = q{my $s = IO::Socket::UNIX->new(Peer => $ENV{GATECTL_SOCKET}) or exit 7; $s->print("over unix\n"); $s->flush; exit(<$s> eq "over unix\n" ? 0 : 8)};
+    my $talk = q{my $s = IO::Socket::UNIX->new(Peer => $ENV{GATECTL_SOCKET}) or exit 7; $s->print("echo\nover unix\n"); $s->flush; exit(<$s> eq "over unix\n" ? 0 : 8)};
     ($status) = run(undef, @unix, '--', 'perl', '-MIO::Socket::UNIX', '-e', $talk);
     is($status, 0, 'a socket of the file system, whose path the command is told');
     ok(!-e $path, 'it is removed at the end');
