@@ -11,6 +11,8 @@ use crate::shown::{self, quoted};
 use regex::{Regex, RegexBuilder};
 use serde_json::Number;
 use std::fmt::{self, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// The most bytes that one compiled pattern may take, so that no line of the configuration can
 /// eat up memory.
@@ -38,6 +40,8 @@ pub struct Condition {
     number: Option<Number>,
     /// The claim that must fulfil it too where the kind is gitlab and the claim is there.
     twin: Option<&'static str>,
+    /// A token had the claim. One that none ever has is likely misspelt.
+    seen: Arc<AtomicBool>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,6 +169,7 @@ impl Condition {
             operator,
             value: value.to_owned(),
             pattern,
+            seen: Arc::default(),
         })
     }
 
@@ -217,7 +222,11 @@ impl Condition {
     /// neither the condition nor its opposite may let anybody in.
     #[must_use]
     pub fn answer(&self, claims: &Object, kind: Kind) -> Option<bool> {
-        let own = self.path.get(claims).is_some_and(|it| self.accepts(it));
+        let value = self.path.get(claims);
+        if value.is_some() && !self.seen.load(Relaxed) {
+            self.seen.store(true, Relaxed);
+        }
+        let own = value.is_some_and(|it| self.accepts(it));
         match self.twin_in(claims) {
             Some((_, twin)) if kind == Kind::Gitlab => (self.accepts(twin) == own).then_some(own),
             _ => Some(own),
@@ -237,11 +246,24 @@ impl Condition {
             self.operator.text(),
             quoted(&self.value)
         );
+        line.push_str(&self.hint());
         if let Some((name, value)) = self.twin_in(claims) {
             // Writing into a String can't fail.
             let _ = write!(line, " ({name}: {})", shown::value(value));
         }
         line
+    }
+
+    /// That the claim may be misspelt: no token has had it since this process started.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        if self.seen.load(Relaxed) {
+            return String::new();
+        }
+        format!(
+            "; no token has had the claim {} so far: is its name right?",
+            self.path
+        )
     }
 
     /// The second claim of the fork rule, where the rule applies and the claim is there.

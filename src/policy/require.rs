@@ -87,6 +87,12 @@ impl Rule {
                         "; the token names two projects, and only one of them gives {role}"
                     );
                 }
+                let rules = identity.issuer().roles.iter();
+                let granting = rules.filter(|it| roles.contains(&it.role));
+                let conditions = granting.flat_map(|it| &it.conditions);
+                if let Some(hint) = conditions.map(|it| it.hint()).find(|it| !it.is_empty()) {
+                    detail.push_str(&hint);
+                }
                 Err(Unfulfilled::new(Reason::Role, doubtful.is_none(), detail))
             }
             Self::Claim(conditions) => {
@@ -179,6 +185,22 @@ mod tests {
         }
         let refused = check("gate-claim ref=dev sub=eve", lines, claims).unwrap_err();
         assert_eq!(refused.0, Reason::Claim);
+    }
+
+    #[test]
+    fn a_claim_that_no_token_has_had_is_likely_misspelt() {
+        let lines = &["GateRole dev gruops=devs", "GateRole ops sub=root"];
+        let (_, role) = check("gate-role dev", lines, json!({"groups": ["devs"]})).unwrap_err();
+        assert!(
+            role.ends_with("; no token has had the claim gruops so far: is its name right?"),
+            "{role}"
+        );
+        let (_, role) = check("gate-role ops", lines, json!({})).unwrap_err();
+        assert_eq!(role, "wanted role ops, got no role");
+        let (_, claim) = check("gate-claim reff=main", &[], json!({"ref": "main"})).unwrap_err();
+        assert!(claim.contains("no token has had the claim reff"), "{claim}");
+        let (_, claim) = check("gate-claim ref=dev", &[], json!({"ref": "main"})).unwrap_err();
+        assert_eq!(claim, "ref: wanted =\"dev\", got \"main\"");
     }
 
     #[test]
