@@ -246,7 +246,9 @@ impl Condition {
             self.operator.text(),
             quoted(&self.value)
         );
-        line.push_str(&self.hint());
+        if self.path.get(claims).is_none() {
+            line.push_str(&self.hint());
+        }
         if let Some((name, value)) = self.twin_in(claims) {
             // Writing into a String can't fail.
             let _ = write!(line, " ({name}: {})", shown::value(value));
