@@ -12,7 +12,7 @@ plan(skip_all => 'one MPM is enough for the routes') if Gate::Httpd::mpm() ne 'e
 my ($api_token, $git_basic) = ('glpat-admin-secret-00000000001', 'Basic ' . encode_base64('gate:service-secret-0000000000002', ''));
 # GateAccountAPI's question is answered by a file, so that only the request that is tried goes to the upstream.
 my $account = "RewriteEngine On\nRewriteCond %{HTTP_USER_AGENT} ^mod_gitlab_gate\nRewriteRule ^/api/v4/users\$ /account.json [PT]\nProxyPass /account.json !\n";
-my $workhorse = httpd(keys_of_gitlab() . "\n${account}ProxyPreserveHost On\nProxyPass / @{[ upstream_base() ]}/ nocanon\n", without_gate => 1, modules => ['rewrite']);
+my $workhorse = httpd(keys_of_gitlab() . "\n${account}ProxyPreserveHost On\nProxyPass / @{[ upstream_base() ]}/ nocanon\n", without_gate => 1);
 $workhorse->write_file('htdocs/account.json', '[{"id":7,"username":"dana","state":"active"}]');
 my $gate = gate_for('127.0.0.1:' . $workhorse->port, secrets => { 'api-token' => "$api_token\n", 'git-basic' => "$git_basic\n" });
 expect_in_log(qr/GATE40[0-9]: refused: /, qr/AH01797|AH01617|AH01618|AH01630/, qr/AH01136/);
