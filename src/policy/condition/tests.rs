@@ -420,7 +420,7 @@ fn explanation_says_what_was_wanted_and_what_came() {
     );
     assert_eq!(
         explain("ref!=main", json!({})),
-        r#"ref: wanted !="main", got nothing"#
+        r#"ref: wanted !="main", got nothing; no token has had the claim ref so far: is its name right?"#
     );
     assert_eq!(
         explain(
