@@ -58,7 +58,7 @@ for my $name (sort keys %page) {
     $text = "<VirtualHost *:443>\n$text</VirtualHost>\n" if $text !~ /^<VirtualHost/m;
     my ($status, $output) = taken(($text =~ /^<GateIssuer/m ? '' : $issuers) . $text);
     is($status, 0, "$name: httpd takes what it shows") or diag($output);
-    unlike($output, qr/GATE2/, "$name: without a warning");
+    unlike($output, qr/GATE2(?!35)/, "$name: without a warning");    # a status for loopback alone is one of the examples
 }
 
 # Each example of the reference, in the place that it is for.

@@ -43,6 +43,7 @@ my $httpd = httpd(
         . "\n</Directory>\n"
         . qq(<Directory "\@DIR\@/htdocs/gated">\n AuthType Gate\n AuthName Files\n Require gate-role dev\n</Directory>\n),
 );
+expect_in_log(qr{GATE236: Require method GET HEAD in /method/});
 expect_in_log(qr/AH0(?:1630|1629|1617)/, qr/GATE20/);
 
 sub token { my (%claims) = @_; return mint(issuer => delete $claims{issuer} // 'a', claims => \%claims) }
