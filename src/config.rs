@@ -3,6 +3,8 @@
 //! Nothing here reads httpd's configuration text: `directive` does. Settings never change once
 //! httpd runs.
 
+pub mod people; // sign-in and sessions
+
 use crate::audit::chain::ChainKey;
 use crate::kind::Kind;
 use crate::policy::condition::Condition;

@@ -5,6 +5,7 @@
 pub mod check; //  the whole: unknown issuers, roles that nobody grants
 pub mod issuer; // the lines of <GateIssuer>
 mod open; //       sections that look closed and are open
+pub mod people; // sign-in and sessions
 pub mod place; //  the lines of a section
 pub mod upstream; // what goes to the upstream beside the identity
 pub mod words; //  durations, sizes, switches

@@ -10,7 +10,7 @@ use crate::life::Life;
 use crate::policy::condition::twin_of;
 use crate::policy::path::ClaimPath;
 use crate::verdict::Reason;
-use crate::verify::VerifiedClaims;
+use crate::verify::Vouched;
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
@@ -53,12 +53,12 @@ impl fmt::Debug for Identity {
 }
 
 impl Identity {
-    /// Makes the identity of verified claims. `life`: how long they hold.
+    /// Makes the identity of claims that an issuer has vouched for. `life`: how long they hold.
     ///
     /// # Errors
     /// None of the user claims is there, or the first that is there can't be a user's name.
-    pub fn new(verified: VerifiedClaims, life: Life, issuer: Arc<Issuer>) -> Result<Self, NoUser> {
-        let claims = verified.into_claims();
+    pub fn new(claims: Vouched, life: Life, issuer: Arc<Issuer>) -> Result<Self, NoUser> {
+        let claims = claims.into_claims();
         let user = user(&claims, &issuer.user_claims)?;
         let (roles, doubtful) = roles(&claims, &issuer);
         Ok(Self {

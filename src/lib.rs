@@ -24,14 +24,19 @@ pub mod judge; //      what follows from what httpd found out
 pub mod jwks; //       2 keys: parsed, fetched, kept, refreshed
 pub mod kind; //       the makes of issuer
 pub mod life; //       how long an identity holds: key, session, moment
+pub mod pages; //      the pages that a person sees
 pub mod policy; //     6 conditions, claim paths, Require providers
 pub mod port; //       9 open tunnels, their deadlines, job liveness
 pub mod proof; //      what binds a token to a client, asked on each request
 pub mod protected; //  7 what is stripped from every request
 pub mod request; //    what the gate sees of a request
+pub mod seal; //       what only gates with the same GateSessionKey can read or make
+pub mod session; //    sessions of people: cookie, record, marks
 pub mod shown; //      what came from outside, as a log line may show it
+pub mod signin; //     people sign in: attempts, issuer's endpoints, pages to go on to
 pub mod state_dir; //  GateStateDir at start: made, and given to the run user
 pub mod status; //     how the gate is: counters of all children, a page, metrics
+pub mod store; //      what several processes and gates share about people
 pub mod sys; //        the operating system: shared memory, locks, descriptors, signals
 pub mod token; //      1 where a token may come from, and its compact form
 pub mod upstream; //   8 the upstream's credential, Sudo, assertions, GitLab's login

@@ -3,7 +3,7 @@
 
 use crate::jwks::{Key, Keys};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 /// What an identity depends on.
 #[derive(Clone)]
@@ -30,11 +30,23 @@ pub struct KeyLife {
     pub skew: u64,
 }
 
-/// A session's. One value for all requests of the session in this process.
-#[derive(Debug, Default)]
+/// A session's. One value for all requests of the session in this process. It holds until it ends,
+/// and only as long as the store need not be asked again: then the cache has no hit, and the session
+/// is looked up.
+#[derive(Debug)]
 pub struct SessionLife {
     /// The latest end (seconds since the epoch).
     pub max: u64,
+    /// It ends after so many seconds without a request.
+    idle: u64,
+    /// The last request in this process (seconds since the epoch).
+    last: AtomicU64,
+    /// The store is asked again after this moment.
+    fresh: AtomicU64,
+    /// How many sessions of this host had ended when the store was asked.
+    seen: AtomicU64,
+    /// How many have ended: shared by all processes of the host.
+    ends: &'static AtomicU64,
     ended: AtomicBool,
 }
 
@@ -48,13 +60,47 @@ pub enum Broken {
 }
 
 impl SessionLife {
-    /// A session that ends at `max` (seconds since the epoch) at the latest.
+    /// A session that ends at `max` (seconds since the epoch) at the latest, and after `idle` seconds
+    /// without a request. The store is asked at the first use.
     #[must_use]
-    pub const fn until(max: u64) -> Self {
+    pub const fn new(max: u64, idle: u64, last: u64, ends: &'static AtomicU64) -> Self {
         Self {
             max,
+            idle,
+            last: AtomicU64::new(last),
+            fresh: AtomicU64::new(0),
+            seen: AtomicU64::new(0),
+            ends,
             ended: AtomicBool::new(false),
         }
+    }
+
+    /// The store has just said that it lives: it need not be asked before `until`. `seen`: the count
+    /// of ends from before the store was asked.
+    pub fn renew(&self, until: u64, seen: u64) {
+        self.seen.store(seen, Relaxed);
+        self.fresh.store(until, Relaxed);
+    }
+
+    /// A request used it.
+    pub fn used(&self, now: u64) {
+        if self.last.load(Relaxed) < now {
+            self.last.store(now, Relaxed);
+        }
+    }
+
+    /// The last request that this process knows of.
+    #[must_use]
+    pub fn last(&self) -> u64 {
+        self.last.load(Relaxed)
+    }
+
+    fn holds(&self, now: u64) -> bool {
+        now < self.max
+            && now < self.fresh.load(Relaxed)
+            && now < self.last.load(Relaxed).saturating_add(self.idle)
+            && self.seen.load(Relaxed) == self.ends.load(Relaxed)
+            && !self.ended.load(Relaxed)
     }
 
     /// The session has ended, whatever the time.
@@ -71,8 +117,15 @@ impl Life {
             Self::Key(it) => {
                 now < it.expires.saturating_add(it.skew) && it.key.is_live() && it.keys.usable(now)
             }
-            Self::Session(it) => now < it.max && !it.ended.load(Relaxed),
+            Self::Session(it) => it.holds(now),
             Self::Until(end) => now < *end,
+        }
+    }
+
+    /// A request used it.
+    pub fn used(&self, now: u64) {
+        if let Self::Session(it) = self {
+            it.used(now);
         }
     }
 
@@ -122,15 +175,38 @@ mod tests {
 
     #[test]
     fn a_session_holds_until_its_end_or_until_it_is_ended() {
-        let session = Arc::new(SessionLife::until(NOW));
+        static ENDS: AtomicU64 = AtomicU64::new(7);
+        let session = Arc::new(SessionLife::new(NOW, 60, NOW - 30, &ENDS));
         let life = Life::Session(Arc::clone(&session));
+        assert!(!life.holds(NOW - 9), "the store was never asked");
+        session.renew(NOW + 9, 7);
         assert!(life.holds(NOW - 1));
-        assert!(!life.holds(NOW));
+        assert!(!life.holds(NOW), "max");
+        session.renew(NOW - 5, 7);
+        assert!(!life.holds(NOW - 5), "the store is to be asked again");
+        session.renew(NOW + 9, 6);
+        assert!(!life.holds(NOW - 1), "a session has ended on this host");
+        session.renew(NOW + 9, 7);
         assert_eq!(life.expires(), NOW);
         assert_eq!(life.broken(), None);
         session.end();
         assert!(!life.holds(NOW - 1));
         assert_eq!(life.broken(), Some(Broken::Session));
+    }
+
+    #[test]
+    fn a_session_is_idle_after_its_last_request() {
+        static ENDS: AtomicU64 = AtomicU64::new(0);
+        let session = Arc::new(SessionLife::new(u64::MAX, 60, NOW, &ENDS));
+        session.renew(u64::MAX, 0);
+        let life = Life::Session(Arc::clone(&session));
+        assert!(life.holds(NOW + 59));
+        assert!(!life.holds(NOW + 60));
+        life.used(NOW + 30);
+        life.used(NOW + 10);
+        assert_eq!(session.last(), NOW + 30);
+        assert!(life.holds(NOW + 89));
+        assert!(!life.holds(NOW + 90));
     }
 
     #[test]

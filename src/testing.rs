@@ -145,7 +145,7 @@ pub(crate) fn identity_of(
         expires: verified.expires(),
         skew: issuer.clock_skew,
     });
-    Identity::new(verified, life, Arc::clone(issuer))
+    Identity::new(verified.vouched(), life, Arc::clone(issuer))
 }
 
 /// The key that signed leaves the issuer's key set.

@@ -254,9 +254,48 @@ impl VerifiedClaims {
     }
 
     /// The claims alone.
-    pub(crate) fn into_claims(self) -> Object {
-        self.claims
+    #[must_use]
+    pub fn vouched(self) -> Vouched {
+        Vouched(self.claims)
     }
+}
+
+/// Claims that an issuer has vouched for. Two rooms make them: this one, of a signed token, and
+/// `session`, of a record that it has sealed itself.
+#[derive(Debug)]
+pub struct Vouched(Object);
+
+impl Vouched {
+    /// The claims of a record that was sealed after a sign-in.
+    pub(crate) const fn of_record(claims: Object) -> Self {
+        Self(claims)
+    }
+
+    /// The claims.
+    pub(crate) fn into_claims(self) -> Object {
+        self.0
+    }
+}
+
+/// The first condition of GateRequire that the claims do not fulfil.
+///
+/// # Errors
+/// `required_claim`, or `groups_overage` where the issuer left the groups out.
+pub fn required(claims: &Object, issuer: &Issuer) -> Result<(), Error> {
+    let failed = issuer
+        .require
+        .iter()
+        .find(|it| !it.holds(claims, issuer.kind));
+    let Some(failed) = failed else {
+        return Ok(());
+    };
+    let why = format!("GateRequire: {}", failed.explain(claims));
+    let left_out = failed.path().leads_into("groups") && groups_left_out(claims, issuer.kind);
+    Err(if left_out {
+        Error::GroupsLeftOut(why)
+    } else {
+        Error::Required(why)
+    })
 }
 
 /// Whether the issuer's URL is filled from the token (Entra's `{tenantid}`).
@@ -304,6 +343,32 @@ fn check(
     keys: &KeySet,
     now: u64,
 ) -> Result<(Arc<Key>, u64), Error> {
+    let key = signature(token, issuer, keys)?;
+    let claims = token.claims();
+    let expires = times(claims, issuer, now)?;
+    audience(claims, &issuer.audience)?;
+    kind(claims, issuer.kind)?;
+    required(claims, issuer)?;
+    Ok((key, expires))
+}
+
+/// The key that signed, the issuer and the times: what every kind of token must show. Whom it is for
+/// is for the caller to check.
+///
+/// # Errors
+/// The first check that fails.
+pub fn signed(
+    token: &Unverified<'_>,
+    issuer: &Issuer,
+    keys: &KeySet,
+    now: u64,
+) -> Result<Arc<Key>, Error> {
+    let key = signature(token, issuer, keys)?;
+    times(token.claims(), issuer, now)?;
+    Ok(key)
+}
+
+fn signature(token: &Unverified<'_>, issuer: &Issuer, keys: &KeySet) -> Result<Arc<Key>, Error> {
     let algorithm = token.header().alg;
     if !issuer.algorithms.contains(&algorithm) {
         return Err(Error::Algorithm(format!(
@@ -320,25 +385,7 @@ fn check(
             difference(&issuer.url, iss)
         )));
     }
-    let key = signing_key(token, issuer, keys, iss, tenant)?;
-    let claims = token.claims();
-    let expires = times(claims, issuer, now)?;
-    audience(claims, &issuer.audience)?;
-    kind(claims, issuer.kind)?;
-    if let Some(failed) = issuer
-        .require
-        .iter()
-        .find(|it| !it.holds(claims, issuer.kind))
-    {
-        let why = format!("GateRequire: {}", failed.explain(claims));
-        let left_out = failed.path().leads_into("groups") && groups_left_out(claims, issuer.kind);
-        return Err(if left_out {
-            Error::GroupsLeftOut(why)
-        } else {
-            Error::Required(why)
-        });
-    }
-    Ok((key, expires))
+    signing_key(token, issuer, keys, iss, tenant)
 }
 
 fn signing_key(

@@ -218,6 +218,11 @@ impl Object {
         self.get(name).filter(|value| !value.is_null())
     }
 
+    /// All members, in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = &(Text, Value)> {
+        self.members.iter()
+    }
+
     /// Whether there is such a member, null or not.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {

@@ -205,6 +205,7 @@ mod tests {
     use serde_json::json;
     use std::io::Read;
     use std::net::TcpListener;
+    use std::sync::atomic::AtomicU64;
 
     fn pair() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap_or_else(|e| panic!("{e}"));
@@ -308,7 +309,8 @@ mod tests {
     fn a_connection_is_cut_when_the_session_ends() {
         let cutter = Cutter::default();
         let (mut one, other) = pair();
-        let session = Arc::new(SessionLife::until(u64::MAX));
+        static ENDS: AtomicU64 = AtomicU64::new(0);
+        let session = Arc::new(SessionLife::new(u64::MAX, u64::MAX, 0, &ENDS));
         let host = host(|_, cause| assert_eq!(cause, Cause::SessionEnded));
         let life = Life::Session(Arc::clone(&session));
         let cut = cutter.watch(other, "a".into(), life, None, host);

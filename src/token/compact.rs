@@ -162,6 +162,14 @@ impl<'t> Unverified<'t> {
     /// # Errors
     /// See [`Error`]. A token with an `alg` that isn't accepted is told so, whatever its signature.
     pub fn parse(token: &'t [u8]) -> Result<Self, Error> {
+        Self::parse_typed(token, &TYPES)
+    }
+
+    /// As [`Unverified::parse`], for another kind of token: the names that it may give itself (`typ`).
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn parse_typed(token: &'t [u8], types: &[&str]) -> Result<Self, Error> {
         if token.len() > MAX_SIZE {
             return Err(Error::TooLarge(token.len()));
         }
@@ -176,7 +184,7 @@ impl<'t> Unverified<'t> {
             large = vec![0; MAX_DECODED];
             &mut large
         };
-        let header = Header::read(&object(Part::Header, header, buffer)?)?;
+        let header = Header::read(&object(Part::Header, header, buffer)?, types)?;
         let claims = object(Part::Claims, claims, buffer)?;
         let decoded = decode(Part::Signature, signature, buffer)?.to_vec();
         let before = token.len() - signature.len() - 1;
@@ -247,7 +255,7 @@ impl fmt::Debug for Unverified<'_> {
 impl Header {
     /// A member that is null is absent, but for `crit`. Members that are not read here, those of encrypted tokens
     /// (`enc`, `zip`) too, are ignored (RFC 7515 section 4).
-    fn read(header: &Object) -> Result<Self, Error> {
+    fn read(header: &Object, types: &[&str]) -> Result<Self, Error> {
         let alg = algorithm(header.member("alg"))?;
         if header.has("crit") {
             return Err(Error::Critical("crit"));
@@ -263,7 +271,7 @@ impl Header {
                 .is_some_and(|got| got.eq_ignore_ascii_case(wanted))
         };
         if let Some(got) = header.member("typ")
-            && !TYPES.iter().any(|wanted| typed(wanted, got))
+            && !types.iter().any(|wanted| typed(wanted, got))
         {
             return Err(Error::Type("typ", shown::value(got)));
         }

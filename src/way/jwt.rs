@@ -225,7 +225,7 @@ impl LiveIssuer {
             expires: verified.expires(),
             skew: self.settings.clock_skew,
         });
-        Identity::new(verified, life, Arc::clone(&self.settings)).map_err(|wrong| Unfit {
+        Identity::new(verified.vouched(), life, Arc::clone(&self.settings)).map_err(|wrong| Unfit {
             refusal: Refusal::new(wrong.reason(), wrong.to_string()).at(Check::User),
             token: None,
         })
