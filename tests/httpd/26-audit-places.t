@@ -93,5 +93,6 @@ like($said, qr/GATE200: GateAuditRequired \(line 1 of \S+\) needs a GateAuditLog
 ($code, $said) = configtest($issuers . join '', map { port("db:$_") } 1 .. 256);
 like($said, qr/GATE220: there are 256 <GatePort> sections: .* tell 255 apart/, 'more names than the figures tell apart');
 
+expect_in_log(qr{GATE235: SetHandler gate-status in /status});
 expect_in_log(qr/GATE(?:20[24]|22[012])|GATE311|GATE601/, qr{AH01630});
 finish();

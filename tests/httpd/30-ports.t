@@ -263,5 +263,5 @@ if (Gate::Httpd::mpm() ne 'prefork') {
     unlike($httpd->error_log, qr/AH00046/, 'so that no child need be killed');
 }
 
-expect_in_log(qr/GATE311/, qr/AH0129[0-9]|AH01146|AH00045|AH00046|AH00052|AH00051|AH01102|AH10212|AH\d+:.*proxy: .*tunnel/i);
+expect_in_log(qr{GATE236: Require all granted in open:1}, qr/GATE311/, qr/AH0129[0-9]|AH01146|AH00045|AH00046|AH00052|AH00051|AH01102|AH10212|AH\d+:.*proxy: .*tunnel/i);
 finish();
