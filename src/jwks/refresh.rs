@@ -5,9 +5,9 @@
 //! another; for nearly all of the time there is no such thread. What a look does is
 //! [`super::update`]'s.
 
-use super::bell::Bell;
 use super::keys::Keys;
 use super::lock;
+use super::wakeup::Wakeup;
 use crate::http::Cancel;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
@@ -40,13 +40,17 @@ pub trait Report: Send + Sync {
     fn fetched(&self, _issuer: &str, _ok: bool) {}
     /// The state directory does not work; each process is on its own.
     fn store_failed(&self, detail: &str);
+    /// Whether no child has looked at this issuer's keys since httpd started.
+    fn is_first_look(&self, _issuer: &str) -> bool {
+        true
+    }
 }
 
 /// What the threads share.
 struct Shared {
     keys: Vec<Arc<Keys>>,
     report: Arc<dyn Report>,
-    bell: Arc<Bell>,
+    wakeup: Arc<Wakeup>,
     cancel: Cancel,
     fetches: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -65,7 +69,7 @@ impl Refresher {
         let shared = Arc::new(Shared {
             keys,
             report,
-            bell: Arc::default(),
+            wakeup: Arc::default(),
             cancel: Cancel::default(),
             fetches: Mutex::default(),
         });
@@ -76,9 +80,9 @@ impl Refresher {
                 .spawn(move || shared.run())
         };
         for keys in &shared.keys {
-            keys.attach(&shared.bell);
+            keys.attach(&shared.wakeup);
         }
-        shared.bell.ring();
+        shared.wakeup.wake();
         Self {
             shared,
             thread: thread.ok(),
@@ -99,7 +103,7 @@ impl Refresher {
 
     /// Lets go whoever waits, and takes in nobody more. It still runs.
     pub fn release(&self) {
-        self.shared.bell.close();
+        self.shared.wakeup.close();
         for keys in &self.shared.keys {
             keys.release();
         }
@@ -108,7 +112,7 @@ impl Refresher {
     fn halt(&mut self) {
         self.shared.cancel.cancel();
         self.release();
-        self.shared.bell.ring();
+        self.shared.wakeup.wake();
         let deadline = Instant::now() + STOP;
         if let Some(thread) = self.thread.take() {
             join_until(thread, deadline);
@@ -146,7 +150,7 @@ impl Shared {
             }
             lock(&self.fetches).retain(|fetch| !fetch.is_finished());
             let hasty = self.keys.iter().any(|keys| keys.is_waited_for());
-            self.bell.wait(if hasty { LOOK_IN_HASTE } else { LOOK });
+            self.wakeup.wait(if hasty { LOOK_IN_HASTE } else { LOOK });
         }
     }
 
