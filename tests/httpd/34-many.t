@@ -65,5 +65,5 @@ for (1 .. 5) { (my $one, my $tunnel) = tunnel($httpd->port, 'db:1', $token); pus
 is(join(' ', map { $_->status } @open), '200 200 200 200 503', 'by default half of the workers may be in ports');
 is($httpd->get('/x', token => $token)->status, 200, 'so that others are served');
 
-expect_in_log(qr/AH0004[567]|AH10159|AH00484/);
+expect_in_log(qr{GATE235: SetHandler gate-status in /status}, qr/AH0004[567]|AH10159|AH00484/);
 finish();
