@@ -75,7 +75,7 @@ ok(soon(sub { ask($status, 'dana', '/status')->body =~ m{<p>GateAccountAPI <code
 
 # -- answers grow old: asked in the background, then waited for, then the last one serves for stale=
 # Each child has its own answers: there is one child, so that the last answer is one.
-my $short = gate("$api token-file=$dir/admin cache=1s stale=6s", "<IfModule !mpm_prefork_module>\nStartServers 1\nServerLimit 1\nThreadsPerChild 8\nMaxRequestWorkers 8\n</IfModule>\n");
+my $short = gate("$api token-file=$dir/admin cache=1s stale=6s", "<IfModule !mpm_prefork_module>\nStartServers 1\nServerLimit 1\nThreadsPerChild 8\nMaxRequestWorkers 8\n</IfModule>\n<IfModule mpm_prefork_module>\nStartServers 1\nMinSpareServers 1\nMaxSpareServers 1\nMaxRequestWorkers 1\n</IfModule>\n");
 passes(ask($short, 'dana'), 'active');
 gitlab(users => { dana => { id => 7, state => 'blocked' } });
 ok(soon(sub { ask($short, 'dana')->status == 403 }), 'a block is seen');
