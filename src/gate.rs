@@ -75,12 +75,12 @@ impl Process {
         let keys = jwt.load();
         Some(Self {
             jwt,
+            wait_limit,
             cache: Cache::new(config.cache_size.unwrap_or(CACHE_SIZE))
                 .counted_by(shared::board().and_then(Board::child)),
             board: shared::board(),
             names: Names::new()?,
             upstream: Upstream::start(config, state_dir, &wait_limit, Arc::clone(&report)),
-            wait_limit,
             refresher: Refresher::start(keys, report),
             ports: Ports::start(config.max_open_total, recorder.clone()),
             recorder,
