@@ -288,11 +288,11 @@ int gate_child_stop(gate_process *process);
 /* The server stops at once: no request waits for keys any more. Takes locks: not in a signal's handler. */
 void gate_child_stopping(gate_process *process);
 
-/* What all children share: counters and open ports; made in the parent, once, before the first fork. */
+/* What all children share: counters, open ports, who waits for keys; made in the parent, once, before the first fork. */
 void gate_ports_prepare(void);
-/* How many children the server has at most, and on how many requests each works at once. GateMaxOpenTotal's default
- * is half of the product; a part of a child's requests may wait for keys. */
-void gate_ports_workers(gate_process *process, int children, int threads);
+/* How many requests the server can work on at once: GateMaxOpenTotal's default is half of it, and who may
+ * wait for keys a part. */
+void gate_ports_workers(gate_process *process, int workers);
 
 /* --- a request ------------------------------------------------------------------------------- */
 

@@ -248,7 +248,7 @@ static void start_process(apr_pool_t *pchild, server_rec *server)
         int daemons = 1, threads = 1;
         ap_mpm_query(AP_MPMQ_MAX_DAEMONS, &daemons);
         ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
-        gate_ports_workers(shim_process, daemons, threads);
+        gate_ports_workers(shim_process, (daemons > 0 ? daemons : 1) * (threads > 0 ? threads : 1));
         /* before the pools of requests that are under way give back what is theirs, which may wait for ever */
         apr_pool_pre_cleanup_register(pchild, shim_process, stop_process);
     }

@@ -14,7 +14,7 @@ use crate::config::{AccountApi, Config};
 use crate::http::{self, Cancel, Directives, Trust};
 use crate::identity::Identity;
 use crate::jwks::refresh::join_until;
-use crate::jwks::{WaitLimit, WaitSlot};
+use crate::jwks::room::{Place, Room, Waiting};
 use crate::kind::Kind;
 use crate::shown;
 use crate::upstream::credential;
@@ -25,7 +25,7 @@ use pins::Pins;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
@@ -81,10 +81,7 @@ struct Api {
     answered: AtomicU64,
     failed: AtomicU64,
     last_error: Mutex<Option<String>>,
-    /// How many requests of this child may wait, for this or for keys.
-    limit: Arc<WaitLimit>,
-    /// How many of them wait for this GitLab.
-    waiting: AtomicU32,
+    seats: Option<(&'static Room, &'static Place)>,
     news: Arc<dyn News>,
 }
 
@@ -118,14 +115,14 @@ impl Accounts {
     pub fn start(
         config: &Config,
         state_dir: &Path,
-        limit: &Arc<WaitLimit>,
+        room: Option<&'static Room>,
         news: &Arc<dyn News>,
     ) -> Self {
         let mut apis: Vec<Arc<Api>> = Vec::new();
         let mut of = |settings: &Arc<AccountApi>| {
             let known = apis.iter().find(|it| Arc::ptr_eq(&it.settings, settings));
             let api = known.cloned().unwrap_or_else(|| {
-                let api = Arc::new(Api::new(settings, limit, news));
+                let api = Arc::new(Api::new(settings, room, news));
                 apis.push(Arc::clone(&api));
                 api
             });
@@ -269,15 +266,23 @@ impl Queue {
 }
 
 impl Api {
-    fn new(settings: &Arc<AccountApi>, limit: &Arc<WaitLimit>, news: &Arc<dyn News>) -> Self {
+    fn new(settings: &Arc<AccountApi>, room: Option<&'static Room>, news: &Arc<dyn News>) -> Self {
+        let hash = aws_lc_rs::digest::digest(
+            &aws_lc_rs::digest::SHA256,
+            format!("GateAccountAPI {}", settings.url).as_bytes(),
+        );
+        let number = hash
+            .as_ref()
+            .iter()
+            .take(8)
+            .fold(0, |all, byte| all << 8 | u64::from(*byte));
         Self {
             settings: Arc::clone(settings),
             known: Known::new(settings.cache, settings.stale),
             answered: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             last_error: Mutex::default(),
-            limit: Arc::clone(limit),
-            waiting: AtomicU32::new(0),
+            seats: room.and_then(|room| Some((room, room.place(number)?))),
             news: Arc::clone(news),
         }
     }
@@ -318,9 +323,10 @@ impl Api {
 
     /// The right to wait for GitLab; `None`: an eighth of the workers do so already. While GitLab answers, a request
     /// waits a moment for it, as long as no more than half of the workers wait for anything.
-    fn seat(&self) -> Option<WaitSlot<'_>> {
-        let enter = || self.limit.enter(&self.waiting);
-        let has_own = |it: &WaitSlot<'_>| it.longest(LONGEST, false).is_some();
+    fn seat(&self) -> Option<Waiting> {
+        let (room, place) = self.seats?;
+        let enter = || room.enter(place, clock::now(), LONGEST.as_secs());
+        let has_own = |it: &Waiting| it.longest(LONGEST, false).is_some();
         let waiting = enter()?;
         if has_own(&waiting) {
             return Some(waiting);
@@ -343,7 +349,7 @@ impl Api {
         }
     }
 
-    /// One question, where fewer than an eighth of the workers ask.
+    /// One question, where the host has room for it.
     fn question(&self, name: &str, cancel: &Cancel) -> Result<Said, String> {
         let Some(_seat) = self.seat() else {
             return Err(FULL.to_owned());

@@ -7,7 +7,7 @@ use crate::cache::{Cache, Scope};
 use crate::clock;
 use crate::config::{Accept, CACHE_SIZE, Config};
 use crate::grant::Grant;
-use crate::jwks::{Refresher, Report, StateDir, WaitLimit};
+use crate::jwks::{Refresher, Report, StateDir};
 use crate::port::Ports;
 use crate::request::{Fields, Target};
 use crate::status::{Board, View, metrics, page};
@@ -26,8 +26,6 @@ use std::sync::Arc;
 pub struct Process {
     /// Signed tokens.
     pub(crate) jwt: Jwt,
-    /// How many requests wait for keys.
-    wait_limit: Arc<WaitLimit>,
     cache: Cache,
     names: Names,
     refresher: Refresher,
@@ -70,17 +68,15 @@ impl Process {
         recorder: Recorder,
     ) -> Option<Self> {
         let dir = StateDir::new(state_dir);
-        let wait_limit = Arc::default();
-        let jwt = Jwt::new(config, &dir, &wait_limit);
+        let jwt = Jwt::new(config, &dir, shared::room());
         let keys = jwt.load();
         Some(Self {
             jwt,
-            wait_limit,
             cache: Cache::new(config.cache_size.unwrap_or(CACHE_SIZE))
                 .counted_by(shared::board().and_then(Board::child)),
             board: shared::board(),
             names: Names::new()?,
-            upstream: Upstream::start(config, state_dir, &wait_limit, Arc::clone(&report)),
+            upstream: Upstream::start(config, state_dir, Arc::clone(&report)),
             refresher: Refresher::start(keys, report),
             ports: Ports::start(config.max_open_total, recorder.clone()),
             recorder,
@@ -107,10 +103,12 @@ impl Process {
         std::mem::forget(self.cache);
     }
 
-    /// How many children the server has at most, and how many requests each of them works on at once.
-    pub fn set_workers(&self, children: u32, threads: u32) {
-        self.ports.set_workers(children.saturating_mul(threads));
-        self.wait_limit.set_workers(threads);
+    /// How many requests the server works on at once, all children together.
+    pub fn set_workers(&self, workers: u32) {
+        self.ports.set_workers(workers);
+        if let Some(room) = shared::room() {
+            room.set_workers(workers);
+        }
     }
 
     /// The server stops at once: whoever waits for keys waits no more.

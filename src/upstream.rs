@@ -20,7 +20,7 @@ use crate::grant::Grant;
 use crate::identity::Identity;
 use crate::kind::Kind;
 use crate::shown;
-use crate::jwks::WaitLimit;
+use crate::sys::shared;
 use crate::verdict::{Reason, Refusal};
 use assertion::Gate;
 use credential::{Credentials, News, Secret};
@@ -44,12 +44,11 @@ impl Upstream {
     pub fn start<N: News + account::News + 'static>(
         config: &Config,
         state_dir: &Path,
-        limit: &Arc<WaitLimit>,
         news: Arc<N>,
     ) -> Self {
         let for_accounts = Arc::clone(&news) as Arc<dyn account::News>;
         Self {
-            accounts: Accounts::start(config, state_dir, limit, &for_accounts),
+            accounts: Accounts::start(config, state_dir, shared::room(), &for_accounts),
             credentials: Credentials::start(&config.credentials, state_dir, news),
             signers: config.signers.clone(),
             protects: config.protects,

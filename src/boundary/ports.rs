@@ -45,15 +45,15 @@ entry! {
     fn gate_ports_prepare() {
         shared::table();
         shared::board();
+        shared::room();
     } else ()
 }
 
 entry! {
-    fn gate_ports_workers(process: *mut ffi::gate_process, children: i32, threads: i32) {
+    fn gate_ports_workers(process: *mut ffi::gate_process, workers: i32) {
         // SAFETY: gate.h: a live process.
         if let Some(process) = unsafe { Process::borrow(process) } {
-            let of = |count: i32| u32::try_from(count).unwrap_or(1).max(1);
-            process.set_workers(of(children), of(threads));
+            process.set_workers(u32::try_from(workers).unwrap_or(2));
         }
     } else ()
 }

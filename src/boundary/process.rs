@@ -76,10 +76,6 @@ impl Report for KeyLog {
         }
     }
 
-    fn is_first_look(&self, issuer: &str) -> bool {
-        shared::board().is_none_or(|board| board.is_first_look(issuer))
-    }
-
     fn store_failed(&self, detail: &str) {
         say(WARNING, &format!("GATE314: the state directory: {detail}"));
     }

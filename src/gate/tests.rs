@@ -10,7 +10,7 @@
 
 use super::*;
 use crate::config::Server;
-use crate::jwks::WaitBudget;
+use crate::jwks::Patience;
 use crate::jwks::testing::{Dir, Heard, ec};
 use crate::testing::{self, claims, issuer, issuer_named, key};
 use crate::token::compact::Unverified;
@@ -267,7 +267,7 @@ fn stale_keys_vouch_for_nobody() {
         let issuer = LiveIssuer { settings, keys };
         let token = Unverified::parse(text.as_bytes()).unwrap();
         issuer
-            .identify(token, clock::now(), &WaitBudget::default())
+            .identify(token, clock::now(), &Patience::default())
             .map_err(|unfit| unfit.refusal)
     };
     assert!(identify(clock::now()).is_ok());

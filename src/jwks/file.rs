@@ -2,7 +2,7 @@
 //! [`super::update`], which says how keys come into a process otherwise.
 
 use super::fetch;
-use super::keys::{Keys, RefreshState};
+use super::keys::{Desk, Keys};
 use super::lock;
 use super::refresh::Report;
 use super::set::KeySet;
@@ -22,48 +22,48 @@ impl Keys {
     pub(super) fn read_file(&self, path: &Path, report: Option<&dyn Report>) {
         let stamp = Stamp::of(path);
         let now = clock::now();
-        let mut state = lock(&self.state);
+        let mut desk = lock(&self.desk);
         let later = now.saturating_add(self.settings.refresh);
-        if stamp == state.seen && (now < state.read_at && state.read_at <= later) {
+        if stamp == desk.seen && (now < desk.read_at && desk.read_at <= later) {
             return;
         }
-        state.seen = stamp;
-        state.read_at = later;
-        state.in_flight = true;
-        drop(state);
-        // Nobody waits for the lock meanwhile: a file system may hang.
+        desk.seen = stamp;
+        desk.read_at = later;
+        desk.in_flight = true;
+        drop(desk);
+        // Nobody waits for the desk meanwhile: a file system may hang.
         let read = fetch::read_file(path);
         let theirs = read.is_err().then(|| self.load_kept().ok().flatten());
-        let mut state = lock(&self.state);
-        state.in_flight = false;
+        let mut desk = lock(&self.desk);
+        desk.in_flight = false;
         if let Some(report) = report {
             report.fetched(self.name(), read.is_ok());
         }
         match read {
             Ok((text, set)) => {
                 self.ok.fetch_add(1, Ordering::Relaxed);
-                state.kept.schedule.error = None;
-                let recovered = std::mem::take(&mut state.said_failing);
-                let ours = state.kept.keys.as_ref();
+                desk.kept.schedule.error = None;
+                let recovered = std::mem::take(&mut desk.said_failing);
+                let ours = desk.kept.keys.as_ref();
                 let changes = ours
                     .is_none_or(|ours| *ours.text != *text)
                     .then(|| self.install(set));
-                state.kept.keys = Some(KeptKeys {
+                desk.kept.keys = Some(KeptKeys {
                     source: path.display().to_string(),
                     text: Arc::from(text),
                     fetched_at: now,
                 });
                 self.fetched_at.store(now, Ordering::Release);
-                self.end_round(&mut state);
-                let kept = state.kept.clone();
+                self.end_round(&mut desk);
+                let kept = desk.kept.clone();
                 let Some(report) = report else {
-                    state.at_start = changes.map(Changes::at_start);
-                    drop(state);
+                    desk.at_start = changes.map(Changes::at_start);
+                    drop(desk);
                     // Another process may be about to see the change, and to say it.
                     self.write_down(&kept, false);
                     return;
                 };
-                drop(state);
+                drop(desk);
                 if recovered {
                     report.fetch_recovered(self.name());
                 }
@@ -77,18 +77,18 @@ impl Keys {
             }
             Err(detail) => {
                 self.failed.fetch_add(1, Ordering::Relaxed);
-                state.read_at = now.saturating_add(self.settings.refresh.min(READ_AGAIN));
-                state.kept.schedule.error = Some(detail.clone());
+                desk.read_at = now.saturating_add(self.settings.refresh.min(READ_AGAIN));
+                desk.kept.schedule.error = Some(detail.clone());
                 if let Some((theirs, set)) = theirs.flatten() {
-                    self.take_last_good(&mut state, path, theirs, set);
+                    self.take_last_good(&mut desk, path, theirs, set);
                 }
-                self.end_round(&mut state);
+                self.end_round(&mut desk);
                 let Some(report) = report else {
-                    state.read_at = 0;
+                    desk.read_at = 0;
                     return;
                 };
-                let first = !std::mem::replace(&mut state.said_failing, true);
-                drop(state);
+                let first = !std::mem::replace(&mut desk.said_failing, true);
+                drop(desk);
                 if first {
                     report.fetch_failed(
                         self.name(),
@@ -103,23 +103,17 @@ impl Keys {
     /// A file that can't be read now may have been read since by another process of the host, which
     /// wrote down what it held: a process that is new, or was late, serves no older keys. What was
     /// written before GateMaxStale may be long withdrawn.
-    fn take_last_good(
-        &self,
-        state: &mut RefreshState,
-        path: &Path,
-        theirs: Kept,
-        set: Option<KeySet>,
-    ) {
+    fn take_last_good(&self, desk: &mut Desk, path: &Path, theirs: Kept, set: Option<KeySet>) {
         if let Some(theirs) = theirs.keys
             && *theirs.source == *path.display().to_string()
             && clock::now() < theirs.fetched_at.saturating_add(self.settings.max_stale)
-            && state
+            && desk
                 .kept
                 .keys
                 .as_ref()
                 .is_none_or(|ours| ours.fetched_at < theirs.fetched_at)
         {
-            self.take_keys(state, theirs, set);
+            self.take_keys(desk, theirs, set);
         }
     }
 

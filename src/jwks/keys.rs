@@ -1,22 +1,22 @@
 //! One issuer's keys in this process: what a request asks, and, for the first use or a new `kid`,
 //! waits for.
 //!
-//! Reading is lock-free. What changes is the [`RefreshState`], under one lock that is never held
+//! Reading is lock-free. What changes stands on the [`Desk`], under one lock that is never held
 //! during a fetch. A request never fetches: it asks the refresher to, and waits, where the schedule
-//! has room for a fetch and the [`WaitLimit`] a slot. How keys come in is [`super::update`]'s.
+//! has room for a fetch and the waiting room a seat. How keys come in is [`super::update`]'s.
 
+use super::bell::Bell;
 use super::lock;
+use super::room::{Patience, Place, Room};
 use super::schedule::Pace;
 use super::set::KeySet;
 use super::store::{Kept, Stamp, StateDir, Store, StoreError};
 use super::update::Changes;
-use super::wait::{WaitBudget, WaitLimit};
-use super::wakeup::Wakeup;
 use crate::clock;
 use crate::config::{Issuer, KeyLocation};
 use arc_swap::ArcSwapOption;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -42,8 +42,8 @@ pub struct KeySettings {
     pub ca_file: Option<PathBuf>,
     /// What that CA was when the configuration was read.
     pub ca_fingerprint: Option<String>,
-    /// How many requests of this process wait; without it none does.
-    pub limit: Option<Arc<WaitLimit>>,
+    /// Where requests wait; without it none does.
+    pub room: Option<&'static Room>,
 }
 
 impl From<&Issuer> for KeySettings {
@@ -57,7 +57,7 @@ impl From<&Issuer> for KeySettings {
             timeout: issuer.timeout,
             ca_file: issuer.ca_file.clone(),
             ca_fingerprint: issuer.ca_fingerprint.clone(),
-            limit: None,
+            room: None,
         }
     }
 }
@@ -81,23 +81,22 @@ pub struct KeyStatus {
 pub struct Keys {
     pub(super) settings: KeySettings,
     pub(super) store: Store,
+    pub(super) place: Option<&'static Place>,
     pub(super) current: ArcSwapOption<KeySet>,
     /// 0: never.
     pub(super) fetched_at: AtomicU64,
     pub(super) ok: AtomicU64,
     pub(super) failed: AtomicU64,
-    pub(super) state: Mutex<RefreshState>,
+    pub(super) desk: Mutex<Desk>,
     /// A round has ended.
     pub(super) news: Condvar,
     waiting: AtomicUsize,
-    /// Of those, the ones that wait for as long as a fetch may take.
-    wait_slots: AtomicU32,
-    wakeup: OnceLock<Arc<Wakeup>>,
+    bell: OnceLock<Arc<Bell>>,
 }
 
 /// What changes, under one lock.
 #[derive(Default)]
-pub(super) struct RefreshState {
+pub(super) struct Desk {
     /// What this process last knew; where the state directory fails it is all there is.
     pub(super) kept: Kept,
     /// The version last read of the state document, or of the `file:` keys.
@@ -146,17 +145,17 @@ impl Keys {
         }
         let store = Store::new(dir, &settings.name, &settings.url, &location);
         Self {
+            place: settings.room.and_then(|room| room.place(store.number())),
             store,
             settings,
             current: ArcSwapOption::empty(),
             fetched_at: AtomicU64::new(0),
             ok: AtomicU64::new(0),
             failed: AtomicU64::new(0),
-            state: Mutex::new(RefreshState::default()),
+            desk: Mutex::new(Desk::default()),
             news: Condvar::new(),
             waiting: AtomicUsize::new(0),
-            wait_slots: AtomicU32::new(0),
-            wakeup: OnceLock::new(),
+            bell: OnceLock::new(),
         }
     }
 
@@ -189,7 +188,7 @@ impl Keys {
         let fetched_at = self.fetched_at.load(Ordering::Acquire);
         KeyStatus {
             fetched_at: (fetched_at != 0).then_some(fetched_at),
-            last_error: lock(&self.state).kept.schedule.error.clone(),
+            last_error: lock(&self.desk).kept.schedule.error.clone(),
             ok: self.ok.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
             keys: self
@@ -209,20 +208,20 @@ impl Keys {
     /// Waits for keys where none serve, and says whether some do now. At once where no fetch is on
     /// its way or due, or too many wait; after the timeout of a fetch and a second at the latest.
     #[must_use]
-    pub fn wait_for_first(&self, budget: &WaitBudget) -> bool {
-        self.wait(None, budget)
+    pub fn wait_for_first(&self, patience: &Patience) -> bool {
+        self.wait(None, patience)
     }
 
     /// Waits for a key named `kid` (fit or not) that the current set lacks, and says whether it is
     /// there now. At once where no fetch is on its way and the host's throttle has no room for one,
     /// fetches fail, or too many wait; after the timeout of a fetch and a second at the latest.
     #[must_use]
-    pub fn wait_for_kid(&self, kid: &str, budget: &WaitBudget) -> bool {
-        self.wait(Some(kid), budget)
+    pub fn wait_for_kid(&self, kid: &str, patience: &Patience) -> bool {
+        self.wait(Some(kid), patience)
     }
 
-    fn wait(&self, kid: Option<&str>, budget: &WaitBudget) -> bool {
-        // Before the lock: a file system may hang.
+    fn wait(&self, kid: Option<&str>, patience: &Patience) -> bool {
+        // Before the desk: a file system may hang.
         let stamp = self.file().map(|path| Stamp::of(path));
         let there = || match kid {
             None => self.usable(clock::now()),
@@ -242,36 +241,38 @@ impl Keys {
                 return true;
             }
         }
-        let (Some(wakeup), Some(limit)) = (self.wakeup.get(), &self.settings.limit) else {
+        let (Some(bell), Some(room), Some(place)) =
+            (self.bell.get(), self.settings.room, self.place)
+        else {
             return false;
         };
-        let mut state = lock(&self.state);
-        if !self.fetch_may_come(&mut state, kid.is_some(), stamp) {
+        let mut desk = lock(&self.desk);
+        if !self.fetch_may_come(&mut desk, kid.is_some(), stamp) {
             return there();
         }
         let fetch = self.settings.timeout + 1;
-        let slot = limit.enter(&self.wait_slots);
-        let well = state.kept.schedule.failures == 0;
-        let Some(longest) = slot
+        let seat = room.enter(place, clock::now(), fetch);
+        let well = desk.kept.schedule.failures == 0;
+        let Some(longest) = seat
             .as_ref()
             .and_then(|it| it.longest(Duration::from_secs(fetch), well))
         else {
             return there();
         };
         let _counted = Counted::among(&self.waiting);
-        let deadline = budget.ends(longest);
-        let round = state.rounds;
-        if !wakeup.wake() {
+        let deadline = patience.ends(longest);
+        let round = desk.rounds;
+        if !bell.ring() {
             return there();
         }
         while !there() {
             let left = deadline.saturating_duration_since(Instant::now());
-            if state.rounds != round || left.is_zero() {
+            if desk.rounds != round || left.is_zero() {
                 return false;
             }
-            state = self
+            desk = self
                 .news
-                .wait_timeout(state, left)
+                .wait_timeout(desk, left)
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
@@ -280,26 +281,21 @@ impl Keys {
 
     /// Whether a fetch is on its way, due, or may be forced; then it is asked for.
     /// `file`: the version of the `file:` that is there now.
-    fn fetch_may_come(
-        &self,
-        state: &mut RefreshState,
-        forced: bool,
-        file: Option<Option<Stamp>>,
-    ) -> bool {
+    fn fetch_may_come(&self, desk: &mut Desk, forced: bool, file: Option<Option<Stamp>>) -> bool {
         if let Some(stamp) = file {
-            return state.in_flight || stamp != state.seen;
+            return desk.in_flight || stamp != desk.seen;
         }
         let now = clock::now();
-        let schedule = &state.kept.schedule;
+        let schedule = &desk.kept.schedule;
         if forced && schedule.failures > 0 {
             // What is fetched is the issuer's return, which may take long to be seen.
             return false;
         }
-        if state.in_flight || schedule.under_way(now, self.pace()) || self.is_due(state, now) {
+        if desk.in_flight || schedule.under_way(now, self.pace()) || self.is_due(desk, now) {
             return true;
         }
-        state.forced |= forced && schedule.may_force(now);
-        state.forced
+        desk.forced |= forced && schedule.may_force(now);
+        desk.forced
     }
 
     /// Whether requests wait.
@@ -307,14 +303,14 @@ impl Keys {
         self.waiting.load(Ordering::Relaxed) > 0
     }
 
-    /// From now on a refresher hears this.
-    pub(super) fn attach(&self, wakeup: &Arc<Wakeup>) {
-        let _ = self.wakeup.set(Arc::clone(wakeup));
+    /// From now on a refresher answers this bell.
+    pub(super) fn attach(&self, bell: &Arc<Bell>) {
+        let _ = self.bell.set(Arc::clone(bell));
     }
 
     /// Whether a refresher looks after the keys.
     pub(super) fn is_attached(&self) -> bool {
-        self.wakeup.get().is_some()
+        self.bell.get().is_some()
     }
 
     /// The path of `file:` keys.
@@ -326,9 +322,9 @@ impl Keys {
     }
 
     /// Whether a fetch is due.
-    pub(super) fn is_due(&self, state: &RefreshState, now: u64) -> bool {
-        let fetched_at = state.kept.keys.as_ref().map(|keys| keys.fetched_at);
-        state.kept.schedule.due(now, self.pace(), fetched_at)
+    pub(super) fn is_due(&self, desk: &Desk, now: u64) -> bool {
+        let fetched_at = desk.kept.keys.as_ref().map(|keys| keys.fetched_at);
+        desk.kept.schedule.due(now, self.pace(), fetched_at)
     }
 
     pub(super) fn pace(&self) -> Pace {

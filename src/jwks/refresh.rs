@@ -5,9 +5,9 @@
 //! another; for nearly all of the time there is no such thread. What a look does is
 //! [`super::update`]'s.
 
+use super::bell::Bell;
 use super::keys::Keys;
 use super::lock;
-use super::wakeup::Wakeup;
 use crate::http::Cancel;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
@@ -40,17 +40,13 @@ pub trait Report: Send + Sync {
     fn fetched(&self, _issuer: &str, _ok: bool) {}
     /// The state directory does not work; each process is on its own.
     fn store_failed(&self, detail: &str);
-    /// Whether no child has looked at this issuer's keys since httpd started.
-    fn is_first_look(&self, _issuer: &str) -> bool {
-        true
-    }
 }
 
 /// What the threads share.
 struct Shared {
     keys: Vec<Arc<Keys>>,
     report: Arc<dyn Report>,
-    wakeup: Arc<Wakeup>,
+    bell: Arc<Bell>,
     cancel: Cancel,
     fetches: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -69,7 +65,7 @@ impl Refresher {
         let shared = Arc::new(Shared {
             keys,
             report,
-            wakeup: Arc::default(),
+            bell: Arc::default(),
             cancel: Cancel::default(),
             fetches: Mutex::default(),
         });
@@ -80,9 +76,9 @@ impl Refresher {
                 .spawn(move || shared.run())
         };
         for keys in &shared.keys {
-            keys.attach(&shared.wakeup);
+            keys.attach(&shared.bell);
         }
-        shared.wakeup.wake();
+        shared.bell.ring();
         Self {
             shared,
             thread: thread.ok(),
@@ -103,7 +99,7 @@ impl Refresher {
 
     /// Lets go whoever waits, and takes in nobody more. It still runs.
     pub fn release(&self) {
-        self.shared.wakeup.close();
+        self.shared.bell.close();
         for keys in &self.shared.keys {
             keys.release();
         }
@@ -112,7 +108,7 @@ impl Refresher {
     fn halt(&mut self) {
         self.shared.cancel.cancel();
         self.release();
-        self.shared.wakeup.wake();
+        self.shared.bell.ring();
         let deadline = Instant::now() + STOP;
         if let Some(thread) = self.thread.take() {
             join_until(thread, deadline);
@@ -150,7 +146,7 @@ impl Shared {
             }
             lock(&self.fetches).retain(|fetch| !fetch.is_finished());
             let hasty = self.keys.iter().any(|keys| keys.is_waited_for());
-            self.wakeup.wait(if hasty { LOOK_IN_HASTE } else { LOOK });
+            self.bell.wait(if hasty { LOOK_IN_HASTE } else { LOOK });
         }
     }
 

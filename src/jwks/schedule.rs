@@ -99,18 +99,18 @@ impl Schedule {
         }
     }
 
-    /// It brought keys. `random` is any number, for the jitter.
-    pub fn succeeded(&mut self, now: u64, pace: Pace, random: u64) {
+    /// It brought keys. `dice` is any number, for the jitter.
+    pub fn succeeded(&mut self, now: u64, pace: Pace, dice: u64) {
         self.changed();
         self.fetching = false;
         self.failures = 0;
         self.error = None;
-        self.next_at = now.saturating_add(jitter(pace.refresh, random).max(1));
+        self.next_at = now.saturating_add(jitter(pace.refresh, dice).max(1));
     }
 
-    /// It brought none. `serving`: the last good keys still serve. `random` is any number, for the
+    /// It brought none. `serving`: the last good keys still serve. `dice` is any number, for the
     /// jitter.
-    pub fn failed(&mut self, now: u64, pace: Pace, serving: bool, error: String, random: u64) {
+    pub fn failed(&mut self, now: u64, pace: Pace, serving: bool, error: String, dice: u64) {
         self.changed();
         self.fetching = false;
         self.failures = self.failures.saturating_add(1);
@@ -128,10 +128,8 @@ impl Schedule {
             .unwrap_or(most)
             .min(most);
         // The second that has begun does not count. A tenth of a short pause is nothing: hosts come apart by a second.
-        let more = if pause < 10 { 1 + random % 2 } else { 1 };
-        self.next_at = now
-            .saturating_add(jitter(pause, random))
-            .saturating_add(more);
+        let more = if pause < 10 { 1 + dice % 2 } else { 1 };
+        self.next_at = now.saturating_add(jitter(pause, dice)).saturating_add(more);
         // What an unknown `kid` has caused is not tried again within its pause.
         if pauses(now, self.forced_at) {
             self.next_at = self.next_at.max(self.forced_at + FORCED_PAUSE + 1);
@@ -177,9 +175,9 @@ fn age(now: u64, then: u64) -> Option<u64> {
 
 /// Up to ten percent less, so that many hosts do not ask at one moment; never more, since what is
 /// configured is a promise.
-fn jitter(seconds: u64, random: u64) -> u64 {
+fn jitter(seconds: u64, dice: u64) -> u64 {
     let tenth = seconds / 10;
-    (seconds - tenth).saturating_add(random % (tenth + 1))
+    (seconds - tenth).saturating_add(dice % (tenth + 1))
 }
 
 #[cfg(test)]
@@ -209,12 +207,12 @@ mod tests {
 
     #[test]
     fn a_success_is_due_again_after_the_refresh_interval_or_a_little_less() {
-        for random in 0..1000 {
+        for dice in 0..1000 {
             let mut schedule = failed(3, true);
-            schedule.succeeded(NOW, PACE, random);
-            assert!(!schedule.due(NOW + 539, PACE, Some(NOW)), "{random}");
-            assert!(schedule.next_at <= NOW + 600, "{random}");
-            assert!(schedule.due(NOW + 600, PACE, None), "{random}");
+            schedule.succeeded(NOW, PACE, dice);
+            assert!(!schedule.due(NOW + 539, PACE, Some(NOW)), "{dice}");
+            assert!(schedule.next_at <= NOW + 600, "{dice}");
+            assert!(schedule.due(NOW + 600, PACE, None), "{dice}");
             assert_eq!((schedule.failures, &schedule.error), (0, &None));
         }
         let mut first = Schedule::default();
@@ -246,10 +244,10 @@ mod tests {
             other.failed(NOW, PACE, true, "down".to_owned(), 3);
             assert_ne!(one.next_at, other.next_at, "{times}");
         }
-        for random in 0..10 {
+        for dice in 0..10 {
             let mut first = Schedule::default();
-            first.failed(NOW, PACE, true, "down".to_owned(), random);
-            assert!([2, 3].contains(&(first.next_at - NOW)), "{random}");
+            first.failed(NOW, PACE, true, "down".to_owned(), dice);
+            assert!([2, 3].contains(&(first.next_at - NOW)), "{dice}");
         }
     }
 

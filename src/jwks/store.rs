@@ -13,6 +13,7 @@ use serde_json::json;
 use std::fmt;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -151,6 +152,7 @@ pub struct Store {
     fresh: PathBuf,
     issuer: String,
     location: String,
+    number: u64,
 }
 
 impl Store {
@@ -174,14 +176,22 @@ impl Store {
             .map(|byte| format!("{byte:02x}"))
             .collect();
         let file = |ending: &str| dir.path.join(format!("{slug}-{hash}.{ending}"));
+        let number = digest::digest(&digest::SHA256, file("").as_os_str().as_bytes());
+        let number = number.as_ref().first_chunk().copied();
         Self {
             dir: Arc::clone(dir),
+            number: u64::from_ne_bytes(number.unwrap_or_default()),
             document: file("json"),
             lock: file("lock"),
             fresh: file("new"),
             issuer: issuer.to_owned(),
             location: location.to_owned(),
         }
+    }
+
+    /// A number that stands for this place, in all processes of the host.
+    pub(super) const fn number(&self) -> u64 {
+        self.number
     }
 
     /// The directory, which the issuers share.

@@ -10,10 +10,11 @@
 use super::keys::{KeySettings, Keys};
 use super::lock;
 use super::refresh::{Refresher, Report};
+use super::room::Room;
 use super::set::KeySet;
 use super::store::StateDir;
-use super::wait::WaitLimit;
 use crate::config::KeyLocation;
+use crate::sys::shared::new_room;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
@@ -264,9 +265,11 @@ impl Report for Heard {
     }
 }
 
-/// The limit of a process with so many workers.
-pub(crate) fn limit(workers: u32) -> Option<Arc<WaitLimit>> {
-    Some(Arc::new(WaitLimit::new(workers)))
+/// A waiting room of a server with so many workers.
+pub(crate) fn room(workers: u32) -> Option<&'static Room> {
+    let room = new_room().unwrap();
+    room.set_workers(workers);
+    Some(room)
 }
 
 /// Settings that fetch a JWKS from that URL.
@@ -280,7 +283,7 @@ pub(crate) fn settings(url: &str) -> KeySettings {
         timeout: 2,
         ca_file: None,
         ca_fingerprint: None,
-        limit: limit(64),
+        room: room(64),
     }
 }
 

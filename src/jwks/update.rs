@@ -6,9 +6,10 @@
 
 use super::fetch::{self, FetchError, Fetched, Source};
 use super::key::Key;
-use super::keys::{Keys, Lockout, RefreshState};
+use super::keys::{Desk, Keys, Lockout};
 use super::lock;
 use super::refresh::Report;
+use super::room::Place;
 use super::set::{KeySet, PassedOver};
 use super::store::{HostLock, Kept, KeptKeys, StoreError};
 use crate::clock;
@@ -76,20 +77,20 @@ impl Keys {
     /// Takes over what another process wrote into the state document, if it is new.
     pub(super) fn pick_up(&self) {
         let stamp = self.store.stamp();
-        if stamp == lock(&self.state).seen {
+        if stamp == lock(&self.desk).seen {
             return;
         }
-        // Nobody waits for the lock meanwhile: a file system may hang.
+        // Nobody waits for the desk meanwhile: a file system may hang.
         let loaded = self.load_kept();
-        let mut state = lock(&self.state);
-        if stamp == state.seen {
+        let mut desk = lock(&self.desk);
+        if stamp == desk.seen {
             return;
         }
-        state.seen = stamp;
+        desk.seen = stamp;
         match loaded {
-            Ok(Some((kept, set))) => self.take_over(&mut state, kept, set),
+            Ok(Some((kept, set))) => self.take_over(&mut desk, kept, set),
             Ok(None) => {}
-            Err(error) => state.unsaid.push(error),
+            Err(error) => desk.unsaid.push(error),
         }
     }
 
@@ -98,7 +99,7 @@ impl Keys {
         let Some(kept) = self.store.load()? else {
             return Ok(None);
         };
-        let ours = lock(&self.state)
+        let ours = lock(&self.desk)
             .kept
             .keys
             .as_ref()
@@ -116,40 +117,40 @@ impl Keys {
         Ok(Some((kept, set)))
     }
 
-    fn take_over(&self, state: &mut RefreshState, theirs: Kept, set: Option<KeySet>) {
-        let newer = theirs.schedule.revision > state.kept.schedule.revision;
+    fn take_over(&self, desk: &mut Desk, theirs: Kept, set: Option<KeySet>) {
+        let newer = theirs.schedule.revision > desk.kept.schedule.revision;
         let failing = theirs.schedule.failures > 0;
         let ended = newer && !theirs.schedule.fetching;
         if let Some(keys) = theirs.keys {
-            let ours = state.kept.keys.as_ref();
+            let ours = desk.kept.keys.as_ref();
             if newer || ours.is_none_or(|ours| ours.fetched_at < keys.fetched_at) {
-                self.take_keys(state, keys, set);
+                self.take_keys(desk, keys, set);
             }
         }
-        state.kept.schedule = std::mem::take(&mut state.kept.schedule).newest(theirs.schedule);
+        desk.kept.schedule = std::mem::take(&mut desk.kept.schedule).newest(theirs.schedule);
         // Before there is a refresher nobody of this process's time has said it.
         if newer && self.is_attached() {
-            state.said_failing = failing;
+            desk.said_failing = failing;
         }
         if newer {
             // Whoever holds the lock works.
-            state.lockout.since = 0;
+            desk.lockout.since = 0;
         }
         if ended {
-            self.end_round(state);
+            self.end_round(desk);
         }
     }
 
     /// `set`: `None` where they were the current ones when they were read.
-    pub(super) fn take_keys(&self, state: &mut RefreshState, keys: KeptKeys, set: Option<KeySet>) {
-        let ours = state.kept.keys.as_ref();
+    pub(super) fn take_keys(&self, desk: &mut Desk, keys: KeptKeys, set: Option<KeySet>) {
+        let ours = desk.kept.keys.as_ref();
         match set {
             _ if ours.is_some_and(|ours| ours.text == keys.text) => {}
             Some(set) => {
                 let changes = self.install(set);
                 // The process that fetched it has said it, if there was one since httpd started.
                 if !self.is_attached() {
-                    state.at_start = Some(changes.at_start());
+                    desk.at_start = Some(changes.at_start());
                 }
             }
             // The current ones have changed meanwhile: they are newer.
@@ -157,10 +158,10 @@ impl Keys {
         }
         self.fetched_at
             .store(keys.fetched_at.min(clock::now()), Ordering::Release);
-        state.kept.keys = Some(keys);
+        desk.kept.keys = Some(keys);
     }
 
-    /// Puts the set in the place of the current one. The state is locked by the caller: one at a
+    /// Puts the set in the place of the current one. The desk is locked by the caller: one at a
     /// time.
     pub(super) fn install(&self, set: KeySet) -> Changes {
         let old = self.current.load_full();
@@ -191,8 +192,8 @@ impl Keys {
     pub(super) fn look(&self, report: &dyn Report) -> Option<Ticket> {
         // Where the clock was set back they age from now on, and not from a time that is to come.
         self.fetched_at.fetch_min(clock::now(), Ordering::AcqRel);
-        let at_start = lock(&self.state).at_start.take();
-        if let Some(changes) = at_start.filter(|_| report.is_first_look(self.name())) {
+        let at_start = lock(&self.desk).at_start.take();
+        if let Some(changes) = at_start.filter(|_| self.place.is_none_or(Place::is_first_look)) {
             changes.say(self.name(), report);
         }
         if let Some(path) = self.file() {
@@ -200,14 +201,14 @@ impl Keys {
             return None;
         }
         self.pick_up();
-        for error in std::mem::take(&mut lock(&self.state).unsaid) {
+        for error in std::mem::take(&mut lock(&self.desk).unsaid) {
             report.store_failed(&error.to_string());
         }
         self.ticket(report)
     }
 
     fn ticket(&self, report: &dyn Report) -> Option<Ticket> {
-        if !self.may_start(&mut lock(&self.state)) {
+        if !self.may_start(&mut lock(&self.desk)) {
             return None;
         }
         let held = match self.store.try_lock() {
@@ -221,20 +222,27 @@ impl Keys {
             }
         };
         if held.is_some() {
-            lock(&self.state).lockout = Lockout::default();
+            lock(&self.desk).lockout = Lockout::default();
         }
         // It may just have been done by another process.
         self.pick_up();
-        let mut state = lock(&self.state);
-        if !self.may_start(&mut state) {
+        let mut desk = lock(&self.desk);
+        if !self.may_start(&mut desk) {
             return None;
         }
         let now = clock::now();
-        let forced = !self.is_due(&state, now);
-        state.kept.schedule.begin(now, forced, self.pace());
-        state.in_flight = true;
-        let kept = state.kept.clone();
-        drop(state);
+        let forced = !self.is_due(&desk, now);
+        // The state directory may fail, and another process may have had it.
+        if forced && !self.place.is_none_or(|place| place.force(now)) {
+            let theirs = self.place.map_or(now, |place| place.forced_at());
+            desk.kept.schedule.forced_at = theirs;
+            self.end_round(&mut desk);
+            return None;
+        }
+        desk.kept.schedule.begin(now, forced, self.pace());
+        desk.in_flight = true;
+        let kept = desk.kept.clone();
+        drop(desk);
         let ticket = Ticket { held };
         // Before the fetch: even where the process dies in it, the throttle has counted it.
         self.save(&ticket, &kept, report);
@@ -245,10 +253,10 @@ impl Keys {
     /// stopped, or is none of ours. Said once, until the lock is to be had again.
     fn locked_out(&self, report: &dyn Report) -> bool {
         let now = clock::now();
-        let mut state = lock(&self.state);
-        let schedule = &state.kept.schedule;
+        let mut desk = lock(&self.desk);
+        let schedule = &desk.kept.schedule;
         let longest = self.settings.timeout + 1 + LOCK_SLACK;
-        let since = match state.lockout.since {
+        let since = match desk.lockout.since {
             // The fetch that is known may be this one; an older one's process has long died.
             0 if schedule.fetching && now <= schedule.attempted_at.saturating_add(longest) => {
                 schedule.attempted_at
@@ -256,12 +264,12 @@ impl Keys {
             0 => now,
             since => since,
         };
-        state.lockout.since = since.min(now);
+        desk.lockout.since = since.min(now);
         if now <= since.saturating_add(longest) {
             return false;
         }
-        let said = std::mem::replace(&mut state.lockout.said, true);
-        drop(state);
+        let said = std::mem::replace(&mut desk.lockout.said, true);
+        drop(desk);
         if !said {
             report.store_failed(&self.store.held_too_long().to_string());
         }
@@ -270,29 +278,29 @@ impl Keys {
 
     /// Whether the schedule has a fetch now. Where it has none, and none is on its way, whoever
     /// waits is told.
-    fn may_start(&self, state: &mut RefreshState) -> bool {
-        if state.in_flight {
+    fn may_start(&self, desk: &mut Desk) -> bool {
+        if desk.in_flight {
             return false;
         }
         let now = clock::now();
-        let schedule = &state.kept.schedule;
-        if self.is_due(state, now) || (state.forced && schedule.may_force(now)) {
+        let schedule = &desk.kept.schedule;
+        if self.is_due(desk, now) || (desk.forced && schedule.may_force(now)) {
             return true;
         }
         if !schedule.under_way(now, self.pace()) {
-            self.end_round(state);
+            self.end_round(desk);
         }
         false
     }
 
     /// Whoever waits waits in vain: the refresher stops.
     pub(super) fn release(&self) {
-        self.end_round(&mut lock(&self.state));
+        self.end_round(&mut lock(&self.desk));
     }
 
-    pub(super) fn end_round(&self, state: &mut RefreshState) {
-        state.forced = false;
-        state.rounds += 1;
+    pub(super) fn end_round(&self, desk: &mut Desk) {
+        desk.forced = false;
+        desk.rounds += 1;
         self.news.notify_all();
     }
 
@@ -322,19 +330,16 @@ impl Keys {
     fn finish(&self, ticket: &Ticket, result: Result<Fetched, FetchError>, report: &dyn Report) {
         let now = clock::now();
         let name = self.name();
-        let mut state = lock(&self.state);
-        let was_failing = state.kept.schedule.failures > 0 || state.said_failing;
+        let mut desk = lock(&self.desk);
+        let was_failing = desk.kept.schedule.failures > 0 || desk.said_failing;
         let say: Box<dyn FnOnce()> = match result {
             Ok(fetched) => {
                 self.ok.fetch_add(1, Ordering::Relaxed);
                 report.fetched(name, true);
-                state
-                    .kept
-                    .schedule
-                    .succeeded(now, self.pace(), random_u64());
-                state.said_failing = false;
+                desk.kept.schedule.succeeded(now, self.pace(), dice());
+                desk.said_failing = false;
                 let changes = self.install(fetched.set);
-                state.kept.keys = Some(KeptKeys {
+                desk.kept.keys = Some(KeptKeys {
                     source: fetched.source,
                     text: Arc::from(fetched.text),
                     fetched_at: now,
@@ -348,7 +353,7 @@ impl Keys {
                 })
             }
             Err(FetchError::Cancelled) => {
-                state.kept.schedule.given_up(now);
+                desk.kept.schedule.given_up(now);
                 Box::new(|| ())
             }
             Err(error) => {
@@ -356,12 +361,11 @@ impl Keys {
                 report.fetched(name, false);
                 let detail = error.to_string();
                 let serving = self.usable(now);
-                state
-                    .kept
+                desk.kept
                     .schedule
-                    .failed(now, self.pace(), serving, detail.clone(), random_u64());
-                let next = state.kept.schedule.next_at.saturating_sub(now);
-                let first = !std::mem::replace(&mut state.said_failing, true);
+                    .failed(now, self.pace(), serving, detail.clone(), dice());
+                let next = desk.kept.schedule.next_at.saturating_sub(now);
+                let first = !std::mem::replace(&mut desk.said_failing, true);
                 Box::new(move || {
                     if first {
                         report.fetch_failed(name, &detail, next);
@@ -369,10 +373,10 @@ impl Keys {
                 })
             }
         };
-        state.in_flight = false;
-        self.end_round(&mut state);
-        let kept = state.kept.clone();
-        drop(state);
+        desk.in_flight = false;
+        self.end_round(&mut desk);
+        let kept = desk.kept.clone();
+        drop(desk);
         self.save(ticket, &kept, report);
         say();
     }
@@ -384,7 +388,7 @@ impl Keys {
         };
         match self.store.save(held, kept) {
             // One's own document need not be read again. The lock is held: nobody else wrote.
-            Ok(()) => lock(&self.state).seen = self.store.stamp(),
+            Ok(()) => lock(&self.desk).seen = self.store.stamp(),
             Err(error) => self.store_failed(&error, report),
         }
     }
@@ -402,7 +406,8 @@ fn names(keys: &[Arc<Key>]) -> Vec<String> {
         .collect()
 }
 
-fn random_u64() -> u64 {
+/// Any number.
+fn dice() -> u64 {
     let mut bytes = [0; 8];
     // Without chance there is no jitter, which harms nothing.
     let _ = aws_lc_rs::rand::fill(&mut bytes);

@@ -187,8 +187,6 @@ pub struct Board {
     decisions: [[[AtomicU64; 3]; REASONS]; NAMES + 1],
     /// Succeeded and failed.
     fetches: [[AtomicU64; 2]; NAMES],
-    /// 1: a child has looked at this issuer's keys.
-    looked: [AtomicU32; NAMES],
     tunnels: [Tunnels; NAMES],
     hits: AtomicU64,
     misses: AtomicU64,
@@ -296,12 +294,6 @@ impl Board {
         if let Some(count) = of.and_then(|it| it.get(usize::from(!ok))) {
             count.fetch_add(1, Relaxed);
         }
-    }
-
-    /// Whether no child has looked at this issuer's keys since httpd started.
-    pub fn is_first_look(&self, issuer: &str) -> bool {
-        let of = self.looked.get(self.issuers.place(issuer));
-        of.is_none_or(|it| it.swap(1, Relaxed) == 0)
     }
 
     /// Counts a look into the cache.

@@ -1,6 +1,7 @@
 //! Memory that all children share: mapped in the parent before the first fork, and kept over
 //! restarts, so that ports which an old child still has open are counted on.
 
+use crate::jwks::Room;
 use crate::port::table::Table;
 use crate::status::Board;
 use once_cell::sync::OnceCell;
@@ -19,6 +20,20 @@ static BOARD: OnceCell<Option<&'static Board>> = OnceCell::new();
 /// The board that all children share; in a process whose parent made none, its own.
 pub fn board() -> Option<&'static Board> {
     *BOARD.get_or_init(new_board)
+}
+
+/// Who waits for keys, in all children.
+static ROOM: OnceCell<Option<&'static Room>> = OnceCell::new();
+
+/// The waiting room that all children share; in a process whose parent made none, its own.
+pub fn room() -> Option<&'static Room> {
+    *ROOM.get_or_init(new_room)
+}
+
+/// A new waiting room.
+pub fn new_room() -> Option<&'static Room> {
+    // SAFETY: a Room is made of atomics, for which zeroes are a value.
+    unsafe { zeroes::<Room>() }
 }
 
 /// A new board.

@@ -7,7 +7,8 @@ use crate::config::{Config, Issuer};
 use crate::http::url::difference;
 use crate::identity::Identity;
 use crate::json::Value;
-use crate::jwks::{KeySettings, Keys, StateDir, WaitBudget, WaitLimit};
+use crate::jwks::room::Room;
+use crate::jwks::{KeySettings, Keys, Patience, StateDir};
 use crate::life::{KeyLife, Life};
 use crate::shown;
 use crate::token::compact::Unverified;
@@ -64,7 +65,7 @@ pub(crate) struct Jwt {
 
 impl Jwt {
     /// The issuers of the configuration. Their keys are not loaded yet.
-    pub(crate) fn new(config: &Config, dir: &Arc<StateDir>, limit: &Arc<WaitLimit>) -> Self {
+    pub(crate) fn new(config: &Config, dir: &Arc<StateDir>, room: Option<&'static Room>) -> Self {
         let mut live: Vec<Arc<LiveIssuer>> = Vec::new();
         let mut servers = Vec::new();
         for at in 0..config.servers.len() {
@@ -73,7 +74,7 @@ impl Jwt {
                 let known = live.iter().find(|it| Arc::ptr_eq(&it.settings, &settings));
                 let issuer = known.cloned().unwrap_or_else(|| {
                     let of_it = KeySettings {
-                        limit: Some(Arc::clone(limit)),
+                        room,
                         ..KeySettings::from(&*settings)
                     };
                     let keys = Arc::new(Keys::new(of_it, dir));
@@ -157,9 +158,9 @@ impl Way for Jwt {
         let mut unverified = Unverified::parse(credential)
             .map_err(|wrong| Refusal::new(wrong.reason(), wrong.to_string()))?;
         let mut first: Option<Refusal> = None;
-        let budget = WaitBudget::default();
+        let patience = Patience::default();
         for issuer in self.issuers_of(asked, &unverified)? {
-            match issuer.identify(unverified, asked.now, &budget) {
+            match issuer.identify(unverified, asked.now, &patience) {
                 Ok(identity) => return Ok(identity),
                 Err(Unfit {
                     refusal,
@@ -204,16 +205,16 @@ impl LiveIssuer {
         &self,
         token: Unverified<'t>,
         now: u64,
-        budget: &WaitBudget,
+        patience: &Patience,
     ) -> Result<Identity, Unfit<'t>> {
-        if !self.keys.usable(now) && !self.keys.wait_for_first(budget) {
+        if !self.keys.usable(now) && !self.keys.wait_for_first(patience) {
             return Err(Unfit::of(self.unavailable(), token));
         }
         let verified = match self.verify(token, now) {
             Err(Unfit {
                 refusal,
                 token: Some(token),
-            }) if self.wait_for_key(refusal.reason, &token, budget) => {
+            }) if self.wait_for_key(refusal.reason, &token, patience) => {
                 self.verify(*token, clock::now())
             }
             other => other,
@@ -242,7 +243,7 @@ impl LiveIssuer {
 
     /// Whether other keys have come by a fetch, for a token that names a key that was not there. Where keys without
     /// a name were there, it was tried with those, and its signature did not fit.
-    fn wait_for_key(&self, why: Reason, token: &Unverified<'_>, budget: &WaitBudget) -> bool {
+    fn wait_for_key(&self, why: Reason, token: &Unverified<'_>, patience: &Patience) -> bool {
         let before = self.keys.current();
         let Some(kid) = token.header().kid.as_deref() else {
             return false;
@@ -252,7 +253,7 @@ impl LiveIssuer {
             Reason::Signature if before.as_ref().is_some_and(|set| !set.knows(kid)) => {}
             _ => return false,
         }
-        self.keys.wait_for_kid(kid, budget) || {
+        self.keys.wait_for_kid(kid, patience) || {
             let now = self.keys.current();
             !before
                 .zip(now)

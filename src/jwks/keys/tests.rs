@@ -9,7 +9,7 @@
 )]
 
 use super::*;
-use crate::jwks::testing::{Dir, jwks, keys, limit, settings, standing};
+use crate::jwks::testing::{Dir, jwks, keys, room, settings, standing};
 use crate::testing::issuer;
 use std::path::Path;
 
@@ -23,7 +23,7 @@ fn fetched(at: u64) -> Arc<Keys> {
 /// Keys that a refresher looks after, which never does anything.
 fn attached(timeout: u64, workers: u32) -> Arc<Keys> {
     let mut settings = settings("http://nobody.invalid");
-    (settings.timeout, settings.limit) = (timeout, limit(workers));
+    (settings.timeout, settings.room) = (timeout, room(workers));
     let keys = keys(&settings, Path::new("/nowhere"));
     keys.attach(&Arc::default());
     keys
@@ -32,9 +32,9 @@ fn attached(timeout: u64, workers: u32) -> Arc<Keys> {
 /// As if a fetch had ended well just now: none is due.
 fn calm(keys: &Keys) {
     let now = clock::now();
-    let mut state = lock(&keys.state);
-    state.kept.schedule.begin(now, false, keys.pace());
-    state.kept.schedule.succeeded(now, keys.pace(), 0);
+    let mut desk = lock(&keys.desk);
+    desk.kept.schedule.begin(now, false, keys.pace());
+    desk.kept.schedule.succeeded(now, keys.pace(), 0);
 }
 
 fn of_file(path: &Path) -> Arc<Keys> {
@@ -79,7 +79,7 @@ fn the_status_is_told() {
     let keys = fetched(NOW);
     keys.ok.store(3, Ordering::Relaxed);
     keys.failed.store(4, Ordering::Relaxed);
-    lock(&keys.state).kept.schedule.error = Some("down".into());
+    lock(&keys.desk).kept.schedule.error = Some("down".into());
     let wanted = KeyStatus {
         fetched_at: Some(NOW),
         last_error: Some("down".into()),
@@ -101,7 +101,7 @@ fn an_issuer_s_settings_are_taken_and_bounded() {
     );
     assert_eq!(of.location, KeyLocation::Discovery);
     assert_eq!((of.refresh, of.max_stale, of.timeout), (420, 10_800, 9));
-    assert_eq!((of.limit.is_none(), of.ca_file.as_ref()), (true, None));
+    assert_eq!((of.room.is_none(), of.ca_file.as_ref()), (true, None));
     for (timeout, refresh, wanted) in [(0, 0, (1, 1)), (9999, 5, (600, 5)), (5, 600, (5, 600))] {
         let settings = KeySettings {
             timeout,
@@ -116,26 +116,26 @@ fn an_issuer_s_settings_are_taken_and_bounded() {
 #[test]
 fn nobody_waits_for_what_is_there() {
     let keys = fetched(clock::now());
-    assert!(keys.wait_for_first(&WaitBudget::default()));
-    assert!(keys.wait_for_kid("a", &WaitBudget::default()));
+    assert!(keys.wait_for_first(&Patience::default()));
+    assert!(keys.wait_for_kid("a", &Patience::default()));
     // It is there, only too old: another fetch would not bring it.
-    assert!(fetched(NOW - 999_999_999).wait_for_kid("b", &WaitBudget::default()));
+    assert!(fetched(NOW - 999_999_999).wait_for_kid("b", &Patience::default()));
 }
 
 #[test]
 fn nobody_waits_where_nobody_fetches() {
     let keys = fetched(clock::now());
     assert!(!keys.is_attached());
-    assert!(!keys.wait_for_kid("c", &WaitBudget::default()));
-    assert!(!fetched(1).wait_for_first(&WaitBudget::default()));
+    assert!(!keys.wait_for_kid("c", &Patience::default()));
+    assert!(!fetched(1).wait_for_first(&Patience::default()));
 }
 
 #[test]
 fn nobody_waits_for_a_refresher_that_has_stopped() {
     let keys = attached(600, 8);
     assert!(keys.is_attached());
-    keys.wakeup.get().unwrap().close();
-    assert!(!keys.wait_for_first(&WaitBudget::default()));
+    keys.bell.get().unwrap().close();
+    assert!(!keys.wait_for_first(&Patience::default()));
 }
 
 #[test]
@@ -151,26 +151,26 @@ fn another_process_s_keys_are_seen_without_a_fetch() {
     });
     let held = theirs.store.try_lock().unwrap().unwrap();
     theirs.store.save(&held, &kept).unwrap();
-    assert!(ours.wait_for_kid("z", &WaitBudget::default()));
-    assert!(ours.wait_for_first(&WaitBudget::default()));
-    assert!(!ours.wait_for_kid("y", &WaitBudget::default()));
+    assert!(ours.wait_for_kid("z", &Patience::default()));
+    assert!(ours.wait_for_first(&Patience::default()));
+    assert!(!ours.wait_for_kid("y", &Patience::default()));
 }
 
 #[test]
 fn who_waits_is_told_when_the_keys_come() {
     let keys = attached(600, 8);
     std::thread::scope(|scope| {
-        let waits = scope.spawn(|| keys.wait_for_first(&WaitBudget::default()));
+        let waits = scope.spawn(|| keys.wait_for_first(&Patience::default()));
         while !keys.is_waited_for() {
             std::thread::yield_now();
         }
         let set = KeySet::parse(jwks(&["a"]).as_bytes()).unwrap();
-        let mut state = lock(&keys.state);
+        let mut desk = lock(&keys.desk);
         keys.current.store(Some(Arc::new(set)));
         keys.fetched_at.store(clock::now(), Ordering::Release);
-        state.rounds += 1;
+        desk.rounds += 1;
         keys.news.notify_all();
-        drop(state);
+        drop(desk);
         assert!(waits.join().unwrap());
     });
     assert!(!keys.is_waited_for());
@@ -180,9 +180,9 @@ fn who_waits_is_told_when_the_keys_come() {
 fn who_waits_is_told_when_they_do_not_come() {
     let keys = attached(600, 8);
     std::thread::scope(|scope| {
-        let waits = scope.spawn(|| keys.wait_for_kid("a", &WaitBudget::default()));
+        let waits = scope.spawn(|| keys.wait_for_kid("a", &Patience::default()));
         while !waits.is_finished() {
-            lock(&keys.state).rounds += 1;
+            lock(&keys.desk).rounds += 1;
             keys.news.notify_all();
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -194,57 +194,54 @@ fn who_waits_is_told_when_they_do_not_come() {
 fn who_waits_in_vain_waits_as_long_as_a_fetch_may_take_and_a_second() {
     let keys = attached(1, 8);
     let start = Instant::now();
-    assert!(!keys.wait_for_first(&WaitBudget::default()));
+    assert!(!keys.wait_for_first(&Patience::default()));
     assert!(start.elapsed() >= Duration::from_secs(2));
     assert!(!keys.is_waited_for());
 }
 
 #[test]
-fn over_the_limit_nobody_waits() {
+fn a_full_waiting_room_takes_nobody_in() {
     let keys = attached(600, 2);
-    let (all, others) = (keys.settings.limit.clone().unwrap(), AtomicU32::new(0));
-    let slot = all.enter(&others).unwrap();
+    let (room, place) = (keys.settings.room.unwrap(), keys.place.unwrap());
+    let seat = room.enter(place, clock::now(), 601).unwrap();
     let begin = Instant::now();
-    assert!(!keys.wait_for_first(&WaitBudget::default()));
-    drop(slot);
-    lock(&keys.state).kept.schedule.failures = 1;
+    assert!(!keys.wait_for_first(&Patience::default()));
+    drop(seat);
+    lock(&keys.desk).kept.schedule.failures = 1;
     let keys = Arc::new(Keys {
         settings: KeySettings {
-            limit: None,
+            room: None,
             ..keys.settings.clone()
         },
         ..Arc::into_inner(keys).unwrap()
     });
-    assert!(
-        !keys.wait_for_first(&WaitBudget::default()),
-        "no limit, no wait"
-    );
+    assert!(!keys.wait_for_first(&Patience::default()), "no room at all");
     assert!(begin.elapsed() < Duration::from_millis(500));
     assert!(!keys.is_waited_for());
 }
 
 #[test]
-fn who_has_no_slot_of_the_issuer_waits_a_moment_where_the_issuer_is_well() {
+fn who_has_no_seat_of_the_issuer_s_waits_a_moment_where_the_issuer_is_well() {
     let keys = attached(600, 8);
-    let limit = keys.settings.limit.clone().unwrap();
-    let _slot = limit.enter(&keys.wait_slots).unwrap();
+    let (room, place) = (keys.settings.room.unwrap(), keys.place.unwrap());
+    let _seat = room.enter(place, clock::now(), 601).unwrap();
     let waits = || {
         let begin = Instant::now();
-        assert!(!keys.wait_for_first(&WaitBudget::default()));
+        assert!(!keys.wait_for_first(&Patience::default()));
         begin.elapsed()
     };
     let moment = waits();
     assert!((900..20_000).contains(&moment.as_millis()), "{moment:?}");
-    lock(&keys.state).kept.schedule.failures = 1;
+    lock(&keys.desk).kept.schedule.failures = 1;
     assert!(waits() < Duration::from_millis(500));
 }
 
 #[test]
 fn a_request_waits_once_however_many_issuers_it_asks() {
     let [one, two] = [0, 1].map(|_| attached(1, 64));
-    let budget = WaitBudget::default();
+    let patience = Patience::default();
     let begin = Instant::now();
-    assert!(!one.wait_for_first(&budget) && !two.wait_for_first(&budget));
+    assert!(!one.wait_for_first(&patience) && !two.wait_for_first(&patience));
     let took = begin.elapsed();
     assert!((1900..3900).contains(&took.as_millis()), "{took:?}");
 }
@@ -252,9 +249,9 @@ fn a_request_waits_once_however_many_issuers_it_asks() {
 #[test]
 fn no_kid_waits_for_an_issuer_that_fails() {
     let keys = attached(600, 64);
-    let may = |forced| keys.fetch_may_come(&mut lock(&keys.state), forced, None);
+    let may = |forced| keys.fetch_may_come(&mut lock(&keys.desk), forced, None);
     assert!(may(true), "never fetched: due");
-    lock(&keys.state).kept.schedule.failures = 1;
+    lock(&keys.desk).kept.schedule.failures = 1;
     assert!(!may(true));
     assert!(may(false), "without any keys a retry is waited for");
 }
@@ -262,36 +259,36 @@ fn no_kid_waits_for_an_issuer_that_fails() {
 #[test]
 fn a_fetch_may_come_where_one_is_due_or_on_its_way() {
     let keys = attached(5, 8);
-    let may = |forced| keys.fetch_may_come(&mut lock(&keys.state), forced, None);
+    let may = |forced| keys.fetch_may_come(&mut lock(&keys.desk), forced, None);
     assert!(may(false), "never fetched: due");
     calm(&keys);
     assert!(!may(false));
-    lock(&keys.state).in_flight = true;
+    lock(&keys.desk).in_flight = true;
     assert!(may(false), "this process is at it");
-    lock(&keys.state).in_flight = false;
+    lock(&keys.desk).in_flight = false;
     assert!(!may(false));
-    lock(&keys.state).kept.schedule.fetching = true;
+    lock(&keys.desk).kept.schedule.fetching = true;
     assert!(may(false), "another process is at it");
-    lock(&keys.state).kept.schedule.fetching = false;
-    lock(&keys.state).kept.schedule.next_at = clock::now();
+    lock(&keys.desk).kept.schedule.fetching = false;
+    lock(&keys.desk).kept.schedule.next_at = clock::now();
     assert!(may(false), "due again");
-    assert!(!lock(&keys.state).forced);
+    assert!(!lock(&keys.desk).forced);
 }
 
 #[test]
 fn an_unknown_kid_asks_for_a_fetch_as_often_as_the_throttle_lets_it() {
     let keys = attached(5, 8);
     calm(&keys);
-    let may = |forced| keys.fetch_may_come(&mut lock(&keys.state), forced, None);
-    lock(&keys.state).kept.schedule.forced_at = clock::now();
+    let may = |forced| keys.fetch_may_come(&mut lock(&keys.desk), forced, None);
+    lock(&keys.desk).kept.schedule.forced_at = clock::now();
     assert!(!may(true));
-    assert!(!lock(&keys.state).forced);
-    lock(&keys.state).kept.schedule.forced_at = 0;
+    assert!(!lock(&keys.desk).forced);
+    lock(&keys.desk).kept.schedule.forced_at = 0;
     assert!(!may(false));
     assert!(may(true));
-    assert!(lock(&keys.state).forced);
+    assert!(lock(&keys.desk).forced);
     // It has been asked for: whoever comes now waits for the same one.
-    lock(&keys.state).kept.schedule.forced_at = clock::now();
+    lock(&keys.desk).kept.schedule.forced_at = clock::now();
     assert!(may(true));
     assert!(may(false));
 }
@@ -302,7 +299,7 @@ fn keys_of_a_file_may_come_where_the_file_has_changed() {
     let path = dir.path().join("jwks");
     std::fs::write(&path, jwks(&["a"])).unwrap();
     let keys = of_file(&path);
-    let may = || keys.fetch_may_come(&mut lock(&keys.state), true, Some(Stamp::of(&path)));
+    let may = || keys.fetch_may_come(&mut lock(&keys.desk), true, Some(Stamp::of(&path)));
     assert!(may());
     keys.load();
     assert!(!may());

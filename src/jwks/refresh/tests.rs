@@ -10,10 +10,10 @@
 
 use super::*;
 use crate::clock;
-use crate::jwks::WaitBudget;
+use crate::jwks::Patience;
 use crate::jwks::keys::KeySettings;
 use crate::jwks::testing::{
-    Dir, Heard, Server, down, ec, has, jwks, keys, limit, loaded, ok, settings, start, within,
+    Dir, Heard, Server, down, ec, has, jwks, keys, loaded, ok, room, settings, start, within,
 };
 use serde_json::json;
 use std::io::{Read as _, Write as _};
@@ -139,7 +139,7 @@ fn one_fetch_serves_all_processes_and_all_their_first_requests() {
         let waits: Vec<_> = processes
             .iter()
             .flat_map(|keys| {
-                (0..8).map(|_| scope.spawn(|| keys.wait_for_first(&WaitBudget::default())))
+                (0..8).map(|_| scope.spawn(|| keys.wait_for_first(&Patience::default())))
             })
             .collect();
         for wait in waits {
@@ -177,7 +177,7 @@ fn a_new_kid_is_had_by_one_fetch_and_then_the_throttle_holds_for_the_host() {
     let shown = Arc::new(Mutex::new(ok(&jwks(&["a"]))));
     let server = Server::showing(&shown);
     let settings = KeySettings {
-        limit: limit(800),
+        room: room(800),
         ..settings(&server.url)
     };
     let processes: Vec<_> = (0..4).map(|_| keys(&settings, dir.path())).collect();
@@ -189,7 +189,7 @@ fn a_new_kid_is_had_by_one_fetch_and_then_the_throttle_holds_for_the_host() {
             let waits: Vec<_> = processes
                 .iter()
                 .flat_map(|keys| {
-                    (0..16).map(|_| scope.spawn(|| keys.wait_for_kid(kid, &WaitBudget::default())))
+                    (0..16).map(|_| scope.spawn(|| keys.wait_for_kid(kid, &Patience::default())))
                 })
                 .collect();
             let found = waits.into_iter().map(|wait| wait.join().unwrap());
@@ -202,7 +202,7 @@ fn a_new_kid_is_had_by_one_fetch_and_then_the_throttle_holds_for_the_host() {
     let begin = Instant::now();
     for number in 0..500 {
         let kid = format!("forged-{number}");
-        assert!(!processes[number % 4].wait_for_kid(&kid, &WaitBudget::default()));
+        assert!(!processes[number % 4].wait_for_kid(&kid, &Patience::default()));
     }
     assert!(begin.elapsed() < Duration::from_secs(1));
     assert_eq!(ask("forged"), 0);
@@ -210,7 +210,7 @@ fn a_new_kid_is_had_by_one_fetch_and_then_the_throttle_holds_for_the_host() {
     // A process that starts now is bound by it too.
     let late = loaded(&settings, dir.path());
     let refresher = start(&late, &heard);
-    assert!(!late.wait_for_kid("forged", &WaitBudget::default()));
+    assert!(!late.wait_for_kid("forged", &Patience::default()));
     assert_eq!(server.paths().len(), 2);
     refresher.stop();
     refreshers.into_iter().for_each(Refresher::stop);
@@ -227,8 +227,8 @@ fn a_kid_that_another_process_fetched_is_there_at_once() {
     refresher.stop();
     // No refresher looks after this one: the request itself sees the new document.
     assert!(!has(&two, "a"));
-    assert!(two.wait_for_kid("a", &WaitBudget::default()));
-    assert!(two.wait_for_first(&WaitBudget::default()));
+    assert!(two.wait_for_kid("a", &Patience::default()));
+    assert!(two.wait_for_first(&Patience::default()));
 }
 
 #[test]
@@ -244,13 +244,13 @@ fn requests_are_released_when_the_first_fetch_fails_and_then_do_not_wait() {
     );
     let refresher = start(&own, &heard);
     let begin = Instant::now();
-    assert!(!own.wait_for_first(&WaitBudget::default()));
+    assert!(!own.wait_for_first(&Patience::default()));
     assert!(begin.elapsed() < Duration::from_secs(3));
     let begin = Instant::now();
     for _ in 0..50 {
         assert!(
-            !own.wait_for_first(&WaitBudget::default())
-                && !own.wait_for_kid("a", &WaitBudget::default())
+            !own.wait_for_first(&Patience::default())
+                && !own.wait_for_kid("a", &Patience::default())
         );
     }
     assert!(begin.elapsed() < Duration::from_millis(300));
@@ -266,7 +266,7 @@ fn waiting_is_bounded_in_time_and_number() {
     let own = keys(
         &KeySettings {
             timeout: 3,
-            limit: limit(24),
+            room: room(24),
             ..settings(&server.url)
         },
         dir.path(),
@@ -277,7 +277,7 @@ fn waiting_is_bounded_in_time_and_number() {
         let waits: Vec<_> = (0..20)
             .map(|_| {
                 scope.spawn(|| {
-                    assert!(!own.wait_for_first(&WaitBudget::default()));
+                    assert!(!own.wait_for_first(&Patience::default()));
                     begin.elapsed()
                 })
             })
@@ -307,7 +307,7 @@ fn back_off_holds_for_the_host_and_over_a_restart() {
     let two = loaded(&settings, dir.path());
     let refresher = start(&two, &heard);
     std::thread::sleep(Duration::from_millis(2500));
-    assert!(!two.wait_for_first(&WaitBudget::default()));
+    assert!(!two.wait_for_first(&Patience::default()));
     assert_eq!(server.paths().len(), 3);
     assert!(two.status().last_error.unwrap().contains("503"));
     refresher.stop();
@@ -321,12 +321,31 @@ fn without_a_state_directory_the_throttle_still_holds() {
     let server = Server::saying(ok(&jwks(&["a"])));
     let own = keys(&settings(&server.url), &file);
     let refresher = start(&own, &heard);
-    assert!(own.wait_for_first(&WaitBudget::default()));
+    assert!(own.wait_for_first(&Patience::default()));
     for number in 0..200 {
-        assert!(!own.wait_for_kid(&number.to_string(), &WaitBudget::default()));
+        assert!(!own.wait_for_kid(&number.to_string(), &Patience::default()));
     }
     assert_eq!(server.paths().len(), 2);
     refresher.stop();
+}
+
+#[test]
+fn without_a_state_directory_the_throttle_holds_for_the_host_all_the_same() {
+    let (dir, heard) = (Dir::new(), Arc::default());
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let server = Server::saying(ok(&jwks(&["a"])));
+    let settings = settings(&server.url);
+    let processes: Vec<_> = (0..4).map(|_| keys(&settings, &file)).collect();
+    let refreshers: Vec<_> = processes.iter().map(|keys| start(keys, &heard)).collect();
+    assert!(within(5, || processes.iter().all(|keys| has(keys, "a"))));
+    std::thread::scope(|scope| {
+        for keys in &processes {
+            scope.spawn(|| assert!(!keys.wait_for_kid("forged", &Patience::default())));
+        }
+    });
+    assert_eq!(server.paths().len(), 5, "the first of each, and one more");
+    refreshers.into_iter().for_each(Refresher::stop);
 }
 
 #[test]
@@ -345,7 +364,7 @@ fn a_slow_issuer_does_not_hold_up_another() {
     let refresher = Refresher::start(vec![stuck, Arc::clone(&own)], report);
     assert!(within(2, || slow.paths().len() == 1));
     let begin = Instant::now();
-    assert!(own.wait_for_first(&WaitBudget::default()));
+    assert!(own.wait_for_first(&Patience::default()));
     assert!(begin.elapsed() < Duration::from_secs(1));
     // Nor does a fetch in flight hold up the stop.
     let begin = Instant::now();
@@ -378,13 +397,13 @@ fn an_idle_refresher_stops_at_once() {
     let server = Server::saying(ok(&jwks(&["a"])));
     let own = keys(&settings(&server.url), dir.path());
     let refresher = start(&own, &heard);
-    assert!(own.wait_for_first(&WaitBudget::default()));
+    assert!(own.wait_for_first(&Patience::default()));
     let begin = Instant::now();
     refresher.stop();
     assert!(begin.elapsed() < Duration::from_millis(100));
     // Nobody looks after the keys any more: nobody waits for them.
     let begin = Instant::now();
-    assert!(!own.wait_for_kid("b", &WaitBudget::default()));
+    assert!(!own.wait_for_kid("b", &Patience::default()));
     assert!(begin.elapsed() < Duration::from_millis(100));
 }
 
@@ -403,7 +422,7 @@ fn a_stop_releases_the_requests_that_wait() {
     let begin = Instant::now();
     std::thread::scope(|scope| {
         let waits: Vec<_> = (0..4)
-            .map(|_| scope.spawn(|| own.wait_for_first(&WaitBudget::default())))
+            .map(|_| scope.spawn(|| own.wait_for_first(&Patience::default())))
             .collect();
         assert!(within(2, || own.is_waited_for() && server.paths().len() == 1));
         refresher.stop();

@@ -8,7 +8,7 @@
 )]
 
 use super::*;
-use crate::jwks::WaitBudget;
+use crate::jwks::Patience;
 use crate::jwks::keys::KeySettings;
 use crate::jwks::refresh::Refresher;
 use crate::jwks::store::Stamp;
@@ -37,7 +37,7 @@ fn a_state_directory_that_fails_is_said_once_and_stops_nothing() {
     );
     own.load();
     let refresher = start(&own, &heard);
-    assert!(own.wait_for_first(&WaitBudget::default()));
+    assert!(own.wait_for_first(&Patience::default()));
     assert!(within(6, || own.status().ok >= 3));
     refresher.stop();
     assert_eq!(heard.count("store"), 1, "{:?}", heard.lines());
@@ -76,7 +76,7 @@ fn a_damaged_document_is_said_once_and_fetched_over() {
     let server = Server::saying(ok(&jwks(&["a"])));
     let own = keys(&settings(&server.url), dir.path());
     let refresher = start(&own, &heard);
-    assert!(own.wait_for_first(&WaitBudget::default()));
+    assert!(own.wait_for_first(&Patience::default()));
     refresher.stop();
     let document = std::fs::read_dir(dir.path())
         .unwrap()
@@ -89,7 +89,7 @@ fn a_damaged_document_is_said_once_and_fetched_over() {
     own.load();
     assert!(!own.usable(clock::now()));
     let refresher = start(&own, &heard);
-    assert!(own.wait_for_first(&WaitBudget::default()));
+    assert!(own.wait_for_first(&Patience::default()));
     refresher.stop();
     assert_eq!(heard.count("store"), 1, "{:?}", heard.lines());
     assert!(heard.lines()[0].contains("damaged"), "{:?}", heard.lines());
@@ -137,9 +137,9 @@ fn keys_of_a_file_follow_the_file_and_outlive_its_faults() {
     assert!(!own.usable(clock::now()));
     let refresher = start(&own, &heard);
     assert!(within(2, || heard.count("failed") == 1));
-    assert!(!own.wait_for_first(&WaitBudget::default()));
+    assert!(!own.wait_for_first(&Patience::default()));
     std::fs::write(&path, jwks(&["a"])).unwrap();
-    assert!(own.wait_for_first(&WaitBudget::default()));
+    assert!(own.wait_for_first(&Patience::default()));
     let key = Arc::clone(&own.current().unwrap().keys()[0]);
     for broken in ["{", ""] {
         std::fs::write(&path, broken).unwrap();
@@ -148,10 +148,10 @@ fn keys_of_a_file_follow_the_file_and_outlive_its_faults() {
         assert!(has(&own, "a") && key.is_live());
     }
     std::fs::write(&path, jwks(&["b"])).unwrap();
-    assert!(own.wait_for_kid("b", &WaitBudget::default()));
+    assert!(own.wait_for_kid("b", &Patience::default()));
     assert!(!has(&own, "a") && !key.is_live());
     let begin = Instant::now();
-    assert!(!own.wait_for_kid("c", &WaitBudget::default()));
+    assert!(!own.wait_for_kid("c", &Patience::default()));
     assert!(begin.elapsed() < Duration::from_millis(200));
     refresher.stop();
     assert_eq!(heard.count("failed"), 2, "{:?}", heard.lines());
@@ -330,7 +330,7 @@ fn a_document_whose_keys_are_none_is_as_good_as_absent() {
     drop(held);
     own.load();
     let refresher = start(&own, &heard);
-    assert!(own.wait_for_first(&WaitBudget::default()));
+    assert!(own.wait_for_first(&Patience::default()));
     refresher.stop();
     assert_eq!(heard.count("store"), 1, "{:?}", heard.lines());
 }

@@ -7,18 +7,18 @@ use std::time::Duration;
 
 /// Wakes the refresher.
 #[derive(Default)]
-pub(super) struct Wakeup {
-    woken: Mutex<bool>,
-    changed: Condvar,
+pub(super) struct Bell {
+    rung: Mutex<bool>,
+    heard: Condvar,
     /// Nobody hears it any more.
     closed: AtomicBool,
 }
 
-impl Wakeup {
+impl Bell {
     /// Whether somebody hears it.
-    pub(super) fn wake(&self) -> bool {
-        *lock(&self.woken) = true;
-        self.changed.notify_all();
+    pub(super) fn ring(&self) -> bool {
+        *lock(&self.rung) = true;
+        self.heard.notify_all();
         !self.closed.load(Ordering::Acquire)
     }
 
@@ -27,13 +27,13 @@ impl Wakeup {
         self.closed.store(true, Ordering::Release);
     }
 
-    /// Until it is woken, or that long.
+    /// Until it rings, or that long.
     pub(super) fn wait(&self, longest: Duration) {
-        let woken = lock(&self.woken);
-        let (mut woken, _) = self
-            .changed
-            .wait_timeout_while(woken, longest, |woken| !*woken)
+        let rung = lock(&self.rung);
+        let (mut rung, _) = self
+            .heard
+            .wait_timeout_while(rung, longest, |rung| !*rung)
             .unwrap_or_else(PoisonError::into_inner);
-        *woken = false;
+        *rung = false;
     }
 }
