@@ -301,9 +301,14 @@ fn handle(
     };
     if ABOUT_THE_GATE.contains(&handler) {
         // SAFETY: gate.h: live text or NULL.
-        let (peer, user) = unsafe { (bytes(view.raw.client_ip), bytes(view.raw.user)) };
+        let [peer, client, user] =
+            unsafe { [view.raw.client_ip, view.raw.peer, view.raw.user].map(|it| bytes(it)) };
         let known = grant.is_some() || user.is_some();
-        visitor::admit(known, peer.unwrap_or_default(), &view.table())?;
+        let origin = visitor::Origin {
+            peer: peer.unwrap_or_default(),
+            client: client.unwrap_or_default(),
+        };
+        visitor::admit(known, origin, &view.table())?;
     }
     match handler {
         // Its answer needs httpd, which the shim asks.

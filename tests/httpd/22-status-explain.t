@@ -83,6 +83,26 @@ like($page->header('Content-Type'), qr{^text/html}, 'a page');
 like($page->body, qr{<code>expired</code>.*>1<}s, 'with each reason and its count');
 if ($ENV{GATE_KEEP_PAGE}) { open my $out, '>', $ENV{GATE_KEEP_PAGE} or die; print {$out} $page->body; close $out }
 
+# Whoever a proxy speaks for is not on loopback, be its word gone from the request or never in its headers.
+{
+    my $open = join '', map { "<Location /$_>\nAuthType None\nRequire all granted\nSetHandler gate-$_\n</Location>\n" } qw(status explain);
+    for my $name (qw(X-Forwarded-For X-Real-IP)) {
+        my $behind = httpd("RemoteIPHeader $name\nRemoteIPInternalProxy 127.0.0.1\n$open", modules => ['remoteip']);
+        for my $path ('/status?json', '/explain?method=GET&path=/x') {
+            refused($behind->get($path, headers => [ $name => '192.0.2.1' ]), 403, 'loopback_only', "mod_remoteip took $name away ($path)");
+        }
+        is($behind->get('/status?json')->status, 200, 'and without it loopback is loopback');
+        expect_in_log(qr/GATE235/);
+    }
+    my $behind = httpd("RemoteIPProxyProtocol On\n$open", modules => ['remoteip']);
+    for my $from ('192.0.2.1', '127.0.0.1') {
+        my $answer = $behind->raw("PROXY TCP4 $from 127.0.0.1 4711 80\r\nGET /status?json HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        if ($from eq '127.0.0.1') { is($answer->status, 200, 'the PROXY protocol names a client on loopback') }
+        else                      { refused($answer, 403, 'loopback_only', 'or one that is elsewhere') }
+    }
+    expect_in_log(qr/GATE235/);
+}
+
 # --- explanation ---------------------------------------------------------------------------------------------------------
 
 sub asked_about {
