@@ -130,8 +130,9 @@ pub fn prepare(path: &Path, run: RunUser) -> Result<Vec<Warning>, Unfit> {
     Ok(warnings)
 }
 
-/// How long the files of an issuer stay that no process has written (30 days). A process writes the
-/// document of its issuer at each fetch, so nobody uses these any more.
+/// How long the files of an issuer stay whose document no process has written (30 days). A process
+/// writes the document at each fetch, so nobody uses these any more. Its lock is never written: it
+/// is as old as the document, or two processes could hold two locks of one issuer.
 const UNUSED: Duration = Duration::from_secs(30 * 86_400);
 
 /// Takes away the files of issuers that are in no configuration any more (`jwks/store.rs`).
@@ -140,13 +141,29 @@ pub fn sweep(path: &Path) {
         return;
     };
     for entry in entries.flatten() {
-        let written = entry.metadata().ok().filter(Metadata::is_file);
-        let age = written.and_then(|it| it.modified().ok()?.elapsed().ok());
+        let file = entry.path();
         let own = entry.file_name().to_str().is_some_and(is_of_an_issuer);
-        if own && age.is_some_and(|it| it > UNUSED) {
-            let _ = std::fs::remove_file(entry.path());
+        // Beside a document that is gone the file's own age counts.
+        let unused = || is_old(&file) && !is_young(&file.with_extension("json"));
+        if own && unused() {
+            let _ = std::fs::remove_file(file);
         }
     }
+}
+
+/// Since when a regular file was not written.
+fn age(file: &Path) -> Option<Duration> {
+    let found = std::fs::symlink_metadata(file).ok()?;
+    let written = found.is_file().then(|| found.modified().ok()).flatten()?;
+    written.elapsed().ok()
+}
+
+fn is_old(file: &Path) -> bool {
+    age(file).is_some_and(|it| it > UNUSED)
+}
+
+fn is_young(file: &Path) -> bool {
+    std::fs::symlink_metadata(file).is_ok() && !is_old(file)
 }
 
 /// Whether a file is one of an issuer: NAME-HASH.json, its lock, or one that is being written.
@@ -302,6 +319,8 @@ mod tests {
             ("okta-0123456789abcdef.lock", true, false),
             ("okta-0123456789abcdef.new", true, false),
             ("corp-0123456789abcdef.json", false, true),
+            ("corp-0123456789abcdef.lock", true, true),
+            ("gone-0123456789abcdef.lock", true, false),
             ("audit.chain", true, true),
             ("used-0123.json", true, true),
             ("okta-0123456789ABCDEF.json", true, true),
