@@ -203,7 +203,7 @@ impl Rule {
         let (negated, words) = self.words();
         let words: Vec<_> = words.map(str::to_ascii_lowercase).collect();
         let words: Vec<_> = words.iter().map(String::as_str).collect();
-        let everywhere = |it: &&str| it.ends_with("/0");
+        let everywhere = |it: &&str| it.ends_with("/0") || it.ends_with("/0.0.0.0");
         match words.as_slice() {
             ["all", "granted"] => !negated,
             ["all", "denied"] => negated,

@@ -271,6 +271,8 @@ fn a_rule_that_everybody_fulfils_beside_one_that_asks_is_told() {
         ("Require all granted, Require gate-role admin", true),
         ("Require gate-role admin, Require method GET POST", true),
         ("Require gate-claim a=b, Require ip 0.0.0.0/0", true),
+        ("Require gate-role a, Require ip 0.0.0.0/0.0.0.0", true),
+        ("Require gate-role a, Require ip 10.0.0.0/255.0.0.0", false),
         ("Require valid-user, Require expr true", true),
         ("Require not all denied, Require gate-role admin", true),
         (
