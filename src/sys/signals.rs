@@ -62,6 +62,17 @@ pub fn next() -> i32 {
     signal
 }
 
+/// Whether this process was started with that signal ignored (`nohup`, a shell's `&`).
+#[must_use]
+pub fn is_ignored(signal: i32) -> bool {
+    let mut now = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: only asks, into a place for the answer; zeroes are a whole sigaction.
+    unsafe {
+        libc::sigaction(signal, std::ptr::null(), now.as_mut_ptr()) == 0
+            && now.assume_init().sa_sigaction == libc::SIG_IGN
+    }
+}
+
 /// Sends a process a signal.
 pub fn send(process: u32, signal: i32) {
     if let Ok(process) = libc::pid_t::try_from(process) {

@@ -116,6 +116,23 @@ for my $script (qw(build demo install test)) {
     like($said, qr/something else than a socket is there/, 'stays, and says why');
     ok(-f $path, '... untouched');
     unlink $path;
+    # Without a command a signal ends it, and the socket goes too.
+    for my $signal (qw(TERM INT)) {
+        my $serving = Gate::Process->start({ out => "$dir/serving" }, @unix);
+        my $until = time + 10;
+        sleep 0.02 until -S $path || time > $until;
+        ok(-S $path, 'without a command it listens');
+        kill $signal => $serving->pid;
+        ok($serving->wait_gone(20), "until $signal") or $serving->stop;
+        is($serving->{status} >> 8, { TERM => 143, INT => 130 }->{$signal}, 'with the status of a shell');
+        ok(!-e $path, '... and the socket is removed');
+    }
+    my $nohup = Gate::Process->start({ out => "$dir/nohup" }, 'nohup', @unix);
+    my $until = time + 10;
+    sleep 0.02 until -S $path || time > $until;
+    kill $_ => $nohup->pid for qw(HUP TERM);
+    $nohup->wait_gone(20) or $nohup->stop;
+    is($nohup->{status} >> 8, 143, 'a signal that is ignored by nohup does not end it');
     my $other = IO::Socket::UNIX->new(Local => $path, Listen => 1);
     ($status, $said) = run(undef, @unix, '--', 'true');
     like($said, qr/another process listens there/, 'a socket that somebody listens on stays');
@@ -129,7 +146,14 @@ for my $script (qw(build demo install test)) {
         is((run(undef, @any, '--listen-any', '--', 'true'))[0], 0, '... or that it is meant') if $listen !~ /::/;
     }
 }
-for my $words ([ 'token', $ENV{GATE_TOKEN} ], [ $ENV{GATE_TOKEN} ], [ 'port', $ENV{GATE_TOKEN} ], [ 'port', "--$ENV{GATE_TOKEN}", 'x' ], [ 'audit', 'verify', "--$ENV{GATE_TOKEN}" ], [ 'token', '--issuer=x', 'glpat-aB3' ]) {
+for my $words ([ 'token', $ENV{GATE_TOKEN} ], [ $ENV{GATE_TOKEN} ], [ 'port', $ENV{GATE_TOKEN} ], [ 'port', "--$ENV{GATE_TOKEN}", 'x' ], [ 'audit', 'verify', "--$ENV{GATE_TOKEN}" ], [ 'token', '--issuer=x', 'glpat-aB3' ],
+    # where a variable's name, a URL, an address or a file belongs
+    (map { [ 'port', qw(--gate http://127.0.0.1:1 --to a:1 --stdio --token-env), @$_ ] } [ $ENV{GATE_TOKEN} ], ['glpat-aB3'], [ 'GATE_TOKEN', '--job-token-env', 'glpat-aB3' ]),
+    (map { [ 'port', qw(--to a:1 --stdio --token-env GATE_TOKEN --gate), $_ ] } $ENV{GATE_TOKEN}, "https://x:$ENV{GATE_TOKEN}\@127.0.0.1:1"),
+    [ 'port', qw(--gate http://127.0.0.1:1 --stdio --token-env GATE_TOKEN --to), $ENV{GATE_TOKEN} ],
+    [ 'port', qw(--gate http://127.0.0.1:1 --to a:1 --token-env GATE_TOKEN --listen), $ENV{GATE_TOKEN} ],
+    [ 'port', qw(--gate https://127.0.0.1:1 --to a:1 --stdio --token-env GATE_TOKEN --ca-file), $ENV{GATE_TOKEN} ],
+    [ 'audit', 'verify', '--key', $ENV{GATE_TOKEN}, 'x' ], [ 'audit', 'report', $ENV{GATE_TOKEN} ], [ qw(audit report x --format), $ENV{GATE_TOKEN} ]) {
     ($status, $said) = run(undef, $gatectl, @$words);
     is($status, 2, 'a token among the words: wrong usage');
     unlike($said, qr/\Q$ENV{GATE_TOKEN}\E|glpat-aB3/, 'and it is not shown');
@@ -137,7 +161,7 @@ for my $words ([ 'token', $ENV{GATE_TOKEN} ], [ $ENV{GATE_TOKEN} ], [ 'port', $E
 
 # --- wrong words
 for my $case (
-    [ 'no token',        qr/GATE_NOTHING holds no token/, qw(--gate http://127.0.0.1:1 --to a:1 --stdio --token-env GATE_NOTHING) ],
+    [ 'no token',        qr/--token-env GATE_NOTHING: no variable of that name/, qw(--gate http://127.0.0.1:1 --to a:1 --stdio --token-env GATE_NOTHING) ],
     [ 'no port',         qr/write NAME:PORT/,             qw(--gate http://127.0.0.1:1 --to a --stdio --token-env GATE_TOKEN) ],
     [ 'a gate in clear', qr/--gate/,                      qw(--gate http://gate.example.com --to a:1 --stdio --token-env GATE_TOKEN) ],
     [ 'a word twice',    qr/--to is there twice/,         qw(--to a:1 --to b:1) ],

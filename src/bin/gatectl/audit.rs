@@ -2,7 +2,7 @@
 
 use crate::Ended;
 use crate::progress::Progress;
-use crate::words::Words;
+use crate::words::{self, Words};
 use gitlab_gate::audit::chain::ChainKey;
 use gitlab_gate::audit::chain::Link;
 use gitlab_gate::audit::verify::{Broken, Stream, follow};
@@ -41,7 +41,7 @@ pub fn open<'n>(names: &[&'n str]) -> Result<(Progress, Vec<Named<'n>>), Ended> 
     let mut total = 0;
     let mut files = Vec::new();
     for name in names {
-        let failed = |wrong: io::Error| Ended::Failed(format!("{name}: {wrong}"));
+        let failed = |wrong: io::Error| Ended::Failed(format!("{}: {wrong}", words::file(name)));
         let file = File::open(name).map_err(failed)?;
         total += file.metadata().map_or(0, |it| it.len());
         let done = Rc::clone(&done);
@@ -70,7 +70,7 @@ fn checked(words: &[&str]) -> Result<Ended, Ended> {
         .get("key")
         .ok_or_else(|| Ended::Usage("--key PATH is needed".into()))?;
     let key = ChainKey::read(Path::new(key.strip_prefix("file:").unwrap_or(key)))
-        .map_err(|wrong| Ended::Failed(format!("--key {key}: {wrong}")))?;
+        .map_err(|wrong| Ended::Failed(format!("--key {}: {wrong}", words::file(key))))?;
     let mut link = match words.get("after") {
         None => Link::default(),
         Some(text) => Link::parse(text).ok_or_else(|| {

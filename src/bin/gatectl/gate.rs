@@ -1,6 +1,7 @@
 //! The way to a gate: TCP, TLS where the URL says so, a CONNECT with the tokens, and then two ends
 //! that two threads may use at once.
 
+use crate::words;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use gitlab_gate::http::tls::io_words;
 use gitlab_gate::jwks::{check_url, is_plain};
@@ -49,7 +50,7 @@ impl Gate {
         job_token: Option<&str>,
         ca_file: Option<&str>,
     ) -> Result<Self, String> {
-        check_url(url).map_err(|wrong| format!("--gate {url}: {wrong}"))?;
+        check_url(url).map_err(|wrong| format!("--gate: {wrong}"))?;
         let in_clear = is_plain(url);
         let (_, rest) = url.split_once("://").unwrap_or(("", url));
         let authority = rest.split(['/', '?']).next().unwrap_or(rest);
@@ -64,7 +65,7 @@ impl Gate {
             .trim_end_matches(']')
             .to_owned();
         if gitlab_gate::port::name::parse(to).is_none() {
-            return Err(format!("--to {to}: write NAME:PORT, as orders-db:5432"));
+            return Err("--to: write NAME:PORT, as orders-db:5432".into());
         }
         let plain = |text: &str| text.bytes().all(|b| b.is_ascii_graphic());
         if !plain(token) || !job_token.is_none_or(plain) {
@@ -74,7 +75,7 @@ impl Gate {
             None
         } else {
             let name = ServerName::try_from(host.clone())
-                .map_err(|_| format!("--gate {url}: that is no host's name"))?;
+                .map_err(|_| "--gate: that is no host's name".to_owned())?;
             Some((Arc::new(tls(ca_file)?), name))
         };
         let credential = BASE64_STANDARD.encode(format!("gatectl:{token}"));
@@ -208,12 +209,12 @@ fn tls(ca_file: Option<&str>) -> Result<ClientConfig, String> {
     let mut roots = RootCertStore::empty();
     match ca_file {
         Some(file) => {
-            let read = CertificateDer::pem_file_iter(file).map_err(|it| format!("{file}: {it}"))?;
+            let name = words::file(file);
+            let failed = |it: &dyn std::fmt::Display| format!("--ca-file {name}: {it}");
+            let read = CertificateDer::pem_file_iter(file).map_err(|it| failed(&it))?;
             for certificate in read {
-                let certificate = certificate.map_err(|it| format!("{file}: {it}"))?;
-                roots
-                    .add(certificate)
-                    .map_err(|it| format!("{file}: {it}"))?;
+                let certificate = certificate.map_err(|it| failed(&it))?;
+                roots.add(certificate).map_err(|it| failed(&it))?;
             }
         }
         None => {

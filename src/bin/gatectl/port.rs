@@ -85,10 +85,15 @@ fn parse<'a>(mut words: &'a [&'a str]) -> Result<Options<'a>, String> {
     Ok(options)
 }
 
-fn secret(variable: &str) -> Result<String, String> {
+/// The token that a variable holds. What is no variable may be the token itself (`"$GATE_TOKEN"` in
+/// place of `GATE_TOKEN`).
+fn secret(option: &str, variable: &str) -> Result<String, String> {
     match std::env::var(variable) {
         Ok(value) if !value.trim().is_empty() => Ok(value.trim().to_owned()),
-        _ => Err(format!("the variable {variable} holds no token")),
+        _ => Err(format!(
+            "{option} {}: no variable of that name holds a token; write the name of a variable (GATE_TOKEN), not the token",
+            words::shown(variable)
+        )),
     }
 }
 
@@ -97,8 +102,14 @@ pub fn run(words: &[&str]) -> ExitCode {
     let prepared = parse(words).and_then(|options| {
         let url = options.gate.ok_or("--gate is missing")?;
         let to = options.to.ok_or("--to is missing")?;
-        let token = secret(options.token_env.ok_or("--token-env is missing")?)?;
-        let job_token = options.job_token_env.map(secret).transpose()?;
+        let token = secret(
+            "--token-env",
+            options.token_env.ok_or("--token-env is missing")?,
+        )?;
+        let job_token = options.job_token_env;
+        let job_token = job_token
+            .map(|it| secret("--job-token-env", it))
+            .transpose()?;
         let gate = Gate::new(url, to, &token, job_token.as_deref(), options.ca_file)?;
         Ok((options, Arc::new(gate)))
     });
@@ -146,21 +157,22 @@ fn stdio(gate: &Gate) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Listens, runs the command, and ends with its status; without one, serves until it is told to end.
+/// Listens, runs the command, and ends with its status; without one, serves until a signal ends it.
 fn beside(command: &[&str], listener: Listener, gate: &Arc<Gate>) -> ExitCode {
-    let [program, arguments @ ..] = command else {
-        eprintln!("gatectl: listening on {}", listener.shown().1);
-        serve(&listener, gate);
-        return ExitCode::from(2);
-    };
     // Before the command is there: from its first moment a signal is for the command.
     let before = signals::hold_back();
+    let [program, arguments @ ..] = command else {
+        eprintln!("gatectl: listening on {}", listener.shown().1);
+        let gate = Arc::clone(gate);
+        thread::spawn(move || serve(&listener, &gate));
+        return until_signal();
+    };
     let mut command = Command::new(program);
     before.holds_for(command.args(arguments).envs(listener.shown().0));
     let mut child = match command.spawn() {
         Ok(child) => child,
         Err(error) => {
-            eprintln!("gatectl: {program}: {error}");
+            eprintln!("gatectl: {}: {error}", words::file(program));
             return ExitCode::from(127);
         }
     };
@@ -190,8 +202,18 @@ fn beside(command: &[&str], listener: Listener, gate: &Arc<Gate>) -> ExitCode {
             u8::try_from(code.unwrap_or(1)).map_or(ExitCode::FAILURE, ExitCode::from)
         }
         Err(error) => {
-            eprintln!("gatectl: {program}: {error}");
+            eprintln!("gatectl: {}: {error}", words::file(program));
             ExitCode::from(2)
+        }
+    }
+}
+
+/// Waits for a signal that would have ended the process; its status in a shell.
+fn until_signal() -> ExitCode {
+    loop {
+        let signal = signals::next();
+        if !signals::is_ignored(signal) {
+            return u8::try_from(128 + signal).map_or(ExitCode::FAILURE, ExitCode::from);
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::Ended;
 use crate::audit::open;
-use crate::words::Words;
+use crate::words::{self, Words};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write};
@@ -41,7 +41,8 @@ fn report(words: &[&str]) -> Result<Ended, Ended> {
             "json" => as_json,
             other => {
                 return Err(Ended::Usage(format!(
-                    "--format {other}: table, csv or json"
+                    "--format {}: table, csv or json",
+                    words::shown(other)
                 )));
             }
         };

@@ -1,7 +1,7 @@
 //! `gatectl token`: what is in a token, and whether it is good. Verified by the gate's own code.
 
 use crate::Ended;
-use crate::words::Words;
+use crate::words::{self, Words, shown};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use gitlab_gate::clock;
@@ -90,26 +90,33 @@ fn judge(words: &[&str]) -> Result<Ended, Ended> {
 
 /// An issuer as the configuration would make it.
 fn issuer(words: &Words<'_>, iss: &str) -> Result<Arc<Issuer>, String> {
+    let url = words.get("issuer").unwrap_or(iss);
     let said = |wrong: String| {
+        // What is no URL may be the token.
+        let shown = if url.contains("://") {
+            url.to_owned()
+        } else {
+            shown(url)
+        };
         wrong
             .replace("GateIssuerURL", "--issuer")
             .replace("GateJWKS", "--jwks")
+            .replace(url, &shown)
     };
     let mut builder = Builder::default();
     builder.config.servers.push(Server::default());
     let place = Place::default();
     builder.open_issuer(&place, "issuer")?;
     let mut lines = vec![
-        (
-            "GateIssuerURL",
-            words.get("issuer").unwrap_or(iss).to_owned(),
-        ),
+        ("GateIssuerURL", url.to_owned()),
         (
             "GateAudience",
             words.get("audience").unwrap_or("any").to_owned(),
         ),
     ];
     if let Some(file) = words.get("jwks") {
+        let name = words::file(file);
+        std::fs::metadata(file).map_err(|wrong| format!("--jwks {name}: {wrong}"))?;
         let path = std::path::absolute(file).map_err(|wrong| format!("--jwks {file}: {wrong}"))?;
         lines.push(("GateJWKS", format!("file:{}", path.display())));
     }

@@ -6,11 +6,21 @@ use std::collections::BTreeMap;
 /// go to the logs of CI jobs.
 pub fn shown(word: &str) -> String {
     let name = word.trim_start_matches('-');
-    let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
-    if plain && (1..=20).contains(&name.len()) {
+    let option = name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+    let variable = name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+    if (option || variable) && (1..=20).contains(&name.len()) {
         word.to_owned()
     } else {
         format!("a word of {} characters", word.chars().count())
+    }
+}
+
+/// A file's name as a message may show it: one that is there, or a path from the root, is no token.
+pub fn file(name: &str) -> String {
+    if name.starts_with('/') || std::fs::symlink_metadata(name).is_ok() {
+        name.to_owned()
+    } else {
+        shown(name)
     }
 }
 
@@ -79,17 +89,30 @@ mod tests {
 
     #[test]
     fn what_could_be_a_token_is_not_shown() {
-        assert_eq!(shown("--tokne-env"), "--tokne-env");
+        for plain in ["--tokne-env", "xml", "GATE_TOKEN"] {
+            assert_eq!(shown(plain), plain);
+        }
         for secret in [
             "glpat-Ab3",
             "eyJhbGciOi.x.y",
             "a=b",
             "",
             "s3cret",
+            "Secret",
+            "SECRET_1",
             "--x=glpat",
         ] {
             assert!(!shown(secret).contains("glpat") && shown(secret).starts_with("a word"));
         }
+    }
+
+    #[test]
+    fn a_file_is_shown_that_is_there() {
+        let there = std::env::current_exe().unwrap();
+        let there = there.to_str().unwrap();
+        assert_eq!(file(there), there);
+        assert_eq!(file("/nowhere/nothing"), "/nowhere/nothing");
+        assert!(file("eyJhbGciOi.x.y").starts_with("a word"));
     }
 
     #[test]
